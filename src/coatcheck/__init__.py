@@ -1,0 +1,62 @@
+"""coatcheck: a content-addressed artifact store on Redis. Hand in the payload, pass the ticket."""
+
+from .aio import (
+    AsyncArtifactStore,
+    AsyncFileArtifactStore,
+    AsyncInMemoryArtifactStore,
+    AsyncRedisArtifactStore,
+)
+from .arguments import DEFAULT, Payload
+from .errors import (
+    AmbiguousWriteError,
+    ArtifactError,
+    ArtifactLostError,
+    ArtifactTooLargeError,
+    CorruptArtifactError,
+    InvalidArtifactError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from .ids import compute_artifact_id, validate_artifact_id
+from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+from .store import ArtifactStore
+from .stores import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+from .urls import aopen_store, open_store
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT",
+    "AmbiguousWriteError",
+    "Artifact",
+    "ArtifactError",
+    "ArtifactLostError",
+    "ArtifactMetadata",
+    "ArtifactStore",
+    "ArtifactTooLargeError",
+    "AsyncArtifactStore",
+    "AsyncFileArtifactStore",
+    "AsyncInMemoryArtifactStore",
+    "AsyncRedisArtifactStore",
+    "BackendStore",
+    "CorruptArtifactError",
+    "FileArtifactStore",
+    "InMemoryArtifactStore",
+    "InvalidArtifactError",
+    "Lease",
+    "Payload",
+    "RedisArtifactStore",
+    "StoreFullError",
+    "StoreStats",
+    "StoreUnavailableError",
+    "aopen_store",
+    "aresolve_artifact",
+    "artifact_ref",
+    "compute_artifact_id",
+    "get_artifact_id",
+    "is_artifact_ref",
+    "open_store",
+    "resolve_artifact",
+    "validate_artifact_id",
+]

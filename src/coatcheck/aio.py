@@ -1,0 +1,230 @@
+"""The asyncio stores: the contract of `store.py`, awaited. The same plans run on the event loop, without threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault, encode_json, encode_text
+from .backends.file import FileBackend
+from .backends.memory import MemoryBackend
+from .backends.redis import DEFAULT_RETRY_FOR, AsyncTarget, RedisOptions
+from .errors import StoreUnavailableError
+from .operations import Operations
+from .plan import Plan, arun
+from .search import Filter
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import redis.asyncio
+    from typing_extensions import Buffer
+
+    from .backends.base import Backend
+    from .envelope import Compression, Verify
+    from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from .store import Order
+
+T = TypeVar("T")
+
+
+class AsyncArtifactStore:
+    """`ArtifactStore`, awaited: the same names, arguments, results and errors. See there.
+
+    It belongs to the event loop that first uses it; its tasks may share it.
+    """
+
+    def __init__(self, backend: Backend, *, default_ttl: Ttl = None) -> None:
+        self._operations = Operations(backend, default_ttl)
+        self._closed = False
+
+    async def _run(self, plan: Plan[T]) -> T:
+        if self._closed:
+            plan.close()
+            raise StoreUnavailableError("this store was closed: open another one")
+        return await arun(plan)
+
+    async def store(
+        self,
+        content: Buffer,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.store`."""
+        return await self._run(self._operations.store(content, content_type, run_id, tags, artifact_id, ttl))
+
+    async def load(self, artifact_id: str) -> Artifact | None:
+        """See `ArtifactStore.load`."""
+        return await self._run(self._operations.load(artifact_id))
+
+    async def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
+        """See `ArtifactStore.get_metadata`."""
+        return await self._run(self._operations.get_metadata(artifact_id))
+
+    async def exists(self, artifact_id: str) -> bool:
+        """See `ArtifactStore.exists`."""
+        return await self._run(self._operations.exists(artifact_id))
+
+    async def delete(self, artifact_id: str) -> bool:
+        """See `ArtifactStore.delete`."""
+        return await self._run(self._operations.delete(artifact_id))
+
+    async def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.list_by_run`."""
+        return await self._run(self._operations.list_by_run(run_id))
+
+    async def list_all(self, *, limit: int = 1000) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.list_all`."""
+        return await self._run(self._operations.list_all(limit))
+
+    async def delete_by_run(self, run_id: str) -> int:
+        """See `ArtifactStore.delete_by_run`."""
+        return await self._run(self._operations.delete_by_run(run_id))
+
+    async def search(
+        self,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = 1000,
+        created_after: str | datetime | None = None,
+        created_before: str | datetime | None = None,
+        offset: int = 0,
+        order: Order = "desc",
+    ) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.search`."""
+        wanted = Filter(content_type, tags, created_after, created_before)
+        return await self._run(self._operations.search(run_id, wanted, offset, limit, order))
+
+    async def store_text(
+        self,
+        text: str,
+        *,
+        content_type: str = "text/plain",
+        encoding: str = "utf-8",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.store_text`."""
+        content = encode_text(text, encoding)
+        return await self._run(self._operations.store(content, content_type, run_id, tags, artifact_id, ttl))
+
+    async def store_json(
+        self,
+        data: Any,
+        *,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.store_json`."""
+        content = encode_json(data)
+        return await self._run(self._operations.store(content, "application/json", run_id, tags, artifact_id, ttl))
+
+    async def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
+        """See `ArtifactStore.load_text`."""
+        artifact = await self.load(artifact_id)
+        return None if artifact is None else artifact.as_text(encoding)
+
+    async def load_json(self, artifact_id: str) -> Any | None:
+        """See `ArtifactStore.load_json`."""
+        artifact = await self.load(artifact_id)
+        return None if artifact is None else artifact.as_json()
+
+    async def store_many(
+        self,
+        items: Iterable[Buffer | Payload],
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.store_many`."""
+        return await self._run(self._operations.store_many(items, content_type, run_id, tags, ttl))
+
+    async def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
+        """See `ArtifactStore.load_many`."""
+        return await self._run(self._operations.load_many(ids))
+
+    async def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
+        """See `ArtifactStore.metadata_many`."""
+        return await self._run(self._operations.metadata_many(ids))
+
+    async def find_missing(self, ids: Iterable[str]) -> list[str]:
+        """See `ArtifactStore.find_missing`."""
+        return await self._run(self._operations.find_missing(ids))
+
+    async def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
+        """See `ArtifactStore.touch`."""
+        return await self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    async def release(self, artifact_id: str, run_id: str | None) -> bool:
+        """See `ArtifactStore.release`."""
+        return await self._run(self._operations.release(artifact_id, run_id))
+
+    async def leases(self, artifact_id: str) -> list[Lease]:
+        """See `ArtifactStore.leases`."""
+        return await self._run(self._operations.leases(artifact_id))
+
+    async def list_runs(self) -> list[str]:
+        """See `ArtifactStore.list_runs`."""
+        return await self._run(self._operations.list_runs())
+
+    async def stats(self) -> StoreStats:
+        """See `ArtifactStore.stats`."""
+        return await self._run(self._operations.stats())
+
+    async def close(self) -> None:
+        """See `ArtifactStore.close`."""
+        if not self._closed:
+            await self._run(self._operations.close())
+            self._closed = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+class AsyncInMemoryArtifactStore(AsyncArtifactStore):
+    """`InMemoryArtifactStore`, awaited."""
+
+    def __init__(self, *, default_ttl: Ttl = None) -> None:
+        super().__init__(MemoryBackend(), default_ttl=default_ttl)
+
+
+class AsyncFileArtifactStore(AsyncArtifactStore):
+    """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
+
+    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
+        super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
+
+
+class AsyncRedisArtifactStore(AsyncArtifactStore):
+    """`RedisArtifactStore`, awaited; takes a `redis.asyncio.Redis` in place of a `redis.Redis`."""
+
+    def __init__(
+        self,
+        url_or_client: str | redis.asyncio.Redis | None = None,
+        *,
+        namespace: str = "coatcheck",
+        default_ttl: Ttl = None,
+        compression: Compression | None = "zstd",
+        verify: Verify = "full",
+        retry_for: float = DEFAULT_RETRY_FOR,
+        max_size: int | None = None,
+    ) -> None:
+        options = RedisOptions(namespace, compression, verify, retry_for, max_size)
+        super().__init__(options.backend(AsyncTarget.of(url_or_client).link()), default_ttl=default_ttl)

@@ -1,0 +1,182 @@
+"""What callers hand in, checked before anything is sent. Each check raises `InvalidArtifactError` with the cure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from .errors import ArtifactTooLargeError, InvalidArtifactError
+from .ids import ID_LENGTH, compute_digest, validate_artifact_id
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
+"""A TTL above 100 years is a mistake in units; `None` is the way to say for ever."""
+
+
+class _Default(Enum):
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = _Default.DEFAULT
+"""A `ttl` that was left out: the store's `default_ttl` applies."""
+
+Ttl = float | timedelta | None
+TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One item of `store_many` with metadata of its own. What is left out is taken from the call."""
+
+    content: Buffer
+    content_type: str | None = None
+    tags: Mapping[str, str] | None = None
+    artifact_id: str | None = None
+    ttl: TtlOrDefault = DEFAULT
+
+
+class StoreRequest:
+    """One item to store, checked and hashed. Backends take nothing else."""
+
+    __slots__ = ("artifact_id", "content", "content_type", "digest", "run_id", "tags", "ttl_ms")
+
+    def __init__(
+        self,
+        content: bytes,
+        artifact_id: str | None,
+        content_type: str,
+        run_id: str | None,
+        tags: dict[str, str],
+        ttl_ms: int | None,
+    ) -> None:
+        self.content = content
+        self.digest = compute_digest(content)
+        self.artifact_id = self.digest.hex()[:ID_LENGTH] if artifact_id is None else artifact_id
+        self.content_type = content_type
+        self.run_id = run_id
+        self.tags = tags
+        self.ttl_ms = ttl_ms
+
+
+def check_content(content: Any, max_size: int | None) -> bytes:
+    """The content as bytes; `bytes` are taken as they are, other buffers are copied once."""
+    if not isinstance(content, bytes):
+        if isinstance(content, str):
+            raise InvalidArtifactError("content must be bytes-like, not str; use store_text() for text")
+        try:
+            content = bytes(memoryview(content))
+        except TypeError:
+            kind = type(content).__name__
+            raise InvalidArtifactError(
+                f"content must be bytes-like, not {kind}; use store_text() or store_json() for other values"
+            ) from None
+    if max_size is not None and len(content) > max_size:
+        raise ArtifactTooLargeError(
+            f"content has {len(content)} bytes; this store takes at most {max_size} (its option max_size)"
+        )
+    return content
+
+
+def check_text(value: Any, what: str) -> str:
+    """A string that can be written as UTF-8 (no lone surrogates)."""
+    if not isinstance(value, str):
+        raise InvalidArtifactError(f"{what} must be a str, not {type(value).__name__}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidArtifactError(f"{what} {value!r} cannot be encoded as UTF-8 (lone surrogate)") from None
+    return value
+
+
+def check_run_id(run_id: Any) -> str:
+    """A run id: any non-empty string. Never `None`: deletions and listings need to know whose."""
+    if run_id is None:
+        raise InvalidArtifactError("run_id is required here, None would mean every run")
+    if not check_text(run_id, "run_id"):
+        raise InvalidArtifactError("run_id cannot be empty; use None where the anonymous lease is meant")
+    return str(run_id)
+
+
+def check_optional_run_id(run_id: Any) -> str | None:
+    """A run id, or `None` for the anonymous lease."""
+    return None if run_id is None else check_run_id(run_id)
+
+
+def check_tags(tags: Any) -> dict[str, str]:
+    """Tags: a mapping of strings to strings, copied."""
+    if not tags and (tags is None or isinstance(tags, Mapping)):
+        return {}
+    if not isinstance(tags, Mapping):
+        raise InvalidArtifactError(f"tags must be a mapping of str to str, not {type(tags).__name__}")
+    return {check_text(k, "tag name"): check_text(v, f"tag {k!r}") for k, v in tags.items()}
+
+
+def check_ttl(ttl: Any) -> int | None:
+    """A TTL in seconds, or a `timedelta`, as whole milliseconds (rounded up); `None` is for ever."""
+    if ttl is None:
+        return None
+    if isinstance(ttl, timedelta):
+        ttl = ttl.total_seconds()
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise InvalidArtifactError(
+            f"ttl must be seconds (int or float), a timedelta or None, not {type(ttl).__name__}"
+        )
+    if not ttl > 0:  # NaN as well
+        raise InvalidArtifactError(f"ttl must be positive, not {ttl}; use None for ever, delete() to remove")
+    if ttl > MAX_TTL_SECONDS:
+        raise InvalidArtifactError(f"ttl of {ttl} seconds is over 100 years; use None for ever")
+    return math.ceil(ttl * 1000)
+
+
+def check_request(
+    content: Any,
+    *,
+    content_type: Any,
+    run_id: Any,
+    tags: Any,
+    artifact_id: Any,
+    ttl_ms: int | None,
+    max_size: int | None,
+) -> StoreRequest:
+    """Everything that `store` takes, checked; the content is hashed last."""
+    if artifact_id is not None:
+        validate_artifact_id(artifact_id)
+    return StoreRequest(
+        check_content(content, max_size),
+        artifact_id,
+        check_text(content_type, "content_type"),
+        None if run_id is None else check_run_id(run_id),
+        check_tags(tags),
+        ttl_ms,
+    )
+
+
+def encode_text(text: Any, encoding: str) -> bytes:
+    """Text as bytes."""
+    if not isinstance(text, str):
+        raise InvalidArtifactError(f"text must be a str, not {type(text).__name__}; use store() for bytes")
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise InvalidArtifactError(f"text cannot be encoded as {encoding}: {error.reason}") from None
+    except LookupError:
+        raise InvalidArtifactError(f"unknown encoding {encoding!r}") from None
+
+
+def encode_json(data: Any) -> bytes:
+    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree."""
+    try:
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArtifactError(f"data cannot be written as JSON: {error}") from None

@@ -1,0 +1,1 @@
+"""Where artifacts lie: one contract (`base.Backend`), three implementations."""

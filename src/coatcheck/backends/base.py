@@ -1,0 +1,81 @@
+"""The contract of a backend: what a store needs to be able to do, as plans over batches.
+
+Arguments arrive checked (see `coatcheck.arguments`). Deadlines and times are the backend's own clock: the server's
+for Redis. Every plan may be run twice; none leaves half of its work behind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..arguments import StoreRequest
+    from ..model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from ..plan import Plan
+
+
+class Backend(ABC):
+    """One namespace of artifacts."""
+
+    max_size: int | None = None
+    """Largest content in bytes; `None`: no limit of its own."""
+
+    @abstractmethod
+    def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
+        """Store items, each all or nothing; returns the storing run's own view of each, in order."""
+
+    @abstractmethod
+    def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
+        """Artifacts with verified content, `None` where absent, in order."""
+
+    @abstractmethod
+    def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
+        """The latest live store's view of each, `None` where absent, in order."""
+
+    @abstractmethod
+    def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        """Whether metadata *and* content are there, in order."""
+
+    @abstractmethod
+    def delete(self, artifact_id: str) -> Plan[bool]:
+        """Remove an artifact for every run; whether there was one."""
+
+    @abstractmethod
+    def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
+        """Set the deadline of a live lease; whether there was one."""
+
+    @abstractmethod
+    def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
+        """Give up a lease; whether there was a live one."""
+
+    @abstractmethod
+    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
+        """Live leases, oldest store first."""
+
+    @abstractmethod
+    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
+        """The run's own view of everything it leases, in no particular order."""
+
+    @abstractmethod
+    def list_page(
+        self, limit: int, cursor: object | None, *, newest_first: bool
+    ) -> Plan[tuple[list[ArtifactMetadata], object | None]]:
+        """About `limit` artifacts by the time of their latest store, and where to go on (`None`: the end)."""
+
+    @abstractmethod
+    def list_runs(self) -> Plan[list[str]]:
+        """Runs that hold a live lease, in no particular order."""
+
+    @abstractmethod
+    def delete_by_run(self, run_id: str) -> Plan[int]:
+        """Give up every lease of a run; how many live ones there were."""
+
+    @abstractmethod
+    def stats(self) -> Plan[StoreStats]:
+        """Figures; reads all metadata."""
+
+    @abstractmethod
+    def close(self) -> Plan[None]:
+        """Give back connections and locks. Idempotent."""

@@ -1,0 +1,278 @@
+"""Artifacts in a directory: `artifacts/<id>.bin` and `artifacts/<id>.meta`, the layout inherited from AbstractRuntime.
+
+Every file is written to a temporary name, synced and renamed; the rename of `.meta` is what publishes a store. When an
+explicit id gets other content, that content first lies beside the old one as `<id>.<digest>.bin`, so that a crash
+between the two renames leaves either the old artifact or the new one. Directories that AbstractRuntime 0.13 wrote
+(`artifacts/refs/<id>.meta` and `artifacts/blobs/<digest>.bin`) are read too; what is stored again moves to this layout.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import CorruptArtifactError, InvalidArtifactError, StoreFullError, StoreUnavailableError
+from ..ids import validate_artifact_id
+from ..locks import file_lock
+from ..model import ArtifactMetadata, format_time
+from .ledger import Claim, Clock, LedgerBackend, Record
+
+VERSION: Final = 1
+_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_DEVICES: Final = frozenset({"con", "prn", "aux", "nul"}) | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
+_READ_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not hang us
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class FileBackend(LedgerBackend):
+    """A directory, shared by any number of processes of one machine.
+
+    Args:
+        base_dir: Where `artifacts/` is, or is made.
+        max_size: Largest content in bytes.
+        clock: Unix time in seconds; tests may bring their own.
+
+    Raises:
+        StoreUnavailableError: The directory cannot be made or written.
+    """
+
+    blocking = True
+
+    def __init__(self, base_dir: Path, *, max_size: int | None = None, clock: Clock = time.time) -> None:
+        super().__init__(max_size=max_size, clock=clock)
+        self._dir = base_dir / "artifacts"
+        self._lock_path = self._dir / ".lock"
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            if self._dir.is_symlink():
+                raise StoreUnavailableError(f"{self._dir} is a symbolic link: give the real directory")
+            with file_lock(self._lock_path):
+                pass
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"cannot use the directory {base_dir}: {error.strerror}; choose one that this user may write"
+            ) from None
+
+    # Paths: the only places where a name becomes one ------------------------------------------------------------
+
+    def _path(self, artifact_id: str, suffix: str) -> Path:
+        validate_artifact_id(artifact_id)
+        if artifact_id.lower() in _DEVICES:
+            raise InvalidArtifactError(
+                f"artifact_id {artifact_id!r} is the name of a device on Windows; the file store refuses it everywhere"
+            )
+        return self._dir / f"{artifact_id}{suffix}"
+
+    def _meta(self, artifact_id: str) -> Path:
+        return self._path(artifact_id, ".meta")
+
+    def _runtime_meta(self, artifact_id: str) -> Path:
+        return self._dir / "refs" / self._meta(artifact_id).name
+
+    def _content_paths(self, record: Record) -> list[Path]:
+        """Where the content may be, first match wins."""
+        digest = record.digest.hex()
+        paths = [self._path(record.artifact_id, f".{digest}.bin"), self._path(record.artifact_id, ".bin")]
+        if self._runtime_meta(record.artifact_id).exists():
+            paths.insert(0, self._dir / "blobs" / f"{digest}.bin")
+        return paths
+
+    # Locks ------------------------------------------------------------------------------------------------------
+
+    def _writing(self) -> AbstractContextManager[object]:
+        return file_lock(self._lock_path)
+
+    def _reading(self) -> AbstractContextManager[object]:
+        return file_lock(self._lock_path, shared=True)
+
+    # Records ----------------------------------------------------------------------------------------------------
+
+    def _get(self, artifact_id: str) -> Record | None:
+        # AbstractRuntime's own record wins: a store of ours would have removed it.
+        for path in (self._runtime_meta(artifact_id), self._meta(artifact_id)):
+            raw = _read(path)
+            if raw is not None:
+                record = _decode(raw, path.name)
+                if record.artifact_id != artifact_id:
+                    raise InvalidArtifactError(
+                        f"artifact_id {artifact_id!r} and {record.artifact_id!r} are the same file name here: "
+                        "choose ids that differ in more than case"
+                    )
+                return record
+        return None
+
+    def _records(self) -> Iterable[Record]:
+        names = {path.name for folder in (self._dir, self._dir / "refs") for path in folder.glob("*.meta")}
+        for name in sorted(names):
+            try:
+                validate_artifact_id(name.removesuffix(".meta"))
+            except InvalidArtifactError:
+                continue  # not ours
+            record = self._get(name.removesuffix(".meta"))
+            if record is not None:
+                yield record
+
+    def _put(self, record: Record) -> None:
+        self._write(self._meta(record.artifact_id), _encode(record))
+        if (runtime := self._runtime_meta(record.artifact_id)).exists():
+            self._adopt(record, runtime)
+
+    def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
+        final = self._path(record.artifact_id, ".bin")
+        beside = self._path(record.artifact_id, f".{record.digest.hex()}.bin")
+        self._write(beside if previous is not None else final, content)
+        self._write(self._meta(record.artifact_id), _encode(record))
+        self._runtime_meta(record.artifact_id).unlink(missing_ok=True)
+        if previous is not None:
+            beside.replace(final)
+
+    def _adopt(self, record: Record, runtime: Path) -> None:
+        """Bring an artifact that AbstractRuntime wrote into this layout; its blob may serve others and stays."""
+        content = self._content(record)
+        if content is not None:
+            self._write(self._path(record.artifact_id, ".bin"), content)
+            runtime.unlink()
+
+    def _remove(self, record: Record) -> None:
+        # Metadata first: whatever a crash leaves then is invisible.
+        self._runtime_meta(record.artifact_id).unlink(missing_ok=True)
+        self._meta(record.artifact_id).unlink(missing_ok=True)
+        for path in self._content_paths(record):
+            path.unlink(missing_ok=True)
+
+    # Contents ---------------------------------------------------------------------------------------------------
+
+    def _content(self, record: Record) -> bytes | None:
+        for path in self._content_paths(record):
+            content = _read(path)
+            if content is not None:
+                return content
+        return None
+
+    def _has_content(self, record: Record) -> bool:
+        return any(path.is_file() and not path.is_symlink() for path in self._content_paths(record))
+
+    def _stored_bytes(self, record: Record) -> int:
+        sizes = (path.lstat().st_size for path in self._content_paths(record) if path.is_file())
+        return next(sizes, 0)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        # Synced before it gets its name, and the name synced before anyone is told.
+        temporary = self._dir / f".{uuid.uuid4().hex}.tmp"
+        try:
+            fd = os.open(temporary, _WRITE_FLAGS, 0o644)
+            with open(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            temporary.replace(path)
+            _sync_directory(self._dir)
+        except OSError as error:
+            full = error.errno in _FULL
+            kind = StoreFullError if full else StoreUnavailableError
+            cure = "delete artifacts or make room" if full else "is the directory still there and writable?"
+            raise kind(f"cannot write {path.name} in {self._dir}: {error.strerror}; {cure}") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name == "posix":
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _read(path: Path) -> bytes | None:
+    """A regular file's bytes; `None` where there is none."""
+    try:
+        fd = os.open(path, _READ_FLAGS)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if path.is_symlink():
+            raise CorruptArtifactError(f"{path} is a symbolic link, which the file store does not follow") from None
+        raise StoreUnavailableError(f"cannot read {path}: {error.strerror}") from None
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise CorruptArtifactError(f"{path} is not a regular file")
+        return file.read()
+
+
+def _encode(record: Record) -> bytes:
+    claims = sorted(record.claims.values(), key=lambda claim: claim.created)
+    shown = record.view(record.latest()).to_dict()  # what AbstractRuntime reads
+    leases = [
+        {
+            "run_id": claim.run_id,
+            "created": claim.created,
+            "deadline": claim.deadline,
+            "content_type": claim.content_type,
+            "tags": claim.tags,
+        }
+        for claim in claims
+    ]
+    return json.dumps({**shown, "coatcheck": {"version": VERSION, "leases": leases}}, ensure_ascii=False).encode()
+
+
+def _decode(raw: bytes, name: str) -> Record:
+    try:
+        data: dict[str, Any] = json.loads(raw)
+        shown = ArtifactMetadata.from_dict(data)
+        validate_artifact_id(shown.artifact_id)
+        if shown.digest is not None and _DIGEST.fullmatch(shown.digest) is None:
+            raise ValueError(f"digest {shown.digest!r}")
+        ours = data.get("coatcheck")
+        if ours is not None and ours["version"] != VERSION:
+            raise CorruptArtifactError(
+                f"{name} has format version {ours['version']}; this coatcheck reads version {VERSION}: upgrade it"
+            )
+        leases = [_inherited_lease(shown)] if ours is None else [_lease(lease) for lease in ours["leases"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptArtifactError(f"metadata file {name} is damaged ({reason}); remove it and store again") from None
+    digest = bytes.fromhex(shown.digest or "")
+    return Record(shown.artifact_id, digest, shown.size_bytes, {claim.run_id: claim for claim in leases})
+
+
+def _lease(data: dict[str, Any]) -> Claim:
+    created, deadline = data["created"], data["deadline"]
+    if not isinstance(created, int) or not isinstance(deadline, int | None):
+        raise TypeError("times that are not numbers")
+    shown = ArtifactMetadata(
+        artifact_id="-",
+        content_type=data["content_type"],
+        size_bytes=0,
+        created_at=format_time(created),
+        run_id=data["run_id"],
+        tags=data["tags"],
+    )
+    return Claim(shown.run_id, created, deadline, shown.content_type, shown.tags)
+
+
+def _inherited_lease(shown: ArtifactMetadata) -> Claim:
+    created = datetime.fromisoformat(shown.created_at)
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    return Claim(shown.run_id, int(created.timestamp() * 1_000_000), None, shown.content_type, shown.tags)
+
+

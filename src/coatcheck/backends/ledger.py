@@ -1,0 +1,349 @@
+"""What memory and file have in common: who leases what, as plain records under one lock.
+
+The rules of leases are the same as in the Redis scripts; here each operation reads a record, changes it and writes it
+back. Where records and contents lie is up to the subclass.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ..arguments import StoreRequest
+from ..errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError
+from ..ids import ID_LENGTH, compute_digest
+from ..model import Artifact, ArtifactMetadata, Lease, StoreStats, format_time
+from ..plan import Plan, Work
+from .base import Backend
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Claim:
+    """One lease. Times are Unix time: `created` in microseconds, `deadline` in milliseconds (`None`: for ever)."""
+
+    run_id: str | None
+    created: int
+    deadline: int | None
+    content_type: str
+    tags: dict[str, str]
+
+    def is_live(self, now: int) -> bool:
+        """Whether it still holds at `now`, in microseconds."""
+        return self.deadline is None or self.deadline * 1000 > now
+
+    def later_of(self, other: int | None) -> int | None:
+        """The later of two deadlines."""
+        return None if self.deadline is None or other is None else max(self.deadline, other)
+
+
+@dataclass(slots=True)
+class Record:
+    """One artifact: what it is, and who leases it. `digest` is empty where other software did not note it."""
+
+    artifact_id: str
+    digest: bytes
+    size: int
+    claims: dict[str | None, Claim] = field(default_factory=dict)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the id is the default id of the content."""
+        return self.digest.hex()[:ID_LENGTH] == self.artifact_id
+
+    def prune(self, now: int) -> bool:
+        """Forget leases that have ended; whether any is left."""
+        self.claims = {run: claim for run, claim in self.claims.items() if claim.is_live(now)}
+        return bool(self.claims)
+
+    def copy(self) -> Record:
+        """A record that can be changed without changing this one. Claims themselves are replaced, never changed."""
+        return replace(self, claims=dict(self.claims))
+
+    def latest(self) -> Claim:
+        """The lease that was stored last."""
+        return max(self.claims.values(), key=lambda claim: claim.created)
+
+    def view(self, claim: Claim) -> ArtifactMetadata:
+        """The artifact as one lease sees it."""
+        return ArtifactMetadata(
+            artifact_id=self.artifact_id,
+            content_type=claim.content_type,
+            size_bytes=self.size,
+            created_at=format_time(claim.created),
+            run_id=claim.run_id,
+            tags=dict(claim.tags),
+            digest=self.digest.hex() or None,
+            expires_at=None if claim.deadline is None else format_time(claim.deadline * 1000),
+        )
+
+
+class LedgerBackend(Backend):
+    """Every operation over records; `blocking` says whether they touch a disk."""
+
+    blocking: bool
+
+    def __init__(self, *, max_size: int | None, clock: Clock) -> None:
+        self.max_size = max_size
+        self._clock = clock
+        self._latest = 0
+
+    # For subclasses ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[object]:
+        """Keeps every other reader and writer out."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[object]:
+        """Keeps writers out."""
+
+    @abstractmethod
+    def _get(self, artifact_id: str) -> Record | None:
+        """A record, with expired leases still in it; the caller may change it."""
+
+    @abstractmethod
+    def _put(self, record: Record) -> None:
+        """Write a record whose content is there already."""
+
+    @abstractmethod
+    def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
+        """Write a record with its content; readers see both or neither."""
+
+    @abstractmethod
+    def _remove(self, record: Record) -> None:
+        """Remove a record and its content."""
+
+    @abstractmethod
+    def _records(self) -> Iterable[Record]:
+        """All records, with expired leases still in them."""
+
+    @abstractmethod
+    def _content(self, record: Record) -> bytes | None:
+        """The content as it lies there, unverified; `None` where it is gone."""
+
+    @abstractmethod
+    def _has_content(self, record: Record) -> bool:
+        """Whether the content is there."""
+
+    @abstractmethod
+    def _stored_bytes(self, record: Record) -> int:
+        """What the content takes."""
+
+    # Plans -------------------------------------------------------------------------------------------------------
+
+    def _plan(self, call: Callable[[], T]) -> Plan[T]:
+        if not self.blocking:
+            return call()
+        result: T = yield Work(call)
+        return result
+
+    def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
+        return self._plan(lambda: [self._store(request) for request in requests])
+
+    def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
+        return self._plan(lambda: [self._load(artifact_id) for artifact_id in ids])
+
+    def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
+        def look() -> list[ArtifactMetadata | None]:
+            with self._reading():
+                records = [self._live(artifact_id) for artifact_id in ids]
+            return [record and record.view(record.latest()) for record in records]
+
+        return self._plan(look)
+
+    def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        def look() -> list[bool]:
+            with self._reading():
+                records = [self._live(artifact_id) for artifact_id in ids]
+                return [record is not None and self._has_content(record) for record in records]
+
+        return self._plan(look)
+
+    def delete(self, artifact_id: str) -> Plan[bool]:
+        def change() -> bool:
+            with self._writing():
+                record = self._get(artifact_id)
+                if record is None:
+                    return False
+                self._remove(record)
+                return record.prune(self._now())
+
+        return self._plan(change)
+
+    def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
+        def change() -> bool:
+            with self._writing():
+                record = self._live(artifact_id)
+                if record is None or run_id not in record.claims:
+                    return False
+                deadline = self._deadline(self._now(), ttl_ms)
+                record.claims[run_id] = replace(record.claims[run_id], deadline=deadline)
+                self._put(record)
+                return True
+
+        return self._plan(change)
+
+    def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
+        def change() -> bool:
+            with self._writing():
+                record = self._live(artifact_id)
+                return record is not None and self._give_up(record, run_id)
+
+        return self._plan(change)
+
+    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
+        def look() -> list[Lease]:
+            with self._reading():
+                record = self._live(artifact_id)
+            if record is None:
+                return []
+            views = [record.view(claim) for claim in sorted(record.claims.values(), key=lambda c: c.created)]
+            return [Lease(**view.model_dump(include=set(Lease.model_fields))) for view in views]
+
+        return self._plan(look)
+
+    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
+        def look() -> list[ArtifactMetadata]:
+            return [
+                record.view(record.claims[run_id]) for record in self._live_records() if run_id in record.claims
+            ]
+
+        return self._plan(look)
+
+    def list_page(
+        self, limit: int, cursor: object | None, *, newest_first: bool  # noqa: ARG002  # everything is one page
+    ) -> Plan[tuple[list[ArtifactMetadata], object | None]]:
+        def look() -> tuple[list[ArtifactMetadata], object | None]:
+            views = [record.view(record.latest()) for record in self._live_records()]
+            views.sort(key=lambda view: (view.created_at, view.artifact_id), reverse=newest_first)
+            return views, None
+
+        return self._plan(look)
+
+    def list_runs(self) -> Plan[list[str]]:
+        def look() -> list[str]:
+            runs = {run for record in self._live_records() for run in record.claims}
+            return [run for run in runs if run is not None]
+
+        return self._plan(look)
+
+    def delete_by_run(self, run_id: str) -> Plan[int]:
+        def change() -> int:
+            with self._writing():
+                now = self._now()
+                # Listed whole before anything is removed: an error while reading deletes nothing.
+                mine = [record for record in self._records() if run_id in record.claims]
+                return sum(record.prune(now) and self._give_up(record, run_id) for record in mine)
+
+        return self._plan(change)
+
+    def stats(self) -> Plan[StoreStats]:
+        def look() -> StoreStats:
+            records = list(self._live_records())
+            contents = {record.digest or record.artifact_id: record for record in records}
+            return StoreStats(
+                artifacts=len(records),
+                leases=sum(len(record.claims) for record in records),
+                runs=len({run for record in records for run in record.claims} - {None}),
+                contents=len(contents),
+                artifact_bytes=sum(record.size * len(record.claims) for record in records),
+                content_bytes=sum(record.size for record in contents.values()),
+                stored_bytes=sum(self._stored_bytes(record) for record in records),
+            )
+
+        return self._plan(look)
+
+    def close(self) -> Plan[None]:
+        return self._plan(lambda: None)
+
+    # The rules ---------------------------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        """Microseconds, never the same twice, so that the latest store is always known."""
+        self._latest = max(self._latest + 1, int(self._clock() * 1_000_000))
+        return self._latest
+
+    @staticmethod
+    def _deadline(now: int, ttl_ms: int | None) -> int | None:
+        return None if ttl_ms is None else now // 1000 + ttl_ms
+
+    def _live(self, artifact_id: str) -> Record | None:
+        record = self._get(artifact_id)
+        return record if record is not None and record.prune(self._now()) else None
+
+    def _live_records(self) -> Iterator[Record]:
+        with self._reading():
+            records = list(self._records())
+        now = self._now()
+        expired = []
+        for record in records:
+            if record.prune(now):
+                yield record
+            else:
+                expired.append(record.artifact_id)
+        self._sweep(expired)
+
+    def _sweep(self, ids: Iterable[str]) -> None:
+        """Remove what a listing found expired."""
+        for artifact_id in ids:
+            with self._writing():
+                record = self._get(artifact_id)
+                if record is not None and not record.prune(self._now()):
+                    self._remove(record)
+
+    def _give_up(self, record: Record, run_id: str | None) -> bool:
+        if record.claims.pop(run_id, None) is None:
+            return False
+        if record.claims:
+            self._put(record)
+        else:
+            self._remove(record)
+        return True
+
+    def _store(self, request: StoreRequest) -> ArtifactMetadata:
+        with self._writing():
+            now = self._now()
+            claim = Claim(
+                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
+            )
+            previous = self._get(request.artifact_id)
+            record = Record(request.artifact_id, request.digest, len(request.content))
+            if previous is not None and not previous.digest:
+                content = self._content(previous)
+                previous.digest = b"" if content is None else compute_digest(content)
+            if previous is not None and previous.prune(now):
+                if previous.digest == record.digest:
+                    record = previous
+                    if request.run_id in record.claims:  # a store never shortens a lease
+                        claim.deadline = claim.later_of(record.claims[request.run_id].deadline)
+                elif previous.is_named or record.is_named:
+                    raise InvalidArtifactError(
+                        f"artifact id {request.artifact_id} already is the name of other content: "
+                        "a content-addressed id cannot be replaced, choose another artifact_id"
+                    )
+            record.claims[request.run_id] = claim
+            if record is previous and self._has_content(record):
+                self._put(record)
+            else:
+                self._put_content(record, request.content, previous)
+            return record.view(claim)
+
+    def _load(self, artifact_id: str) -> Artifact | None:
+        with self._reading():
+            record = self._live(artifact_id)
+            if record is None:
+                return None
+            content = self._content(record)
+        if content is None:
+            raise ArtifactLostError(f"the content of artifact {artifact_id} is gone: store it again")
+        if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
+            raise CorruptArtifactError(
+                f"artifact {artifact_id}: the stored content is not what was stored; delete it and store it again"
+            )
+        return Artifact(metadata=record.view(record.latest()), content=content)

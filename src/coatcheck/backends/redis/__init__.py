@@ -1,0 +1,6 @@
+"""Artifacts on a Redis or Valkey server."""
+
+from .connect import AsyncTarget, Target
+from .options import DEFAULT_RETRY_FOR, RedisOptions
+
+__all__ = ["DEFAULT_RETRY_FOR", "AsyncTarget", "RedisOptions", "Target"]

@@ -1,0 +1,170 @@
+"""One exchange with a server: commands out, replies back, on one pooled connection. No policy here (see retry.py).
+
+A connection goes back to the pool only after every reply was read; after anything else it is closed, so that no
+reply can ever reach another caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import redis
+import redis.asyncio
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+)
+
+from ...embedded import EmbeddedEngine
+from ...plan import Step
+
+TRANSPORT_ERRORS = (RedisConnectionError, redis.exceptions.TimeoutError, OSError)
+
+
+class NotSentError(Exception):
+    """No connection: the commands were surely not executed."""
+
+
+class RefusedError(NotSentError):
+    """The server refused the connection for a reason that waiting does not cure (password, user, database)."""
+
+
+class BrokenError(Exception):
+    """The connection broke after sending began: what was executed is unknown."""
+
+
+class Link(Protocol):
+    """A way to a server, blocking or awaited. `engine`: the embedded engine behind it, if it is one."""
+
+    engine: EmbeddedEngine | None
+
+    def exchange(self, buffers: Sequence[bytes], count: int) -> Any:
+        """Send packed commands and read `count` replies; error replies are returned in place, not raised."""
+
+    def close(self) -> Any:
+        """Close the connections that this link made."""
+
+
+class Exchange(Step):
+    """Some packed commands, sent together; the result is the list of replies."""
+
+    __slots__ = ("buffers", "count", "link")
+
+    def __init__(self, link: Link, buffers: Sequence[bytes], count: int) -> None:
+        self.link = link
+        self.buffers = buffers
+        self.count = count
+
+    def run(self) -> list[Any]:
+        replies: list[Any] = self.link.exchange(self.buffers, self.count)
+        return replies
+
+    async def arun(self) -> list[Any]:
+        replies: list[Any] = await self.link.exchange(self.buffers, self.count)
+        return replies
+
+
+class CloseLink(Step):
+    """Close a link."""
+
+    __slots__ = ("link",)
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def run(self) -> None:
+        self.link.close()
+
+    async def arun(self) -> None:
+        await self.link.close()
+
+
+def _connect_error(error: BaseException) -> NotSentError:
+    lasting = isinstance(error, AuthenticationError | AuthorizationError) or (
+        isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError)
+    )
+    return (RefusedError if lasting else NotSentError)(str(error) or type(error).__name__)
+
+
+class SyncLink:
+    """Blocking exchanges over a `redis.ConnectionPool`."""
+
+    def __init__(self, pool: redis.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None) -> None:
+        self._pool = pool
+        self._owned = owned
+        self.engine = engine
+
+    def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+        pool = self._pool
+        try:
+            connection = pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise _connect_error(error) from error
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command(buffers)
+            read = connection.read_response
+            while len(replies) < count:
+                try:
+                    replies.append(read(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+                except BusyLoadingError as error:
+                    replies.append(error)
+        except TRANSPORT_ERRORS as error:
+            raise BrokenError(str(error) or type(error).__name__) from error
+        finally:
+            if len(replies) < count:
+                connection.disconnect()
+            pool.release(connection)
+        return replies
+
+    def close(self) -> None:
+        if self._owned:
+            self._pool.disconnect()
+        if self.engine is not None:
+            self.engine.close()
+
+
+class AsyncLink:
+    """Awaited exchanges over a `redis.asyncio.ConnectionPool`."""
+
+    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None) -> None:
+        self._pool = pool
+        self._owned = owned
+        self.engine = engine
+
+    async def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+        pool = self._pool
+        try:
+            connection = await pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise _connect_error(error) from error
+        replies: list[Any] = []
+        try:
+            await connection.send_packed_command(buffers)
+            while len(replies) < count:
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+                except BusyLoadingError as error:
+                    replies.append(error)
+        except TRANSPORT_ERRORS as error:
+            raise BrokenError(str(error) or type(error).__name__) from error
+        finally:
+            if len(replies) < count:
+                await connection.disconnect(nowait=True)
+            await pool.release(connection)
+        return replies
+
+    async def close(self) -> None:
+        if self._owned:
+            await self._pool.disconnect()
+        if self.engine is not None:
+            self.engine.close()

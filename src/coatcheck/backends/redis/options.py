@@ -1,0 +1,51 @@
+"""What a Redis store can be told, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from ...envelope import Compression, Verify
+from ...errors import InvalidArtifactError
+from .backend import MAX_SIZE, RedisBackend
+from .link import Link
+
+DEFAULT_RETRY_FOR: Final = 3.0
+"""Seconds: longer than a failover on a healthy Sentinel or Cluster takes, shorter than a caller's patience."""
+
+_STRING_LIMIT: Final = 512 * 1024 * 1024 - 1024  # what one Redis string holds, less the envelope
+
+
+@dataclass(frozen=True)
+class RedisOptions:
+    """The options of `RedisArtifactStore` that its backend takes.
+
+    Raises:
+        InvalidArtifactError: One of them makes no sense.
+    """
+
+    namespace: str
+    compression: Compression | None
+    verify: Verify
+    retry_for: float
+    max_size: int | None
+
+    def __post_init__(self) -> None:
+        if self.compression not in ("zstd", None):
+            raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
+        if self.verify not in ("full", "checksum"):
+            raise InvalidArtifactError(f"verify must be 'full' or 'checksum', not {self.verify!r}")
+        if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:
+            raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
+        size = MAX_SIZE if self.max_size is None else self.max_size
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _STRING_LIMIT:
+            raise InvalidArtifactError(f"max_size must be 1 to {_STRING_LIMIT} bytes, not {self.max_size!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options as keywords."""
+        return asdict(self)
+
+    def backend(self, link: Link) -> RedisBackend:
+        """A backend with these options."""
+        return RedisBackend(link, **self.as_dict())

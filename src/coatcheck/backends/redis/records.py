@@ -1,0 +1,144 @@
+"""What lies in an artifact's hash, decoded and encoded. `lua/lib.lua` describes the same fields; nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from ...arguments import StoreRequest
+from ...errors import CorruptArtifactError
+from ...ids import ID_LENGTH
+from ...model import ArtifactMetadata, Lease, format_time
+
+VERSION: Final = 1
+FOREVER: Final = 2**48 - 1
+DEFAULT_TYPE: Final = "application/octet-stream"
+
+_HEAD: Final = 34  # version, named, digest
+_LEASE: Final = 13  # deadline, created
+
+
+class Head(NamedTuple):
+    """What an artifact is, the same for all its leases."""
+
+    digest: bytes
+    size: int
+
+
+def tag_of(digest: bytes) -> bytes:
+    """The name of a content in keys."""
+    return digest.hex()[:ID_LENGTH].encode()
+
+
+def lease_field(run_id: str | None) -> bytes:
+    """The hash field of a run's lease."""
+    return b"-" if run_id is None else b"=" + run_id.encode()
+
+
+def encode_head(request: StoreRequest) -> bytes:
+    """The field `h`."""
+    named = request.artifact_id == request.digest.hex()[:ID_LENGTH]
+    return b"%c%c%b%d" % (VERSION, named, request.digest, len(request.content))
+
+
+def encode_view(request: StoreRequest) -> bytes:
+    """The lease's own metadata: msgpack of content type (nil: the default) and tags; empty where both are default."""
+    content_type = None if request.content_type == DEFAULT_TYPE else request.content_type
+    if request.tags:
+        packed: bytes = msgpack.packb([content_type, request.tags])
+        return packed
+    return b"" if content_type is None else msgpack.packb([content_type])
+
+
+def decode_head(head: Any, artifact_id: str) -> Head:
+    """Read the field `h`.
+
+    Raises:
+        CorruptArtifactError: Damaged, or written by a newer version.
+    """
+    if isinstance(head, bytes) and head[:1] and head[0] != VERSION:
+        raise CorruptArtifactError(
+            f"artifact {artifact_id} has metadata of format version {head[0]}; this coatcheck reads version "
+            f"{VERSION}: upgrade it"
+        )
+    if not isinstance(head, bytes) or len(head) <= _HEAD or not head[_HEAD:].isdigit():
+        raise CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
+    return Head(head[2:_HEAD], int(head[_HEAD:]))
+
+
+def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str, str]]:
+    """Deadline in ms, created in us, content type, tags."""
+    try:
+        if len(value) < _LEASE:
+            raise ValueError("too short")
+        content_type, tags = DEFAULT_TYPE, {}
+        if len(value) > _LEASE:
+            first, *rest = msgpack.unpackb(value[_LEASE:], strict_map_key=True)
+            if first is not None:
+                content_type = first
+            if rest:
+                [tags] = rest
+            if not isinstance(content_type, str) or not isinstance(tags, dict):
+                raise TypeError("not text and tags")
+            if not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
+                raise TypeError("tags that are not text")
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise CorruptArtifactError(
+            f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
+        ) from None
+    return int.from_bytes(value[:6]), int.from_bytes(value[6:_LEASE]), content_type, tags
+
+
+def format_deadline(deadline: int) -> str | None:
+    """A deadline in ms as ISO 8601; `None` for ever."""
+    return None if deadline >= FOREVER else format_time(deadline * 1000)
+
+
+def _decode_field(field: bytes, artifact_id: str) -> str | None:
+    try:
+        return field[1:].decode() if field[:1] == b"=" else None
+    except UnicodeDecodeError:
+        raise CorruptArtifactError(f"a lease of artifact {artifact_id} has a damaged run id") from None
+
+
+def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> ArtifactMetadata:
+    """Metadata as one lease sees it."""
+    digest, size = decode_head(head, artifact_id)
+    deadline, created, content_type, tags = _decode_lease(value, artifact_id)
+    return ArtifactMetadata.model_construct(
+        artifact_id=artifact_id,
+        content_type=content_type,
+        size_bytes=size,
+        created_at=format_time(created),
+        run_id=_decode_field(field, artifact_id),
+        tags=tags,
+        digest=digest.hex(),
+        expires_at=format_deadline(deadline),
+    )
+
+
+def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
+    """One lease."""
+    deadline, created, content_type, tags = _decode_lease(value, artifact_id)
+    return Lease.model_construct(
+        run_id=_decode_field(field, artifact_id),
+        created_at=format_time(created),
+        expires_at=format_deadline(deadline),
+        content_type=content_type,
+        tags=tags,
+    )
+
+
+def stored_view(request: StoreRequest, created: int, deadline: int) -> ArtifactMetadata:
+    """What a store returns: the storing run's own view."""
+    return ArtifactMetadata.model_construct(
+        artifact_id=request.artifact_id,
+        content_type=request.content_type,
+        size_bytes=len(request.content),
+        created_at=format_time(created),
+        run_id=request.run_id,
+        tags=request.tags,
+        digest=request.digest.hex(),
+        expires_at=format_deadline(deadline),
+    )

@@ -1,0 +1,54 @@
+"""Commands as bytes. redis-py's own packers are made for small values: hiredis' copies a large one several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+Argument = bytes | tuple[bytes, ...]
+"""One argument of a command; a tuple is one value in several pieces, so that large ones need not be joined."""
+
+_LARGE: Final = 16 * 1024  # from here on a system call costs less than a copy
+
+
+def pack(arguments: Sequence[Argument]) -> list[bytes]:
+    """One command in RESP, as a list of buffers to send one after the other."""
+    buffers: list[bytes] = []
+    small = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        if isinstance(argument, bytes):
+            if len(argument) < _LARGE:
+                small.append(b"$%d\r\n%b\r\n" % (len(argument), argument))
+                continue
+            pieces: tuple[bytes, ...] = (argument,)
+        else:
+            pieces = argument
+        small.append(b"$%d\r\n" % sum(map(len, pieces)))
+        for piece in pieces:
+            if len(piece) < _LARGE:
+                small.append(piece)
+            else:
+                buffers.append(b"".join(small))
+                buffers.append(piece)
+                small = []
+        small.append(b"\r\n")
+    buffers.append(b"".join(small))
+    return buffers
+
+
+def merge(packed: Iterable[list[bytes]]) -> list[bytes]:
+    """Several packed commands as one list of buffers, the small neighbours joined."""
+    buffers: list[bytes] = []
+    small: list[bytes] = []
+    for command in packed:
+        for buffer in command:
+            if len(buffer) < _LARGE:
+                small.append(buffer)
+            else:
+                if small:
+                    buffers.append(b"".join(small))
+                    small = []
+                buffers.append(buffer)
+    if small:
+        buffers.append(b"".join(small))
+    return buffers

@@ -1,0 +1,149 @@
+"""The stored bytes: a versioned envelope around one content. `docs/format.md` describes it to the byte.
+
+    version:1  codec:1  size:8  digest:32  checksum:8  payload
+
+`size` is the length of the plain content, `digest` its full SHA-256. `checksum` is XXH3-64 over everything
+else, header included, so that a flipped bit anywhere is noticed without hashing the plain content.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from typing import Final, Literal
+
+import xxhash
+import zstandard
+
+from .errors import CorruptArtifactError
+from .ids import compute_digest
+
+VERSION: Final = 1
+HEADER: Final = struct.Struct(">BBQ32sQ")
+_SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the checksum covers
+
+RAW: Final = 0
+ZSTD: Final = 1
+
+Verify = Literal["full", "checksum"]
+Compression = Literal["zstd"]
+
+COMPRESS_FROM: Final = 512
+"""Below this many bytes a zstd frame saves less than a Redis allocation step."""
+
+_SAMPLE: Final = 8 * 1024
+_SAMPLE_FROM: Final = 128 * 1024
+_LEVEL: Final = 3
+
+# Types whose bytes are compressed already.
+_PACKED_TYPES: Final = ("image/", "video/", "audio/")
+_LOOSE_EXCEPTIONS: Final = ("image/svg", "image/bmp", "image/tiff", "audio/wav", "audio/x-wav")
+_PACKED: Final = frozenset(
+    {
+        "application/gzip",
+        "application/zip",
+        "application/zstd",
+        "application/x-7z-compressed",
+        "application/x-bzip2",
+        "application/x-xz",
+    }
+)
+
+_contexts = threading.local()  # zstd contexts are costly to make and not safe to share between threads
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    try:
+        found: zstandard.ZstdCompressor = _contexts.compressor
+    except AttributeError:
+        found = _contexts.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return found
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    try:
+        found: zstandard.ZstdDecompressor = _contexts.decompressor
+    except AttributeError:
+        found = _contexts.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
+def _worth_compressing(content: bytes, content_type: str) -> bool:
+    if len(content) < COMPRESS_FROM or content_type in _PACKED:
+        return False
+    if content_type.startswith(_PACKED_TYPES) and not content_type.startswith(_LOOSE_EXCEPTIONS):
+        return False
+    if len(content) < _SAMPLE_FROM:
+        return True
+    middle = len(content) // 2
+    sample = content[:_SAMPLE] + content[middle : middle + _SAMPLE]
+    return len(_compressor().compress(sample)) < 0.9 * len(sample)
+
+
+def seal(
+    content: bytes, digest: bytes, content_type: str = "", compression: Compression | None = "zstd"
+) -> tuple[bytes, bytes]:
+    """Wrap a content for storage.
+
+    Returns:
+        Header and payload. They are stored as one value; kept apart so that large contents are not copied.
+        Never longer than the content plus the header.
+    """
+    codec, payload = RAW, content
+    if compression is not None and _worth_compressing(content, content_type):
+        packed = _compressor().compress(content)
+        if len(packed) < len(content):
+            codec, payload = ZSTD, packed
+    signed = _SIGNED.pack(VERSION, codec, len(content), digest)
+    checksum = xxhash.xxh3_64(signed)
+    checksum.update(payload)
+    return signed + checksum.digest(), payload
+
+
+def unseal(sealed: bytes, digest: bytes, verify: Verify = "full") -> bytes:
+    """The plain content of a sealed value.
+
+    Args:
+        sealed: What was stored.
+        digest: The full SHA-256 of the content that is wanted.
+        verify: `"full"` hashes the plain content again, `"checksum"` trusts the checksum of the stored bytes.
+
+    Raises:
+        CorruptArtifactError: It is not an envelope of a known version, or not that content, or damaged.
+            Memory stays bounded by the declared size, which the digest's owner wrote.
+    """
+    if len(sealed) < HEADER.size:
+        raise CorruptArtifactError(f"stored content is truncated: {len(sealed)} bytes, no envelope")
+    version, codec, size, stored_digest, checksum = HEADER.unpack_from(sealed)
+    if version != VERSION:
+        raise CorruptArtifactError(
+            f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
+        )
+    actual = xxhash.xxh3_64(sealed[: _SIGNED.size])
+    view = memoryview(sealed)[HEADER.size :]
+    actual.update(view)
+    if actual.intdigest() != checksum:
+        raise CorruptArtifactError("stored content is damaged: its checksum does not match")
+    if stored_digest != digest:
+        raise CorruptArtifactError("stored content is intact, but it is the content of another artifact")
+    if codec == RAW:
+        content = sealed[HEADER.size :]
+    elif codec == ZSTD:
+        content = _decompress(view, size)
+    else:
+        raise CorruptArtifactError(f"stored content has unknown codec {codec}: upgrade coatcheck to read it")
+    if len(content) != size:
+        raise CorruptArtifactError(f"stored content has {len(content)} bytes, its envelope says {size}")
+    if verify == "full" and compute_digest(content) != digest:
+        raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
+    return content
+
+
+def _decompress(frame: memoryview, size: int) -> bytes:
+    # zstandard allocates what the frame declares: believe it only when the envelope says the same.
+    try:
+        if zstandard.get_frame_parameters(frame).content_size != size:
+            raise CorruptArtifactError("stored content is damaged: its zstd frame declares another size")
+        return _decompressor().decompress(frame, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise CorruptArtifactError(f"stored content is damaged: {error}") from None

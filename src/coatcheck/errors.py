@@ -1,0 +1,38 @@
+"""What can go wrong: one small tree under `ArtifactError`.
+
+Absent artifacts are not errors (`None` or `False`). Messages name the artifact and the cure, never a password.
+"""
+
+from __future__ import annotations
+
+
+class ArtifactError(Exception):
+    """The root of every error that coatcheck raises on purpose."""
+
+
+class InvalidArtifactError(ArtifactError, ValueError):
+    """The caller handed in something that cannot be stored or looked up; nothing was written."""
+
+
+class ArtifactTooLargeError(InvalidArtifactError):
+    """The content is larger than this store takes; nothing was written."""
+
+
+class CorruptArtifactError(ArtifactError):
+    """What lies in the store is not what was stored: wrong bytes, wrong type, or an unknown format version."""
+
+
+class ArtifactLostError(ArtifactError):
+    """The metadata is there and the content is gone, as after an eviction. Storing the content again heals it."""
+
+
+class StoreFullError(ArtifactError):
+    """The server refuses writes because it reached `maxmemory`. Nothing was written; reads and deletes work."""
+
+
+class StoreUnavailableError(ArtifactError):
+    """The store cannot be used now: no server, wrong password, missing permission, read-only replica."""
+
+
+class AmbiguousWriteError(StoreUnavailableError):
+    """A write was sent and its outcome is unknown. Every operation is safe to repeat."""

@@ -1,0 +1,49 @@
+"""Artifact ids and digests: how content is named."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from .errors import InvalidArtifactError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+ID_LENGTH = 32
+"""Length of a default id: this many leading hex digits of the content's SHA-256."""
+
+MAX_ID_LENGTH = 200
+
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def compute_digest(content: Buffer) -> bytes:
+    """The full SHA-256 of the content, as 32 raw bytes."""
+    return hashlib.sha256(content).digest()
+
+
+def compute_artifact_id(content: Buffer) -> str:
+    """The default id of a content: the first 32 hex digits of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+
+
+def validate_artifact_id(artifact_id: str) -> None:
+    """Check that an id may become part of a key or a file name.
+
+    Raises:
+        InvalidArtifactError: Not a string of 1 to 200 ASCII letters, digits, `-` and `_`. Also a `ValueError`.
+    """
+    if not isinstance(artifact_id, str):
+        raise InvalidArtifactError(f"artifact_id must be a str, not {type(artifact_id).__name__}")
+    if not artifact_id:
+        raise InvalidArtifactError("artifact_id cannot be empty; leave it out to name the artifact by its content")
+    if len(artifact_id) > MAX_ID_LENGTH:
+        raise InvalidArtifactError(
+            f"artifact_id has {len(artifact_id)} characters; at most {MAX_ID_LENGTH} are allowed"
+        )
+    if _ID.fullmatch(artifact_id) is None:
+        raise InvalidArtifactError(
+            f"invalid artifact_id {artifact_id!r}: only ASCII letters, digits, hyphens and underscores are allowed"
+        )

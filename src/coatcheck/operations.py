@@ -1,0 +1,207 @@
+"""What every operation does above its backend, written once: check arguments, apply defaults, shape results.
+
+Each method is a plan; `stores.py` runs it in the caller's thread, `aio.py` on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .arguments import (
+    DEFAULT,
+    Payload,
+    StoreRequest,
+    Ttl,
+    TtlOrDefault,
+    check_optional_run_id,
+    check_request,
+    check_run_id,
+    check_ttl,
+)
+from .backends.base import Backend
+from .errors import InvalidArtifactError
+from .ids import validate_artifact_id
+from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+from .plan import Plan, Work
+from .search import Filter, check_count, check_order, slice_of
+
+T = TypeVar("T")
+
+_LONG: int = 256 * 1024  # bytes to hash that should not hold up an event loop
+
+
+class Operations:
+    """The operations of one store.
+
+    Args:
+        backend: Where artifacts lie.
+        default_ttl: For `store` calls that name none.
+    """
+
+    def __init__(self, backend: Backend, default_ttl: Ttl = None) -> None:
+        self.backend = backend
+        self._default_ttl_ms = check_ttl(default_ttl)
+
+    def _ttl_ms(self, ttl: TtlOrDefault) -> int | None:
+        return self._default_ttl_ms if ttl is DEFAULT else check_ttl(ttl)
+
+    def store(
+        self,
+        content: Any,
+        content_type: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None,
+        artifact_id: str | None,
+        ttl: TtlOrDefault,
+    ) -> Plan[ArtifactMetadata]:
+        payload = Payload(content, content_type, tags, artifact_id, ttl)
+        request = yield from self._requests([payload], content_type, run_id, tags, ttl)
+        [stored] = yield from self.backend.store(request)
+        return stored
+
+    def store_many(
+        self,
+        items: Iterable[Any],
+        content_type: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None,
+        ttl: TtlOrDefault,
+    ) -> Plan[list[ArtifactMetadata]]:
+        payloads = [item if isinstance(item, Payload) else Payload(item) for item in items]
+        requests = yield from self._requests(payloads, content_type, run_id, tags, ttl)
+        return (yield from self.backend.store(requests)) if requests else []
+
+    def _requests(
+        self,
+        payloads: Sequence[Payload],
+        content_type: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None,
+        ttl: TtlOrDefault,
+    ) -> Plan[list[StoreRequest]]:
+        def check() -> list[StoreRequest]:
+            return [
+                check_request(
+                    item.content,
+                    content_type=content_type if item.content_type is None else item.content_type,
+                    run_id=run_id,
+                    tags=tags if item.tags is None else item.tags,
+                    artifact_id=item.artifact_id,
+                    ttl_ms=self._ttl_ms(ttl if item.ttl is DEFAULT else item.ttl),
+                    max_size=self.backend.max_size,
+                )
+                for item in payloads
+            ]
+
+        if sum(_length(item.content) for item in payloads) < _LONG:
+            return check()
+        requests: list[StoreRequest] = yield Work(check)
+        return requests
+
+    def load(self, artifact_id: str) -> Plan[Artifact | None]:
+        [artifact] = yield from self.backend.load([_id(artifact_id)])
+        return artifact
+
+    def load_text(self, artifact_id: str, encoding: str) -> Plan[str | None]:
+        artifact = yield from self.load(artifact_id)
+        return None if artifact is None else artifact.as_text(encoding)
+
+    def load_json(self, artifact_id: str) -> Plan[Any]:
+        artifact = yield from self.load(artifact_id)
+        return None if artifact is None else artifact.as_json()
+
+    def load_many(self, ids: Iterable[str]) -> Plan[list[Artifact | None]]:
+        return self._many(self.backend.load, ids)
+
+    def get_metadata(self, artifact_id: str) -> Plan[ArtifactMetadata | None]:
+        [view] = yield from self.backend.metadata([_id(artifact_id)])
+        return view
+
+    def metadata_many(self, ids: Iterable[str]) -> Plan[list[ArtifactMetadata | None]]:
+        return self._many(self.backend.metadata, ids)
+
+    def exists(self, artifact_id: str) -> Plan[bool]:
+        [found] = yield from self.backend.exists([_id(artifact_id)])
+        return found
+
+    def find_missing(self, ids: Iterable[str]) -> Plan[list[str]]:
+        wanted = list(dict.fromkeys(_ids(ids)))
+        found = yield from self._many(self.backend.exists, wanted)
+        return [artifact_id for artifact_id, there in zip(wanted, found, strict=True) if not there]
+
+    def _many(self, ask: Callable[[list[str]], Plan[list[T]]], ids: Iterable[str]) -> Plan[list[T]]:
+        """Ask about each id once, answer in the order of the question."""
+        wanted = _ids(ids)
+        unique = list(dict.fromkeys(wanted))
+        if not unique:
+            return []
+        answers = dict(zip(unique, (yield from ask(unique)), strict=True))
+        return [answers[artifact_id] for artifact_id in wanted]
+
+    def delete(self, artifact_id: str) -> Plan[bool]:
+        return (yield from self.backend.delete(_id(artifact_id)))
+
+    def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None) -> Plan[bool]:
+        return (yield from self.backend.touch(_id(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
+
+    def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
+        return (yield from self.backend.release(_id(artifact_id), check_optional_run_id(run_id)))
+
+    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
+        return (yield from self.backend.leases(_id(artifact_id)))
+
+    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
+        views = yield from self.backend.list_by_run(check_run_id(run_id))
+        return slice_of(views, offset=0, limit=0, order="desc")
+
+    def list_all(self, limit: int) -> Plan[list[ArtifactMetadata]]:
+        return self.search(None, Filter(None, None, None, None), 0, limit, "desc")
+
+    def list_runs(self) -> Plan[list[str]]:
+        return sorted((yield from self.backend.list_runs()))
+
+    def delete_by_run(self, run_id: str) -> Plan[int]:
+        return (yield from self.backend.delete_by_run(check_run_id(run_id)))
+
+    def search(
+        self, run_id: str | None, wanted: Filter, offset: int, limit: int, order: str
+    ) -> Plan[list[ArtifactMetadata]]:
+        newest_first = check_order(order)
+        if run_id is not None:
+            views = filter(wanted.matches, (yield from self.backend.list_by_run(check_run_id(run_id))))
+            return slice_of(views, offset=offset, limit=limit, order=order)
+        enough = None
+        if check_count(limit, "limit") > 0:
+            enough = limit + max(0, check_count(offset, "offset"))
+        found: dict[str, ArtifactMetadata] = {}
+        cursor: object | None = None
+        while True:
+            missing = enough - len(found) if enough else 1 << 30
+            page, cursor = yield from self.backend.list_page(missing, cursor, newest_first=newest_first)
+            for view in page:
+                if wanted.matches(view):
+                    found.setdefault(view.artifact_id, view)
+            if cursor is None or (enough and len(found) >= enough):
+                return slice_of(found.values(), offset=offset, limit=limit, order=order)
+
+    def stats(self) -> Plan[StoreStats]:
+        return (yield from self.backend.stats())
+
+    def close(self) -> Plan[None]:
+        yield from self.backend.close()
+
+
+def _length(content: Any) -> int:
+    return len(content) if isinstance(content, bytes | bytearray) else 0
+
+
+def _id(artifact_id: Any) -> str:
+    validate_artifact_id(artifact_id)
+    return str(artifact_id)
+
+
+def _ids(ids: Any) -> list[str]:
+    if isinstance(ids, str):
+        raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
+    return [_id(artifact_id) for artifact_id in ids]

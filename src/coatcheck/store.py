@@ -1,0 +1,270 @@
+"""The contract: what an artifact store does, for everyone who uses or implements one.
+
+Names and meanings of the first part are those of AbstractRuntime's artifact store; a class written against that one
+(seven abstract methods) is complete here too, the rest has plain defaults. `docs/design.md` states the promises.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, encode_json, encode_text
+from .search import Filter, slice_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from typing_extensions import Buffer
+
+    from .arguments import Ttl
+    from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+
+Order = Literal["desc", "asc"]
+
+
+class ArtifactStore(ABC):
+    """Content under its hash, leased by runs.
+
+    Every method may raise the errors of `coatcheck.errors`: `InvalidArtifactError` (also a `ValueError`) for bad
+    arguments, before anything is sent; `StoreUnavailableError` and its kin when the store cannot be used. Absence is
+    never an error. A store may be shared by threads. Every call is safe to repeat.
+    """
+
+    # The inherited interface ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def store(
+        self,
+        content: Buffer,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """Store content and take a lease on it.
+
+        The same id and content again: another run adds its lease, the same run renews its own; no lease gets
+        shorter. An explicit id with *different* content replaces the artifact for everybody.
+
+        Args:
+            content: Bytes, or any buffer.
+            content_type: MIME type or semantic type.
+            run_id: Who stores: any non-empty string; `None` takes the anonymous lease.
+            tags: The run's own key-value tags.
+            artifact_id: 1 to 200 of `A-Z a-z 0-9 _ -`. Left out: the first 32 hex digits of the SHA-256.
+            ttl: Seconds or a `timedelta` until the lease ends; `None`: never; left out: the store's default.
+
+        Returns:
+            The run's own view of the artifact.
+
+        Raises:
+            ArtifactTooLargeError: The content is larger than the store takes.
+            StoreFullError: The server is out of memory; nothing was written.
+        """
+
+    @abstractmethod
+    def load(self, artifact_id: str) -> Artifact | None:
+        """The artifact with its verified content, or `None`.
+
+        Raises:
+            CorruptArtifactError: What lies there is not what was stored.
+            ArtifactLostError: The content was evicted under its metadata.
+        """
+
+    @abstractmethod
+    def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
+        """The latest store's view of the artifact, without its content, or `None`."""
+
+    @abstractmethod
+    def exists(self, artifact_id: str) -> bool:
+        """Whether the artifact is there, content included."""
+
+    @abstractmethod
+    def delete(self, artifact_id: str) -> bool:
+        """Remove the artifact for every run; whether there was one. See `release` for giving up one lease."""
+
+    @abstractmethod
+    def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
+        """A run's own view of everything it leases, newest first."""
+
+    @abstractmethod
+    def list_all(self, *, limit: int = 1000) -> list[ArtifactMetadata]:
+        """The latest view of every artifact, newest first; `limit <= 0`: all of them."""
+
+    def delete_by_run(self, run_id: str) -> int:
+        """Give up every lease of a run; content that another run leases stays. Returns the leases given up."""
+        return sum(self.delete(view.artifact_id) for view in self.list_by_run(check_run_id(run_id)))
+
+    def search(
+        self,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = 1000,
+        created_after: str | datetime | None = None,
+        created_before: str | datetime | None = None,
+        offset: int = 0,
+        order: Order = "desc",
+    ) -> list[ArtifactMetadata]:
+        """Artifacts whose metadata match all that is given; both time bounds belong to the range.
+
+        Args:
+            run_id: This run's own views; left out: the latest view of every artifact.
+            content_type: Exactly this content type.
+            tags: Each of these tags, exactly.
+            limit: How many at most; `<= 0`: all.
+            created_after: ISO 8601 or `datetime`; UTC where it names no zone.
+            created_before: Likewise.
+            offset: How many matches to skip.
+            order: `"desc"` (newest first) or `"asc"`, by time of store and id.
+        """
+        wanted = Filter(content_type, tags, created_after, created_before)
+        views = self.list_all(limit=0) if run_id is None else self.list_by_run(run_id)
+        return slice_of(filter(wanted.matches, views), offset=offset, limit=limit, order=order)
+
+    def store_text(
+        self,
+        text: str,
+        *,
+        content_type: str = "text/plain",
+        encoding: str = "utf-8",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """`store` for text."""
+        return self.store(
+            encode_text(text, encoding),
+            content_type=content_type,
+            run_id=run_id,
+            tags=tags,
+            **given(artifact_id, ttl),
+        )
+
+    def store_json(
+        self,
+        data: Any,
+        *,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> ArtifactMetadata:
+        """`store` for a JSON value, as compact UTF-8, content type `application/json`."""
+        return self.store(
+            encode_json(data),
+            content_type="application/json",
+            run_id=run_id,
+            tags=tags,
+            **given(artifact_id, ttl),
+        )
+
+    def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
+        """The content as text, or `None` where there is no such artifact."""
+        artifact = self.load(artifact_id)
+        return None if artifact is None else artifact.as_text(encoding)
+
+    def load_json(self, artifact_id: str) -> Any | None:
+        """The content parsed as JSON, or `None` where there is no such artifact."""
+        artifact = self.load(artifact_id)
+        return None if artifact is None else artifact.as_json()
+
+    # Batches ----------------------------------------------------------------------------------------------------
+
+    def store_many(
+        self,
+        items: Iterable[Buffer | Payload],
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+    ) -> list[ArtifactMetadata]:
+        """Store many items for one run, in order; a bad item fails before anything is sent.
+
+        Args:
+            items: Contents, or `Payload`s with a content type, tags, id or TTL of their own.
+            content_type: For items that don't say.
+            run_id: Who stores.
+            tags: For items that don't say.
+            ttl: For items that don't say.
+        """
+        payloads = [item if isinstance(item, Payload) else Payload(item) for item in items]
+        return [
+            self.store(
+                item.content,
+                content_type=content_type if item.content_type is None else item.content_type,
+                run_id=run_id,
+                tags=tags if item.tags is None else item.tags,
+                **given(item.artifact_id, ttl if item.ttl is DEFAULT else item.ttl),
+            )
+            for item in payloads
+        ]
+
+    def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
+        """`load` for many ids, in order."""
+        return [self.load(artifact_id) for artifact_id in ids]
+
+    def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
+        """`get_metadata` for many ids, in order."""
+        return [self.get_metadata(artifact_id) for artifact_id in ids]
+
+    def find_missing(self, ids: Iterable[str]) -> list[str]:
+        """Those ids that `exists` denies, each once, in order."""
+        return [artifact_id for artifact_id in dict.fromkeys(ids) if not self.exists(artifact_id)]
+
+    # Leases -----------------------------------------------------------------------------------------------------
+
+    def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
+        """Let a run's live lease end `ttl` seconds from now (`None`: never), be that later or earlier than before.
+
+        Returns:
+            Whether the run had a live lease. Without one nothing is changed.
+        """
+        raise self._unsupported("touch")
+
+    def release(self, artifact_id: str, run_id: str | None) -> bool:
+        """Give up one run's lease; the last one takes the artifact with it. Whether there was a live one."""
+        raise self._unsupported("release")
+
+    def leases(self, artifact_id: str) -> list[Lease]:
+        """The live leases of an artifact, oldest store first; empty where there is no such artifact."""
+        raise self._unsupported("leases")
+
+    def list_runs(self) -> list[str]:
+        """The runs that hold a live lease, sorted."""
+        raise self._unsupported("list_runs")
+
+    # The store itself -------------------------------------------------------------------------------------------
+
+    def stats(self) -> StoreStats:
+        """Figures about the store. Reads all metadata: for people and monitoring, not for hot paths."""
+        raise self._unsupported("stats")
+
+    def close(self) -> None:
+        """Give back connections and locks; the store cannot be used afterwards. Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _unsupported(self, name: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} does not implement {name}()")
+
+
+def given(artifact_id: str | None, ttl: TtlOrDefault) -> dict[str, Any]:
+    """Keywords that were given: an inherited `store` need not know those that were not."""
+    keywords: dict[str, Any] = {}
+    if artifact_id is not None:
+        keywords["artifact_id"] = artifact_id
+    if ttl is not DEFAULT:
+        keywords["ttl"] = ttl
+    return keywords

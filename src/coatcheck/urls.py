@@ -1,0 +1,79 @@
+"""One URL instead of a class: `open_store` and `aopen_store`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from .aio import AsyncArtifactStore, AsyncFileArtifactStore, AsyncInMemoryArtifactStore, AsyncRedisArtifactStore
+from .arguments import Ttl
+from .backends.redis.connect import SCHEMES, URL_VARIABLE, hide_password
+from .errors import InvalidArtifactError
+from .store import ArtifactStore
+from .stores import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+
+_ALL: Final = ("memory", "file", *SCHEMES)
+
+
+def open_store(url: str | None = None, *, namespace: str | None = None, default_ttl: Ttl = None) -> ArtifactStore:
+    """Open a store by its URL.
+
+    Args:
+        url: `memory://`, `file:///directory`, `embedded:///directory` (or `embedded://` for the user's data
+            directory), `redis://`, `rediss://`, `unix:///socket`, `valkey://`, `valkeys://`. Left out:
+            `$COATCHECK_URL`, else the embedded engine in the user's data directory.
+        namespace: Stores of different namespaces never see each other. In a file store: a directory of its own.
+        default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+
+    Raises:
+        InvalidArtifactError: The URL or an option makes no sense.
+        StoreUnavailableError: The directory or the embedded engine cannot be used. A server is contacted by the
+            first call.
+    """
+    scheme, url = _scheme(url)
+    if scheme == "memory":
+        return InMemoryArtifactStore(default_ttl=default_ttl)
+    if scheme == "file":
+        return FileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
+    return RedisArtifactStore(url, default_ttl=default_ttl, **_named(namespace))
+
+
+async def aopen_store(
+    url: str | None = None, *, namespace: str | None = None, default_ttl: Ttl = None
+) -> AsyncArtifactStore:
+    """`open_store` for asyncio."""
+    scheme, url = _scheme(url)
+    if scheme == "memory":
+        return AsyncInMemoryArtifactStore(default_ttl=default_ttl)
+    if scheme == "file":
+        return AsyncFileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
+    # In a thread: starting the embedded engine takes its time.
+    return await asyncio.to_thread(AsyncRedisArtifactStore, url, default_ttl=default_ttl, **_named(namespace))
+
+
+def _scheme(url: object) -> tuple[str, str]:
+    if url is None:
+        url = os.environ.get(URL_VARIABLE) or "embedded://"
+    if not isinstance(url, str):
+        raise InvalidArtifactError(f"url must be a str, not {type(url).__name__}")
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _ALL:
+        raise InvalidArtifactError(
+            f"unknown store URL {hide_password(url)!r}; known schemes: {', '.join(f'{name}://' for name in _ALL)}"
+        )
+    return scheme, url
+
+
+def _directory(url: str, namespace: str | None) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise InvalidArtifactError(f"{url!r}: write the directory as file:///absolute/path")
+    directory = Path(unquote(parts.path))
+    return directory if namespace is None else directory / quote(namespace, safe="")
+
+
+def _named(namespace: str | None) -> dict[str, Any]:
+    return {} if namespace is None else {"namespace": namespace}
