@@ -68,13 +68,13 @@ class StoreRequest:
         self.ttl_ms = ttl_ms
 
 
-def check_content(content: Any, max_size: int | None) -> bytes:
+def check_content(content: object, max_size: int | None) -> bytes:
     """The content as bytes; `bytes` are taken as they are, other buffers are copied once."""
     if not isinstance(content, bytes):
         if isinstance(content, str):
             raise InvalidArtifactError("content must be bytes-like, not str; use store_text() for text")
         try:
-            content = bytes(memoryview(content))
+            content = bytes(memoryview(content))  # type: ignore[arg-type]  # that is the question
         except TypeError:
             kind = type(content).__name__
             raise InvalidArtifactError(
@@ -129,9 +129,7 @@ def check_ttl(ttl: Any) -> int | None:
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        raise InvalidArtifactError(
-            f"ttl must be seconds (int or float), a timedelta or None, not {type(ttl).__name__}"
-        )
+        raise InvalidArtifactError(f"ttl must be seconds (int or float), a timedelta or None, not {type(ttl).__name__}")
     if not ttl > 0:  # NaN as well
         raise InvalidArtifactError(f"ttl must be positive, not {ttl}; use None for ever, delete() to remove")
     if ttl > MAX_TTL_SECONDS:

@@ -11,7 +11,7 @@ from pathlib import Path
 if sys.platform == "win32":
     import msvcrt
 
-    def _acquire(fd: int, *, shared: bool) -> None:  # Windows has no shared locks here: readers queue
+    def _acquire(fd: int, *, shared: bool) -> None:  # noqa: ARG001  # no shared locks here: readers queue
         msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
 
 else:

@@ -97,4 +97,3 @@ async def arun(plan: Plan[T]) -> T:
         return value
     finally:
         plan.close()
-

@@ -28,7 +28,7 @@ def check_count(value: Any, what: str) -> int:
     return value
 
 
-def _check_time(value: Any, what: str) -> str | None:
+def _check_time(value: object, what: str) -> str | None:
     """A time bound in the form of `created_at`, so that both compare as text."""
     if value is None:
         return None
@@ -69,9 +69,7 @@ class Filter:
         )
 
 
-def slice_of(
-    views: Iterable[ArtifactMetadata], *, offset: int, limit: int, order: str
-) -> list[ArtifactMetadata]:
+def slice_of(views: Iterable[ArtifactMetadata], *, offset: int, limit: int, order: str) -> list[ArtifactMetadata]:
     """Sort by time of store and id, then cut."""
     newest_first = check_order(order)
     start = max(0, check_count(offset, "offset"))

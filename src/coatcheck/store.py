@@ -247,7 +247,7 @@ class ArtifactStore(ABC):
         """Figures about the store. Reads all metadata: for people and monitoring, not for hot paths."""
         raise self._unsupported("stats")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # nothing to give back is a fine default
         """Give back connections and locks; the store cannot be used afterwards. Idempotent."""
 
     def __enter__(self) -> Self:

@@ -161,7 +161,7 @@ class FileArtifactStore(BackendStore):
     """
 
     def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (os.path.abspath(base_dir), default_ttl)
+        self._arguments = (Path(base_dir).absolute(), default_ttl)
         super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:

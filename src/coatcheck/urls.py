@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from .aio import AsyncArtifactStore, AsyncFileArtifactStore, AsyncInMemoryArtifactStore, AsyncRedisArtifactStore
+from .aio import (
+    AsyncArtifactStore,
+    AsyncFileArtifactStore,
+    AsyncInMemoryArtifactStore,
+    AsyncRedisArtifactStore,
+)
 from .arguments import Ttl
 from .backends.redis.connect import SCHEMES, URL_VARIABLE, hide_password
 from .errors import InvalidArtifactError

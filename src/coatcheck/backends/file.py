@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import CorruptArtifactError, InvalidArtifactError, StoreFullError, StoreUnavailableError
-from ..ids import validate_artifact_id
+from ..ids import ID_LENGTH, validate_artifact_id
 from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
 from .ledger import Claim, Clock, LedgerBackend, Record
@@ -86,12 +86,15 @@ class FileBackend(LedgerBackend):
     def _runtime_meta(self, artifact_id: str) -> Path:
         return self._dir / "refs" / self._meta(artifact_id).name
 
+    def _beside(self, record: Record) -> Path:
+        """Where new content waits for its metadata while the old content still has the proper name."""
+        return self._path(record.artifact_id, f".{record.digest.hex()[:ID_LENGTH]}.bin")
+
     def _content_paths(self, record: Record) -> list[Path]:
         """Where the content may be, first match wins."""
-        digest = record.digest.hex()
-        paths = [self._path(record.artifact_id, f".{digest}.bin"), self._path(record.artifact_id, ".bin")]
+        paths = [self._beside(record), self._path(record.artifact_id, ".bin")]
         if self._runtime_meta(record.artifact_id).exists():
-            paths.insert(0, self._dir / "blobs" / f"{digest}.bin")
+            paths.insert(0, self._dir / "blobs" / f"{record.digest.hex()}.bin")
         return paths
 
     # Locks ------------------------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class FileBackend(LedgerBackend):
 
     def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
         final = self._path(record.artifact_id, ".bin")
-        beside = self._path(record.artifact_id, f".{record.digest.hex()}.bin")
+        beside = self._beside(record)
         self._write(beside if previous is not None else final, content)
         self._write(self._meta(record.artifact_id), _encode(record))
         self._runtime_meta(record.artifact_id).unlink(missing_ok=True)
@@ -178,7 +181,7 @@ class FileBackend(LedgerBackend):
         temporary = self._dir / f".{uuid.uuid4().hex}.tmp"
         try:
             fd = os.open(temporary, _WRITE_FLAGS, 0o644)
-            with open(fd, "wb") as file:
+            with os.fdopen(fd, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(fd)
@@ -212,7 +215,7 @@ def _read(path: Path) -> bytes | None:
         if path.is_symlink():
             raise CorruptArtifactError(f"{path} is a symbolic link, which the file store does not follow") from None
         raise StoreUnavailableError(f"cannot read {path}: {error.strerror}") from None
-    with open(fd, "rb") as file:
+    with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CorruptArtifactError(f"{path} is not a regular file")
         return file.read()
@@ -274,5 +277,3 @@ def _inherited_lease(shown: ArtifactMetadata) -> Claim:
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
     return Claim(shown.run_id, int(created.timestamp() * 1_000_000), None, shown.content_type, shown.tags)
-
-

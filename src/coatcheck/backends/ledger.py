@@ -153,7 +153,7 @@ class LedgerBackend(Backend):
         def look() -> list[ArtifactMetadata | None]:
             with self._reading():
                 records = [self._live(artifact_id) for artifact_id in ids]
-            return [record and record.view(record.latest()) for record in records]
+            return [None if record is None else record.view(record.latest()) for record in records]
 
         return self._plan(look)
 
@@ -210,14 +210,16 @@ class LedgerBackend(Backend):
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         def look() -> list[ArtifactMetadata]:
-            return [
-                record.view(record.claims[run_id]) for record in self._live_records() if run_id in record.claims
-            ]
+            return [record.view(record.claims[run_id]) for record in self._live_records() if run_id in record.claims]
 
         return self._plan(look)
 
     def list_page(
-        self, limit: int, cursor: object | None, *, newest_first: bool  # noqa: ARG002  # everything is one page
+        self,
+        limit: int,  # noqa: ARG002  # everything is one page
+        cursor: object | None,  # noqa: ARG002
+        *,
+        newest_first: bool,
     ) -> Plan[tuple[list[ArtifactMetadata], object | None]]:
         def look() -> tuple[list[ArtifactMetadata], object | None]:
             views = [record.view(record.latest()) for record in self._live_records()]
@@ -309,9 +311,7 @@ class LedgerBackend(Backend):
     def _store(self, request: StoreRequest) -> ArtifactMetadata:
         with self._writing():
             now = self._now()
-            claim = Claim(
-                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
-            )
+            claim = Claim(request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags)
             previous = self._get(request.artifact_id)
             record = Record(request.artifact_id, request.digest, len(request.content))
             if previous is not None and not previous.digest:

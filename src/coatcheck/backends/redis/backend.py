@@ -100,9 +100,7 @@ class RedisBackend(Backend):
     def _upload(self, request: StoreRequest) -> Plan[Any]:
         sealed: tuple[bytes, bytes]
         if len(request.content) >= LONG_WORK:
-            sealed = yield Work(
-                lambda: seal(request.content, request.digest, request.content_type, self._compression)
-            )
+            sealed = yield Work(lambda: seal(request.content, request.digest, request.content_type, self._compression))
         else:
             sealed = seal(request.content, request.digest, request.content_type, self._compression)
         for _ in range(_TRIES):
@@ -242,9 +240,7 @@ class RedisBackend(Backend):
         return [found == 1 for found in _flat(replies)]
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        [[head, *pairs]] = yield from self._read(
-            scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ())
-        )
+        [[head, *pairs]] = yield from self._read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
         if pairs:
             records.decode_head(head, artifact_id)
         live = [
@@ -296,7 +292,7 @@ class RedisBackend(Backend):
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         keys = self._keys
-        given_up = 0
+        given_up: int = 0
         while True:
             [[count, left]] = yield from self._write(
                 scripts.DELETE_BY_RUN.call(

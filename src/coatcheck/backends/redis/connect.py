@@ -94,6 +94,7 @@ class Target:
             url = f"{_ALIASES.get(scheme, scheme)}://{rest}"
         try:
             pool = self._make_pool(url)
+            pool.connection_class(**pool.connection_kwargs)  # options that redis-py doesn't know are found out now
         except (ValueError, TypeError) as error:
             raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {error}") from None
         return self._link(pool, owned=True, engine=engine)
@@ -113,9 +114,7 @@ class Target:
         if self._url is not None:
             return self._url
         plain = str | bytes | int | float | bool | None
-        settings = {
-            name: value for name, value in self._pool.connection_kwargs.items() if isinstance(value, plain)
-        }
+        settings = {name: value for name, value in self._pool.connection_kwargs.items() if isinstance(value, plain)}
         if not {"host", "path"} & settings.keys():
             raise TypeError("this store's client cannot be pickled: make the store from a URL instead")
         return partial(_client_like, self.client_class, type(self._pool), self._pool.connection_class, settings)

@@ -22,7 +22,7 @@ class Keys:
     """
 
     def __init__(self, namespace: str) -> None:
-        if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:
+        if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(
                 f"invalid namespace {namespace!r}: 1 to 100 of letters, digits, '_', '.', ':' and '-'"
             )

@@ -15,9 +15,11 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
-    ConnectionError as RedisConnectionError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
 )
 
 from ...embedded import EmbeddedEngine
@@ -134,7 +136,9 @@ class SyncLink:
 class AsyncLink:
     """Awaited exchanges over a `redis.asyncio.ConnectionPool`."""
 
-    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None) -> None:
+    def __init__(
+        self, pool: redis.asyncio.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None
+    ) -> None:
         self._pool = pool
         self._owned = owned
         self.engine = engine

@@ -36,10 +36,10 @@ class RedisOptions:
             raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
         if self.verify not in ("full", "checksum"):
             raise InvalidArtifactError(f"verify must be 'full' or 'checksum', not {self.verify!r}")
-        if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:
+        if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
         size = MAX_SIZE if self.max_size is None else self.max_size
-        if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _STRING_LIMIT:
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _STRING_LIMIT:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"max_size must be 1 to {_STRING_LIMIT} bytes, not {self.max_size!r}")
 
     def as_dict(self) -> dict[str, Any]:

@@ -72,18 +72,17 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str
     try:
         if len(value) < _LEASE:
             raise ValueError("too short")
-        content_type, tags = DEFAULT_TYPE, {}
+        content_type: Any = DEFAULT_TYPE
+        tags: Any = {}
         if len(value) > _LEASE:
             first, *rest = msgpack.unpackb(value[_LEASE:], strict_map_key=True)
             if first is not None:
                 content_type = first
             if rest:
                 [tags] = rest
-            if not isinstance(content_type, str) or not isinstance(tags, dict):
-                raise TypeError("not text and tags")
-            if not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
-                raise TypeError("tags that are not text")
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+            if not all(isinstance(text, str) for text in (content_type, *tags, *tags.values())):
+                raise TypeError("not text")
+    except (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptArtifactError(
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
         ) from None

@@ -16,8 +16,10 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     TryAgainError,
 )
 
@@ -39,33 +41,24 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 
 
-def exchange(
-    link: Link, commands: Sequence[Call | Command], retry_for: float, *, writes: bool
-) -> Plan[list[Any]]:
+def exchange(link: Link, commands: Sequence[Call | Command], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
     """Send commands together and return their replies, none of them an error.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
-    give_up_at: float | None = None
-    pause = _FIRST_PAUSE
+    patience = _Patience(retry_for)
     in_doubt = False
-    buffers = merge(command.packed() for command in commands)
     while True:
         reason: BaseException
         try:
-            replies = yield Exchange(link, buffers, len(commands))
-            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if unknown:
-                with_source = merge(commands[i].packed(by_hash=False) for i in unknown)
-                for i, reply in zip(unknown, (yield Exchange(link, with_source, len(unknown))), strict=True):
-                    replies[i] = reply
-            later = next((reply for reply in replies if isinstance(reply, _LATER)), None)
-            if later is None:
-                for reply in replies:
-                    if isinstance(reply, Exception):
-                        raise translate(reply)
+            replies = yield from _once(link, commands)
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if not errors:
                 return replies
+            later = next((error for error in errors if isinstance(error, _LATER)), None)
+            if later is None:
+                raise translate(errors[0])
             reason = later
         except RefusedError as error:
             raise translate(error) from error
@@ -73,42 +66,85 @@ def exchange(
             reason = error
         except BrokenError as error:
             reason, in_doubt = error, writes
-        now = time.monotonic()
-        if give_up_at is None:
-            give_up_at = now + retry_for
-        if now + pause > give_up_at:
-            if in_doubt:
-                raise AmbiguousWriteError(
-                    f"connection lost while writing ({reason}); the outcome is unknown, it is safe to repeat the call"
-                ) from reason
-            raise StoreUnavailableError(f"no usable server: {reason}") from reason
+        pause = patience.next_pause()
+        if pause is None:
+            raise _gave_up(reason, in_doubt=in_doubt) from reason
         if link.engine is not None:
             yield Work(link.engine.ensure)
-        yield Pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        yield Pause(pause)
+
+
+class _Patience:
+    """Pauses between tries, growing and jittered, until the time is up; the clock starts at the first failure."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._give_up_at: float | None = None
+        self._pause = _FIRST_PAUSE
+
+    def next_pause(self) -> float | None:
+        """Seconds to wait before the next try; `None`: give up."""
+        now = time.monotonic()
+        if self._give_up_at is None:
+            self._give_up_at = now + self._seconds
+        if now + self._pause > self._give_up_at:
+            return None
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return pause
+
+
+def _gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
+    if in_doubt:
+        return AmbiguousWriteError(
+            f"connection lost while writing ({reason}); the outcome is unknown, it is safe to repeat the call"
+        )
+    return StoreUnavailableError(f"no usable server: {reason}")
+
+
+def _once(link: Link, commands: Sequence[Call | Command]) -> Plan[list[Any]]:
+    """One exchange; scripts that the server doesn't know are sent again with their source."""
+    buffers = merge(command.packed() for command in commands)
+    replies: list[Any] = yield Exchange(link, buffers, len(commands))
+    unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        with_source = merge(commands[i].packed(by_hash=False) for i in unknown)
+        for i, reply in zip(unknown, (yield Exchange(link, with_source, len(unknown))), strict=True):
+            replies[i] = reply
+    return replies
+
+
+# What error replies contain, whether a script or a plain command was refused; and what that means for the caller.
+_MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
+    ("OOM", StoreFullError, "the server reached maxmemory: delete artifacts, wait for TTLs, or raise maxmemory"),
+    (
+        "WRONGTYPE",
+        CorruptArtifactError,
+        (
+            "a key under the namespace holds a value of another type, written by other software: "
+            "remove that key or choose another namespace"
+        ),
+    ),
+    (
+        "COATCHECKFUTURE",
+        CorruptArtifactError,
+        "a newer coatcheck wrote this artifact: upgrade this one to change it",
+    ),
+    ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
+    ("NOPERM", StoreUnavailableError, "the user lacks a permission that coatcheck needs: {text}"),
+    ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
+    ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),
+)
+_CODES: Final = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", NoPermissionError: "NOPERM"}
 
 
 def translate(error: BaseException) -> ArtifactError:
     """The public error for an error reply or a refused connection."""
     text = str(error)
-    code = text.split(" ", 1)[0]
-    if isinstance(error, OutOfMemoryError) or code == "OOM" or "command not allowed when used memory" in text:
-        return StoreFullError("the server reached maxmemory: delete artifacts, wait for TTLs, or raise maxmemory")
-    if "WRONGTYPE" in text:
-        return CorruptArtifactError(
-            "a key under the namespace holds a value of another type, written by other software: "
-            "remove that key or choose another namespace"
-        )
-    if "COATCHECKFUTURE" in text:
-        return CorruptArtifactError("a newer coatcheck wrote this artifact: upgrade this one to change it")
-    if "READONLY" in text or "read only replica" in text:
-        return StoreUnavailableError("the server is a read-only replica: connect to its primary to write")
-    if "NOPERM" in text or "has no permissions" in text:
-        return StoreUnavailableError(f"the user lacks a permission that coatcheck needs: {text}")
-    if "NOREPLICAS" in text:
-        return StoreUnavailableError(f"the server refuses writes while replicas are missing: {text}")
-    if "MISCONF" in text:
-        return StoreUnavailableError(f"the server refuses writes because it cannot persist: {text}")
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), text)
+    for marker, kind, message in _MEANINGS:
+        if marker in code:
+            return kind(message.format(text=text))
     if isinstance(error, RefusedError):
         return StoreUnavailableError(f"the server refused the connection: {text}")
     return StoreUnavailableError(f"unexpected reply from the server: {text}")

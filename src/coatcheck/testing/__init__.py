@@ -1,0 +1,18 @@
+"""For those who implement or use stores: the contract suite, and servers for tests (extra `testing`).
+
+A backend of your own runs the suite like this:
+
+    class TestMyStore(ArtifactStoreContract):
+        @pytest.fixture
+        def harness(self, tmp_path):
+            return MyHarness(tmp_path)
+
+where `MyHarness` is a `StoreHarness`.
+"""
+
+from .blocking import Blocking
+from .contract import ArtifactStoreContract, StoreHarness
+from .servers import ENGINES, Engine, Server
+from .waiting import eventually
+
+__all__ = ["ENGINES", "ArtifactStoreContract", "Blocking", "Engine", "Server", "StoreHarness", "eventually"]

@@ -1,0 +1,1 @@
+"""The cases of the contract suite, by concept."""

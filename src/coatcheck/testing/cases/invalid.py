@@ -1,0 +1,118 @@
+"""Bad input: a clear error that is also a `ValueError`, and nothing written."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ... import ArtifactStore, InvalidArtifactError
+
+BAD_IDS = ["", "a/b", "..", "a.b", "abc\n", "a b", "é", "a" * 201, "{a}", None, 1, b"abc"]
+BAD_TTLS: list[Any] = [
+    0,
+    -1,
+    math.nan,
+    math.inf,
+    -math.inf,
+    101 * 366 * 86400,
+    True,
+    "60",
+    timedelta(0),
+    10**400,
+]
+BAD_TAGS: list[Any] = [{"a": 1}, {1: "a"}, {"a": None}, ["a"], "ab", {"a": "\ud800"}, {"\ud800": "a"}, 1]
+
+
+class Invalid:
+    @pytest.mark.parametrize("content", ["text", None, 1, ["a"], {"a": 1}, 1.5])
+    def test_content_must_be_bytes_like(self, store: ArtifactStore, harness: object, content: Any) -> None:
+        with pytest.raises(InvalidArtifactError, match="bytes-like"):
+            store.store(content)
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("artifact_id", BAD_IDS)
+    def test_ids_are_checked_everywhere(self, store: ArtifactStore, harness: object, artifact_id: Any) -> None:
+        if artifact_id is not None:  # None is "by content" for store
+            with pytest.raises(InvalidArtifactError):
+                store.store(b"x", artifact_id=artifact_id)
+        for call in (
+            store.load,
+            store.get_metadata,
+            store.exists,
+            store.delete,
+            store.leases,
+            store.load_text,
+        ):
+            with pytest.raises(ValueError, match="artifact_id"):
+                call(artifact_id)
+        with pytest.raises(InvalidArtifactError):
+            store.touch(artifact_id, 10)
+        with pytest.raises(InvalidArtifactError):
+            store.release(artifact_id, None)
+        with pytest.raises(InvalidArtifactError):
+            store.load_many(["good", artifact_id])
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_an_id_of_200_characters_is_fine(self, store: ArtifactStore) -> None:
+        store.store(b"x", artifact_id="a" * 200)
+        assert store.exists("a" * 200)
+
+    @pytest.mark.parametrize("ttl", BAD_TTLS)
+    def test_ttls_are_checked(self, store: ArtifactStore, harness: object, ttl: Any) -> None:
+        with pytest.raises(InvalidArtifactError, match="ttl"):
+            store.store(b"x", ttl=ttl)
+        with pytest.raises(InvalidArtifactError, match="ttl"):
+            store.touch("name", ttl)
+        with pytest.raises(InvalidArtifactError, match="ttl"):
+            harness.open(default_ttl=ttl)  # type: ignore[attr-defined]
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("tags", BAD_TAGS)
+    def test_tags_must_be_strings(self, store: ArtifactStore, harness: object, tags: Any) -> None:
+        with pytest.raises(InvalidArtifactError, match="tag"):
+            store.store(b"x", tags=tags)
+        with pytest.raises(InvalidArtifactError, match="tag"):
+            store.search(tags=tags)
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("run_id", ["", 1, b"run", "\ud800", ["a"]])
+    def test_run_ids_are_checked(self, store: ArtifactStore, harness: object, run_id: Any) -> None:
+        for call in (
+            lambda: store.store(b"x", run_id=run_id),
+            lambda: store.list_by_run(run_id),
+            lambda: store.delete_by_run(run_id),
+            lambda: store.search(run_id=run_id),
+            lambda: store.touch("name", 10, run_id),
+            lambda: store.release("name", run_id),
+        ):
+            with pytest.raises(InvalidArtifactError, match="run_id"):
+                call()
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("content_type", [None, 1, b"text/plain", "\udfff"])
+    def test_content_types_are_text(self, store: ArtifactStore, content_type: Any) -> None:
+        with pytest.raises(InvalidArtifactError, match="content_type"):
+            store.store(b"x", content_type=content_type)
+
+    def test_text_and_json_that_cannot_be_written(self, store: ArtifactStore, harness: object) -> None:
+        with pytest.raises(InvalidArtifactError, match="utf-8"):
+            store.store_text("\ud800")
+        with pytest.raises(InvalidArtifactError, match="encoding"):
+            store.store_text("x", encoding="no-such")
+        with pytest.raises(InvalidArtifactError, match="str"):
+            store.store_text(b"x")  # type: ignore[arg-type]
+        with pytest.raises(InvalidArtifactError, match="JSON"):
+            store.store_json({"a": {1, 2}})
+        with pytest.raises(InvalidArtifactError, match="JSON"):
+            store.store_json("\ud800")
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_content_that_is_not_text_or_json(self, store: ArtifactStore) -> None:
+        stored = store.store(b"\xff\xfe\x00")
+        with pytest.raises(ValueError, match="utf-8"):
+            store.load_text(stored.artifact_id)
+        with pytest.raises(ValueError, match="utf-8"):
+            store.load_json(stored.artifact_id)

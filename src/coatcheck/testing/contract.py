@@ -1,0 +1,45 @@
+"""The contract suite: what every store does, whatever it is made of. Runs over both twins of each backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from ..store import ArtifactStore
+from .cases import batches, expiry, inherited, invalid, leases, listing, replacement
+
+
+class StoreHarness(Protocol):
+    """One place for artifacts, and how tests get at it."""
+
+    def open(self, **options: Any) -> ArtifactStore:
+        """Another store on the same artifacts, as another worker would open it. Options: `default_ttl`."""
+
+    def leftovers(self) -> list[str]:
+        """Names of everything that lies there; empty when nothing is stored."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+class ArtifactStoreContract(
+    inherited.Inherited,
+    leases.Leases,
+    expiry.Expiry,
+    replacement.Replacement,
+    listing.Listing,
+    batches.Batches,
+    invalid.Invalid,
+):
+    """All cases. A subclass provides the fixture `harness`."""
+
+    @pytest.fixture
+    def harness(self) -> StoreHarness:
+        raise NotImplementedError("a contract suite needs a fixture named harness")
+
+    @pytest.fixture
+    def store(self, harness: StoreHarness) -> Iterator[ArtifactStore]:
+        yield harness.open()
+        harness.close()

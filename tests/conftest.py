@@ -1,0 +1,57 @@
+"""Engines for all tests: real servers, started once per test process, each test in a namespace of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from coatcheck.testing import ENGINES, Engine, Server
+
+
+def require(engine: Engine) -> str:
+    binary = engine.find()
+    if binary is None:
+        message = f"no {engine.name} server on this machine: {engine.install}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return binary
+
+
+@pytest.fixture(scope="session")
+def server_of() -> Iterator[Callable[[str], Server]]:
+    """The shared server of an engine, started when a test first asks for it."""
+    running: dict[str, Server] = {}
+
+    def get(name: str) -> Server:
+        if name not in running:
+            [engine] = [engine for engine in ENGINES if engine.name == name]
+            running[name] = Server(require(engine), tcp=True)
+        return running[name]
+
+    yield get
+    for server in running.values():
+        server.stop()
+
+
+@pytest.fixture(params=[engine.name for engine in ENGINES])
+def server(request: pytest.FixtureRequest, server_of: Callable[[str], Server]) -> Server:
+    """Each real engine in turn; shared, so a test keeps to its own namespace."""
+    return server_of(request.param)
+
+
+@pytest.fixture
+def valkey(server_of: Callable[[str], Server]) -> Server:
+    """The shared Valkey, for what need not run on every engine."""
+    return server_of("valkey")
+
+
+_counter = iter(range(10**9))
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace no other test uses."""
+    return f"test{next(_counter)}"

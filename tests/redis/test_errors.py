@@ -1,0 +1,317 @@
+"""Each way in which a server can refuse or fail, and the error that says so."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+
+import pytest
+import redis
+import redis.asyncio
+
+from coatcheck import (
+    AmbiguousWriteError,
+    ArtifactLostError,
+    ArtifactTooLargeError,
+    AsyncRedisArtifactStore,
+    CorruptArtifactError,
+    InvalidArtifactError,
+    RedisArtifactStore,
+    StoreFullError,
+    StoreUnavailableError,
+    compute_artifact_id,
+    open_store,
+)
+from coatcheck.testing import ENGINES, Blocking, Server
+
+from ..conftest import require
+
+CALLS = {
+    "store": lambda s: s.store(b"x", run_id="a"),
+    "store large": lambda s: s.store(os.urandom(100_000)),
+    "load": lambda s: s.load("name"),
+    "load default": lambda s: s.load("0" * 32),
+    "get_metadata": lambda s: s.get_metadata("name"),
+    "exists": lambda s: s.exists("name"),
+    "delete": lambda s: s.delete("name"),
+    "list_by_run": lambda s: s.list_by_run("a"),
+    "list_all": lambda s: s.list_all(),
+    "delete_by_run": lambda s: s.delete_by_run("a"),
+    "touch": lambda s: s.touch("name", 10),
+    "release": lambda s: s.release("name", "a"),
+    "leases": lambda s: s.leases("name"),
+    "list_runs": lambda s: s.list_runs(),
+    "store_many": lambda s: s.store_many([b"x"]),
+    "load_many": lambda s: s.load_many(["a", "b"]),
+    "find_missing": lambda s: s.find_missing(["a", "b"]),
+    "stats": lambda s: s.stats(),
+}
+
+
+@pytest.fixture(params=["sync", "async"])
+def opened(request, server):
+    """Opens a store by URL, blocking or awaited."""
+    stores = []
+
+    def open_(url=None, **options):
+        url = server.url if url is None else url
+        if request.param == "sync":
+            stores.append(RedisArtifactStore(url, **options))
+        else:
+            stores.append(Blocking(lambda: AsyncRedisArtifactStore(url, **options)))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_server(opened, call, tmp_path) -> None:
+    store = opened(f"unix://{tmp_path}/none.sock", retry_for=0.05)
+    with pytest.raises(StoreUnavailableError, match="no usable server") as caught:
+        CALLS[call](store)
+    assert not isinstance(caught.value, AmbiguousWriteError)
+
+
+@pytest.mark.parametrize("call", ["store", "load", "list_all"])
+def test_a_wrong_password_is_named_but_not_shown(opened, call) -> None:
+    with _locked() as server:
+        url = f"redis://:wrong-secret@127.0.0.1:{server.port}/0"
+        store = opened(url, retry_for=10)
+        with pytest.raises(StoreUnavailableError, match="refused") as caught:
+            CALLS[call](store)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "wrong-secret" not in shown
+
+
+class _locked:
+    """A server that wants a password."""
+
+    def __enter__(self) -> Server:
+        self.server = Server(require(ENGINES[1]), tcp=True)
+        with self.server.client() as client:
+            client.config_set("requirepass", "right-secret")
+        return self.server
+
+    def __exit__(self, *exc) -> None:
+        self.server.stop()
+
+
+def test_a_read_only_replica_is_named(opened, server) -> None:
+    with Server(require(ENGINES[0]), tcp=True) as primary:
+        with Server(require(ENGINES[0]), "--replicaof", "127.0.0.1", str(primary.port)) as replica:
+            store = opened(replica.url)
+            with pytest.raises(StoreUnavailableError, match="read-only replica"):
+                store.store(b"x")
+            with pytest.raises(StoreUnavailableError, match="read-only replica"):
+                store.store(os.urandom(100_000))
+            assert store.load("name") is None
+
+
+def test_missing_permissions_are_named(opened, server, namespace) -> None:
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "other", "on", ">secret", "~other:*", "+@all")
+    store = opened(f"redis://other:secret@127.0.0.1:{server.port}/0", namespace=namespace)
+    with pytest.raises(StoreUnavailableError, match="permission"):
+        store.store(b"x")
+    with pytest.raises(StoreUnavailableError, match="permission"):
+        store.load("name")
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_full_server_is_named_and_nothing_is_written(opened, server_of, size) -> None:
+    with Server(require(ENGINES[0])) as server, server.client() as client:
+        store = opened(server.url)
+        kept = store.store(b"kept" * 100, run_id="a")
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        keys = sorted(client.keys())
+        with pytest.raises(StoreFullError, match="maxmemory"):
+            store.store(os.urandom(size), run_id="b")
+        with pytest.raises(StoreFullError):
+            store.store(b"kept" * 100, run_id="b")
+        with pytest.raises(StoreFullError):
+            store.touch(kept.artifact_id, 10, "a")
+        assert sorted(client.keys()) == keys
+        assert store.load_text(kept.artifact_id) == "kept" * 100
+        assert store.list_by_run("a") == [kept]
+        assert store.delete_by_run("a") == 1
+        assert client.keys() == []
+
+
+@pytest.mark.parametrize("kind", ["artifact", "content", "leases", "run", "runs", "created", "deadlines"])
+@pytest.mark.parametrize("where", ["default", "explicit"])
+def test_a_key_of_another_type_is_named_and_nothing_is_written(opened, server, namespace, kind, where) -> None:
+    content = b"content"
+    tag = compute_artifact_id(content)
+    name = tag if where == "default" else "name"
+    key = {
+        "artifact": f"artifact:{{{name}}}",
+        "content": f"content:{{{tag}}}",
+        "leases": f"leases:{{{tag}}}",
+        "run": "run:{a}",
+        "runs": "runs",
+        "created": "catalog:created",
+        "deadlines": "catalog:deadlines",
+    }[kind]
+    store = opened(namespace=namespace)
+    with server.client() as client:
+        client.rpush(f"{namespace}:{key}", "not ours")
+        with pytest.raises(CorruptArtifactError, match="another type"):
+            store.store(content, run_id="a", artifact_id=None if where == "default" else name)
+        assert [k.decode() for k in client.scan_iter(match=f"{namespace}:*", count=1000)] == [f"{namespace}:{key}"]
+        assert client.lrange(f"{namespace}:{key}", 0, -1) == [b"not ours"]
+
+
+def test_an_envelope_from_the_future_is_named(opened, server, namespace) -> None:
+    store = opened(namespace=namespace)
+    stored = store.store(b"content", run_id="a")
+    with server.client() as client:
+        key = f"{namespace}:content:{{{stored.artifact_id}}}"
+        client.setrange(key, 0, b"\x02")
+        with pytest.raises(CorruptArtifactError, match="version 2.*upgrade"):
+            store.load(stored.artifact_id)
+        with pytest.raises(CorruptArtifactError, match="upgrade"):
+            store.store(b"content", run_id="b")
+
+
+def test_metadata_from_the_future_are_named(opened, server, namespace) -> None:
+    store = opened(namespace=namespace)
+    stored = store.store(b"content", run_id="a")
+    name = stored.artifact_id
+    with server.client() as client:
+        key = f"{namespace}:artifact:{{{name}}}"
+        client.hset(key, "h", b"\x02" + client.hget(key, "h")[1:])
+        before = client.hgetall(key)
+        for call in (
+            lambda: store.load(name),
+            lambda: store.get_metadata(name),
+            lambda: store.leases(name),
+            lambda: store.list_all(),
+            lambda: store.list_by_run("a"),
+            lambda: store.store(b"content", run_id="b"),
+            lambda: store.touch(name, 10, "a"),
+            lambda: store.release(name, "a"),
+            lambda: store.delete(name),
+            lambda: store.delete_by_run("a"),
+        ):
+            with pytest.raises(CorruptArtifactError, match="upgrade|newer"):
+                call()
+        assert client.hgetall(key) == before
+
+
+def test_evicted_content_is_lost_and_a_store_heals_it(opened, server, namespace) -> None:
+    store = opened(namespace=namespace)
+    for content, name in ((b"small", None), (os.urandom(100_000), None), (b"named", "name")):
+        stored = store.store(content, run_id="a", artifact_id=name)
+        with server.client() as client:
+            client.delete(f"{namespace}:content:{{{compute_artifact_id(content)}}}")
+        with pytest.raises(ArtifactLostError, match=stored.artifact_id):
+            store.load(stored.artifact_id)
+        with pytest.raises(ArtifactLostError):
+            store.load_many([stored.artifact_id, "absent"])
+        assert store.exists(stored.artifact_id) is False
+        assert store.find_missing([stored.artifact_id]) == [stored.artifact_id]
+        assert store.get_metadata(stored.artifact_id) == stored
+        store.store(content, run_id="a", artifact_id=name)
+        loaded = store.load(stored.artifact_id)
+        assert loaded is not None
+        assert loaded.content == content
+        assert store.exists(stored.artifact_id)
+
+
+def test_content_over_the_limit_is_refused(opened, server, namespace) -> None:
+    store = opened(namespace=namespace, max_size=1000)
+    store.store(b"x" * 1000)
+    with pytest.raises(ArtifactTooLargeError, match="1001.*1000"):
+        store.store(b"x" * 1001)
+    with pytest.raises(ArtifactTooLargeError):
+        store.store_many([b"y", b"x" * 1001])
+    assert store.stats().artifacts == 1
+
+
+def test_a_callers_client_that_decodes_works(server, namespace) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket), decode_responses=True) as client:
+        store = RedisArtifactStore(client, namespace=namespace)
+        stored = store.store(b"\xff\x00binary", run_id="grüße", tags={"ü": "ö"})
+        loaded = store.load(stored.artifact_id)
+        assert loaded is not None
+        assert loaded.content == b"\xff\x00binary"
+        assert store.list_by_run("grüße") == [stored]
+        store.close()
+        assert client.ping()  # the caller's client stays open
+
+
+def test_a_callers_client_with_resp3_works(server, namespace) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket), protocol=3) as client:
+        store = RedisArtifactStore(client, namespace=namespace)
+        stored = store.store(b"binary", run_id="a")
+        assert store.load(stored.artifact_id) is not None
+        assert store.list_by_run("a") == [stored]
+
+
+@pytest.mark.parametrize("bad", [1, object(), redis.asyncio.Redis, b"redis://localhost", ["redis://localhost"]])
+def test_something_that_is_no_client_is_refused(bad) -> None:
+    with pytest.raises(InvalidArtifactError, match=r"redis\.Redis"):
+        RedisArtifactStore(bad)
+    with pytest.raises(InvalidArtifactError, match=r"redis\.asyncio"):
+        AsyncRedisArtifactStore(bad)
+
+
+def test_the_other_kind_of_client_is_refused(server) -> None:
+    with pytest.raises(InvalidArtifactError, match="asyncio"):
+        RedisArtifactStore(redis.asyncio.Redis())
+    with redis.Redis() as client, pytest.raises(InvalidArtifactError):
+        AsyncRedisArtifactStore(client)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "http://x", "redis:/x", "redis//x", "redis://h:port/0", "redis://h/0?nonsense=1", "memory"]
+)
+def test_bad_urls_are_refused(url, monkeypatch) -> None:
+    with pytest.raises(InvalidArtifactError):
+        open_store(url).store(b"x")
+    if url != "http://x":
+        with pytest.raises(InvalidArtifactError):
+            RedisArtifactStore(url).store(b"x")
+
+
+def test_a_url_error_hides_the_password() -> None:
+    for url in ("redis://user:hunter2@h:port/0", "nonsense://user:hunter2@h", "redis://user:hunter2@h/0?nonsense=1"):
+        with pytest.raises(InvalidArtifactError) as caught:
+            open_store(url).store(b"x")
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"namespace": ""},
+        {"namespace": "a b"},
+        {"namespace": "{a}"},
+        {"namespace": "a" * 101},
+        {"namespace": None},
+        {"namespace": "a\n"},
+        {"compression": "gzip"},
+        {"verify": "none"},
+        {"retry_for": -1},
+        {"retry_for": "3"},
+        {"retry_for": float("nan")},
+        {"max_size": 0},
+        {"max_size": 2**30},
+        {"max_size": "1"},
+        {"default_ttl": -1},
+    ],
+)
+def test_bad_options_are_refused_at_construction(options) -> None:
+    with pytest.raises(InvalidArtifactError):
+        RedisArtifactStore("redis://localhost", **options)
+    with pytest.raises(InvalidArtifactError):
+        AsyncRedisArtifactStore("redis://localhost", **options)
+
+
+def test_memory_stores_are_not_pickled() -> None:
+    with pytest.raises(TypeError, match="FileArtifactStore"):
+        pickle.dumps(open_store("memory://"))

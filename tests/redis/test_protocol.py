@@ -1,0 +1,220 @@
+"""What goes over the wire and what lies on the server."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import redis
+
+import coatcheck.backends.redis.scripts as scripts
+from coatcheck import RedisArtifactStore
+from coatcheck.backends.redis.keys import Keys
+from coatcheck.testing import eventually
+
+NASTY_RUNS = ["a:b", "{a}", "*", "a b\n", "%41", "~.-_", "grüße", "\N{ADMISSION TICKETS}", "\x00\xff", "a" * 5000]
+
+
+class CountingLink:
+    """Counts the round trips of a link."""
+
+    def __init__(self, link) -> None:
+        self.link, self.trips, self.engine = link, 0, None
+
+    def exchange(self, buffers, count):
+        self.trips += 1
+        return self.link.exchange(buffers, count)
+
+    def close(self) -> None:
+        self.link.close()
+
+
+@pytest.fixture
+def link(store):
+    backend = store._operations.backend
+    backend._link = CountingLink(backend._link)
+    return backend._link
+
+
+OPERATIONS = {
+    "store": lambda s: s.store(b"1" * 1000, run_id="a", tags={"k": "v"}, ttl=60),
+    "store explicit": lambda s: s.store(b"1", artifact_id="name"),
+    "replace explicit": lambda s: s.store(b"other", artifact_id="explicit", run_id="b"),
+    "store known large": lambda s: s.store(b"large" * 100_000, run_id="b"),
+    "load default": lambda s: s.load(s.default),
+    "load explicit": lambda s: s.load("explicit"),
+    "load large": lambda s: s.load(s.large),
+    "load absent": lambda s: s.load("absent"),
+    "get_metadata": lambda s: s.get_metadata("explicit"),
+    "exists": lambda s: s.exists("explicit"),
+    "leases": lambda s: s.leases("explicit"),
+    "list_by_run": lambda s: s.list_by_run("a"),
+    "list_all": lambda s: s.list_all(),
+    "list_runs": lambda s: s.list_runs(),
+    "touch": lambda s: s.touch("explicit", 10, "a"),
+    "release": lambda s: s.release("explicit", "a"),
+    "delete": lambda s: s.delete("explicit"),
+    "delete_by_run": lambda s: s.delete_by_run("a"),
+    "find_missing": lambda s: s.find_missing([s.default, "absent", "explicit"]),
+    "metadata_many": lambda s: s.metadata_many([s.default, "absent", "explicit"]),
+    "store_many": lambda s: s.store_many([b"%d" % n for n in range(100)], run_id="b"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_call_is_one_round_trip(store, link, operation) -> None:
+    store.default = store.store(b"default", run_id="a").artifact_id
+    store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+    store.store(b"explicit", artifact_id="explicit", run_id="a")
+    OPERATIONS["exists"](store)  # every script is known to the server before it is counted
+    OPERATIONS[operation](store)
+    store.store(b"explicit", artifact_id="explicit", run_id="a")
+    store.store(b"default", run_id="a")
+    store.store(b"large" * 100_000, run_id="a")
+    link.trips = 0
+    OPERATIONS[operation](store)
+    assert link.trips == 1
+
+
+def test_new_large_content_takes_two_round_trips(store, link) -> None:
+    store.store(os.urandom(100_000))
+    link.trips = 0
+    store.store(os.urandom(100_000))
+    assert link.trips == 2
+
+
+def test_known_large_content_is_not_sent_again(store, client) -> None:
+    content = os.urandom(5_000_000)
+    store.store(content, run_id="a")
+    before = client.info("stats")["total_net_input_bytes"]
+    store.store(content, run_id="b")
+    sent = client.info("stats")["total_net_input_bytes"] - before
+    assert sent < 20_000
+
+
+def test_script_flush_goes_unnoticed(store, client) -> None:
+    for n, operation in enumerate(OPERATIONS.values()):
+        store.default = store.store(b"default", run_id="a").artifact_id
+        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+        store.store(b"explicit", artifact_id="explicit", run_id="a")
+        client.script_flush()
+        operation(store)
+        client.script_flush()
+        assert store.store_text(f"{n}").size_bytes == len(str(n))
+
+
+@pytest.mark.parametrize("run", NASTY_RUNS)
+def test_scripts_and_python_name_keys_alike(store, keys_of, run) -> None:
+    stored = store.store(b"content", run_id=run)
+    assert Keys(store._operations.backend._keys.prefix[:-1].decode()).run(run).decode() in keys_of()
+    store.delete(stored.artifact_id)  # a script finds the run's key by itself
+    assert keys_of() == []
+
+
+def test_every_script_says_what_it_takes_and_returns() -> None:
+    folder = Path(scripts.__file__).parent / "lua"
+    names = {path.stem for path in folder.glob("*.lua")} - {"lib"}
+    assert names == {script.name for script in scripts.ALL}
+    for name in names:
+        header = (folder / f"{name}.lua").read_text().split("\n\n", 1)[0]
+        assert re.search(r"^-- KEYS", header, re.M), name
+        assert re.search(r"^-- Returns", header, re.M), name
+
+
+def test_scripts_set_no_globals() -> None:
+    folder = Path(scripts.__file__).parent / "lua"
+    for path in folder.glob("*.lua"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not re.match(r"(function |[a-z_]+ = )", line), f"{path.name}:{number}"
+
+
+def test_only_keys_of_the_namespace_are_touched(server, namespace) -> None:
+    with server.client() as admin:
+        rules = ["on", "nopass", "resetkeys", f"~{namespace}:*", "+@all", "-@dangerous", "-@admin"]
+        admin.execute_command("ACL", "SETUSER", namespace, *rules, "-keys", "-scan", "-randomkey")
+        admin.set(f"{namespace}x", "a neighbour")
+    client = redis.Redis(unix_socket_path=str(server.socket), username=namespace, password="x")
+    store = RedisArtifactStore(client, namespace=namespace)
+    for operation in OPERATIONS.values():
+        store.default = store.store(b"default", run_id="a").artifact_id
+        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+        store.store(b"explicit", artifact_id="explicit", run_id="a")
+        operation(store)
+    store.stats()
+    client.close()
+    with server.client() as admin:
+        assert admin.get(f"{namespace}x") == b"a neighbour"
+        admin.delete(f"{namespace}x")
+        admin.execute_command("ACL", "DELUSER", namespace)
+
+
+def test_indexes_do_not_keep_expired_members(store, client, namespace) -> None:
+    store.store(b"immortal", run_id="a")
+    store.store(b"shared by many")
+    for n in range(200):
+        store.store(b"%d" % n, run_id="a", ttl=0.001)
+        store.store(b"shared by many", run_id=f"short {n}", ttl=0.001)
+    eventually(lambda: len(store.list_all()) == 2)
+    for n in range(60):
+        store.store(b"last %d" % n, run_id="a", ttl=0.001)
+        store.store(b"shared by many", run_id="b")
+    [name] = [view.artifact_id for view in store.list_all() if view.run_id == "b"]
+    assert client.zcard(f"{namespace}:run:{{a}}") < 20
+    assert client.zcard(f"{namespace}:runs") < 20
+    assert client.zcard(f"{namespace}:catalog:created") < 30
+    assert client.zcard(f"{namespace}:catalog:deadlines") < 30
+    assert client.hlen(f"{namespace}:artifact:{{{name}}}") < 30
+
+
+def test_every_key_of_passing_artifacts_has_a_ttl(store, client, keys_of) -> None:
+    store.store(b"1", run_id="a", ttl=100)
+    store.store(b"1", run_id="b", ttl=50)
+    store.store(b"2", artifact_id="name", run_id="a", ttl=70)
+    store.store(b"3" * 200_000, ttl=20)
+    assert len(keys_of()) >= 10
+    assert all(0 < client.pttl(key) <= 100_000 for key in keys_of())
+
+
+def test_content_lies_under_its_hash_once(store, client, namespace) -> None:
+    stored = store.store(b"content" * 100, run_id="a")
+    store.store(b"content" * 100, run_id="b")
+    store.store(b"content" * 100, artifact_id="name")
+    assert [key.decode() for key in client.scan_iter(match=f"{namespace}:content:*", count=1000)] == [
+        f"{namespace}:content:{{{stored.artifact_id}}}"
+    ]
+
+
+def test_uploads_leave_no_staging_keys(store, keys_of) -> None:
+    store.store(os.urandom(300_000), run_id="a")
+    store.store(os.urandom(300_000), artifact_id="name")
+    assert not [key for key in keys_of() if ":staging:" in key]
+
+
+def test_large_runs_are_listed_and_deleted_in_pages(store, keys_of) -> None:
+    stored = store.store_many([b"%d" % n for n in range(1234)], run_id="a")
+    assert {view.artifact_id for view in store.list_by_run("a")} == {view.artifact_id for view in stored}
+    assert len(store.list_all(limit=0)) == 1234
+    assert len(store.list_all(limit=1100)) == 1100
+    assert len(store.search(limit=1200, offset=100, order="asc")) == 1134
+    assert store.stats().artifacts == 1234
+    assert store.delete_by_run("a") == 1234
+    assert keys_of() == []
+
+
+def test_namespaces_never_meet(server, namespace) -> None:
+    names = [namespace, f"{namespace}:run", f"{namespace}:catalog", f"{namespace}:content", f"{namespace}-x"]
+    stores = [RedisArtifactStore(server.url, namespace=name) for name in names]
+    for store, name in zip(stores, names, strict=True):
+        store.store(b"content", run_id="runs", tags={"ns": name})
+        store.store(b"content", run_id="created", artifact_id="name")
+    for store, name in zip(stores, names, strict=True):
+        assert store.list_runs() == ["created", "runs"]
+        assert store.list_by_run("runs")[0].tags == {"ns": name}
+    for store in stores[1:]:
+        assert store.delete_by_run("runs") == store.delete_by_run("created") == 1
+        assert store.list_all() == []
+    assert len(stores[0].list_all()) == 2
+    for store in stores:
+        store.close()

@@ -1,0 +1,176 @@
+"""One store used by threads, forked children, and processes it was pickled to."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import threading
+
+import fakeredis
+import pytest
+import redis
+
+from coatcheck import AsyncRedisArtifactStore, FileArtifactStore, RedisArtifactStore, StoreUnavailableError
+from coatcheck.testing import eventually
+
+
+def test_threads_share_a_store(store) -> None:
+    errors = []
+
+    def work(n: int) -> None:
+        try:
+            for i in range(50):
+                content = b"%d" % (i % 10) * 1000
+                stored = store.store(content, run_id=f"run {n}", tags={"n": str(n)})
+                loaded = store.load(stored.artifact_id)
+                assert loaded is not None
+                assert loaded.content == content
+            assert len(store.list_by_run(f"run {n}")) == 10
+            assert all(view.tags == {"n": str(n)} for view in store.list_by_run(f"run {n}"))
+            assert store.delete_by_run(f"run {n}") == 10
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert store.list_all() == []
+
+
+def test_tasks_share_an_async_store(server, namespace) -> None:
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+
+            async def work(n: int) -> None:
+                for i in range(5):
+                    content = b"%d %d" % (n, i)
+                    stored = await store.store(content, run_id=f"run {n % 7}")
+                    loaded = await store.load(stored.artifact_id)
+                    assert loaded is not None
+                    assert loaded.content == content
+
+            await asyncio.gather(*(work(n) for n in range(200)))
+            assert len(await store.list_all(limit=0)) == 1000
+
+    asyncio.run(main())
+
+
+def test_cancelled_calls_leave_no_stale_replies(server, namespace) -> None:
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            ids = [(await store.store(b"%d" % n * 1000)).artifact_id for n in range(20)]
+            for delay in range(40):
+                task = asyncio.create_task(store.load(ids[delay % 20]))
+                for _ in range(delay % 8):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                for n, artifact_id in enumerate(ids):
+                    assert await store.load_text(artifact_id) == f"{n}" * 1000
+
+    asyncio.run(main())
+
+
+def _in_child(store, artifact_id, namespace) -> None:
+    assert store.load_text(artifact_id) == "from the parent"
+    store.store_text(f"from child {os.getpid()}", run_id="children")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_use_the_store_of_their_parent(store, namespace, method) -> None:
+    stored = store.store_text("from the parent")
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=_in_child, args=(store, stored.artifact_id, namespace)) for _ in range(3)]
+    for child in children:
+        child.start()
+    for _ in range(50):  # the parent goes on at the same time
+        assert store.load_text(stored.artifact_id) == "from the parent"
+    for child in children:
+        child.join(30)
+        assert child.exitcode == 0
+    assert len(store.list_by_run("children")) == 3
+
+
+def test_pickled_stores_keep_their_options(server, namespace) -> None:
+    store = RedisArtifactStore(server.url, namespace=namespace, default_ttl=60, compression=None, verify="checksum")
+    stored = store.store(b"content" * 1000)
+    with pickle.loads(pickle.dumps(store)) as copy:
+        assert copy.load(stored.artifact_id) == store.load(stored.artifact_id)
+        assert copy.store(b"2").expires_at is not None
+        assert copy._operations.backend._compression is None
+        assert copy._operations.backend._verify == "checksum"
+    store.close()
+
+
+def test_stores_over_a_callers_client_are_pickled_with_its_address(server, namespace) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket), decode_responses=True) as client:
+        store = RedisArtifactStore(client, namespace=namespace)
+        stored = store.store(b"content")
+        copy = pickle.loads(pickle.dumps(store))
+        assert copy.load(stored.artifact_id) == store.load(stored.artifact_id)
+        copy._target._pool.disconnect()
+
+
+def test_a_client_without_an_address_is_not_pickled() -> None:
+    class Odd(redis.Redis):
+        pass
+
+    store = RedisArtifactStore(Odd(connection_pool=redis.ConnectionPool()))
+    with pytest.raises(TypeError, match="URL"):
+        pickle.dumps(store)
+
+
+def test_file_stores_are_pickled(tmp_path) -> None:
+    store = FileArtifactStore(tmp_path, default_ttl=60)
+    stored = store.store(b"content")
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy.load(stored.artifact_id) == store.load(stored.artifact_id)
+    assert copy.store(b"2").expires_at is not None
+
+
+def test_a_server_that_restarts_is_found_again(server_of) -> None:
+    from coatcheck.testing import ENGINES, Server
+
+    from ..conftest import require
+
+    for engine in ENGINES:
+        with Server(require(engine), persistent=True) as server, RedisArtifactStore(server.url) as store:
+            stored = store.store(b"content", run_id="a")
+            server.restart()
+            assert store.load(stored.artifact_id) is not None
+            server.kill()
+            started = threading.Event()
+
+            def write() -> None:
+                started.set()
+                store.store(b"2", run_id="a")
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            started.wait()
+            server.start()
+            writer.join()
+            assert len(store.list_by_run("a")) == 2
+
+
+def test_connections_are_given_back(store, client) -> None:
+    for n in range(20):
+        store.store(b"%d" % n)
+    pool = store._operations.backend._link._pool
+    assert pool._created_connections == 1
+    before = len(client.client_list())
+    store.close()
+    eventually(lambda: len(client.client_list()) == before - 1)
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.load("x")
+
+
+def test_fakeredis_works_for_unit_tests() -> None:
+    with fakeredis.FakeRedis() as client:
+        store = RedisArtifactStore(client)
+        assert store.load_text(store.store_text("x").artifact_id) == "x"
