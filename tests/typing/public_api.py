@@ -1,0 +1,99 @@
+"""The public API as users write it; checked by mypy --strict, never run."""
+
+from datetime import timedelta
+from typing import assert_type
+
+import redis
+import redis.asyncio
+
+from coatcheck import (
+    Artifact,
+    ArtifactMetadata,
+    ArtifactStore,
+    AsyncArtifactStore,
+    AsyncRedisArtifactStore,
+    FileArtifactStore,
+    InMemoryArtifactStore,
+    Lease,
+    Payload,
+    RedisArtifactStore,
+    StoreStats,
+    aopen_store,
+    artifact_ref,
+    get_artifact_id,
+    is_artifact_ref,
+    open_store,
+    resolve_artifact,
+)
+
+
+def blocking(store: ArtifactStore, value: object) -> None:
+    assert_type(store.store(b"x", run_id="a", tags={"k": "v"}, ttl=timedelta(hours=1)), ArtifactMetadata)
+    assert_type(store.store(bytearray(b"x"), content_type="text/plain", artifact_id="name", ttl=None), ArtifactMetadata)
+    assert_type(store.load("name"), Artifact | None)
+    assert_type(store.load_text("name"), str | None)
+    assert_type(store.load_many(["a", "b"]), list[Artifact | None])
+    assert_type(store.store_many([b"a", Payload(b"b", tags={"k": "v"})], ttl=60), list[ArtifactMetadata])
+    assert_type(store.list_by_run("a"), list[ArtifactMetadata])
+    assert_type(store.search(tags={"k": "v"}, order="asc"), list[ArtifactMetadata])
+    assert_type(store.leases("name"), list[Lease])
+    assert_type(store.touch("name", 1.5, run_id="a"), bool)
+    assert_type(store.stats(), StoreStats)
+    if is_artifact_ref(value):
+        assert_type(resolve_artifact(artifact_ref("name"), store), Artifact | None)
+    assert_type(get_artifact_id({"$artifact": "name"}), str)
+
+
+async def awaited(store: AsyncArtifactStore) -> None:
+    assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
+    assert_type(await store.load("name"), Artifact | None)
+    assert_type(await store.delete_by_run("a"), int)
+    async with await aopen_store("memory://") as other:
+        assert_type(other, AsyncArtifactStore)
+
+
+def construction() -> None:
+    InMemoryArtifactStore(default_ttl=60)
+    FileArtifactStore("/tmp/x")
+    RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
+    RedisArtifactStore(redis.Redis())
+    AsyncRedisArtifactStore(redis.asyncio.Redis(), default_ttl=timedelta(days=1))
+    with open_store() as store:
+        blocking(store, {})
+
+
+class Inherited(ArtifactStore):
+    """A store written against AbstractRuntime's contract: seven methods are enough."""
+
+    def store(
+        self,
+        content: object,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: object = None,
+        artifact_id: str | None = None,
+        ttl: object = None,
+    ) -> ArtifactMetadata:
+        raise NotImplementedError
+
+    def load(self, artifact_id: str) -> Artifact | None:
+        return None
+
+    def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
+        return None
+
+    def exists(self, artifact_id: str) -> bool:
+        return False
+
+    def delete(self, artifact_id: str) -> bool:
+        return False
+
+    def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
+        return []
+
+    def list_all(self, *, limit: int = 1000) -> list[ArtifactMetadata]:
+        return []
+
+
+Inherited().search(run_id="a")
