@@ -18,7 +18,7 @@ from .errors import (
     StoreUnavailableError,
 )
 from .ids import compute_artifact_id, validate_artifact_id
-from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
 from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
 from .store import ArtifactStore
 from .stores import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
@@ -40,12 +40,14 @@ __all__ = [
     "AsyncInMemoryArtifactStore",
     "AsyncRedisArtifactStore",
     "BackendStore",
+    "CheckReport",
     "CorruptArtifactError",
     "FileArtifactStore",
     "InMemoryArtifactStore",
     "InvalidArtifactError",
     "Lease",
     "Payload",
+    "Problem",
     "RedisArtifactStore",
     "StoreFullError",
     "StoreStats",

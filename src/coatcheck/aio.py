@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -17,14 +17,14 @@ from .plan import Plan, arun
 from .search import Filter
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import redis.asyncio
     from typing_extensions import Buffer
 
     from .backends.base import Backend
     from .envelope import Compression, Verify
-    from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from .store import Order
 
 T = TypeVar("T")
@@ -184,6 +184,24 @@ class AsyncArtifactStore:
     async def stats(self) -> StoreStats:
         """See `ArtifactStore.stats`."""
         return await self._run(self._operations.stats())
+
+    async def gc(
+        self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None
+    ) -> CheckReport:
+        """See `ArtifactStore.gc`."""
+        return await self._run(self._operations.gc(dry_run=dry_run, grace=grace, progress=progress))
+
+    async def check(
+        self,
+        *,
+        read_data: bool = False,
+        repair: bool = False,
+        grace: float | timedelta = 3600,
+        progress: Callable[[int], None] | None = None,
+    ) -> CheckReport:
+        """See `ArtifactStore.check`."""
+        plan = self._operations.check(read_data=read_data, repair=repair, grace=grace, progress=progress)
+        return await self._run(plan)
 
     async def close(self) -> None:
         """See `ArtifactStore.close`."""

@@ -137,6 +137,15 @@ def check_ttl(ttl: Any) -> int | None:
     return math.ceil(ttl * 1000)
 
 
+def check_grace(grace: Any) -> int:
+    """A grace period in seconds, or a `timedelta`, as whole milliseconds; zero is allowed."""
+    if isinstance(grace, timedelta):
+        grace = grace.total_seconds()
+    if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= MAX_TTL_SECONDS:
+        raise InvalidArtifactError(f"grace must be seconds or a timedelta, 0 or more, not {grace!r}")
+    return math.ceil(grace * 1000)
+
+
 def check_request(
     content: Any,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -144,3 +145,75 @@ class StoreStats(BaseModel):
     artifact_bytes: int = 0
     content_bytes: int = 0
     stored_bytes: int = 0
+
+
+class Problem(BaseModel):
+    """One kind of thing that does not fit together.
+
+    Attributes:
+        kind: Its name, such as `orphan-content`; `docs/operations.md` explains each.
+        count: How many were found.
+        bytes: Bytes of content that they concern, where that is known.
+        repaired: How many of them were repaired or removed.
+        examples: Names of the first few.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    count: int
+    bytes: int
+    repaired: int
+    examples: list[str]
+
+
+class CheckReport(BaseModel):
+    """What `check` or `gc` found.
+
+    Attributes:
+        looked_at: Keys or files that were looked at.
+        problems: By kind, the most frequent first; empty when everything fits.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    looked_at: int
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong now: nothing was found, or all of it was repaired."""
+        return all(problem.repaired == problem.count for problem in self.problems)
+
+    def only(self, kinds: Collection[str]) -> CheckReport:
+        """The same report without problems of other kinds."""
+        kept = [problem for problem in self.problems if problem.kind in kinds]
+        return CheckReport(looked_at=self.looked_at, problems=kept)
+
+
+class ProblemCounter:
+    """Collects problems for a report; keeps a few examples of each kind."""
+
+    _EXAMPLES = 5
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str | bytes, *, size: int = 0, repaired: bool = False) -> None:
+        """Note one problem."""
+        counts = self._counts.setdefault(kind, [0, 0, 0])
+        counts[0] += 1
+        counts[1] += size
+        counts[2] += repaired
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < self._EXAMPLES:
+            examples.append(name if isinstance(name, str) else name.decode(errors="replace"))
+
+    def report(self, looked_at: int) -> CheckReport:
+        """Everything noted so far."""
+        problems = [
+            Problem(kind=kind, count=count, bytes=size, repaired=repaired, examples=self._examples[kind])
+            for kind, (count, size, repaired) in self._counts.items()
+        ]
+        return CheckReport(looked_at=looked_at, problems=sorted(problems, key=lambda p: (-p.count, p.kind)))

@@ -14,15 +14,16 @@ from .arguments import (
     StoreRequest,
     Ttl,
     TtlOrDefault,
+    check_grace,
     check_optional_run_id,
     check_request,
     check_run_id,
     check_ttl,
 )
-from .backends.base import Backend
+from .backends.base import Backend, Progress
 from .errors import InvalidArtifactError
 from .ids import validate_artifact_id
-from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .search import Filter, check_count, check_order, slice_of
 
@@ -187,6 +188,16 @@ class Operations:
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from self.backend.stats())
+
+    def gc(self, *, dry_run: bool, grace: Ttl, progress: Progress) -> Plan[CheckReport]:
+        return (yield from self.backend.gc(dry_run=dry_run, grace_ms=check_grace(grace), progress=progress))
+
+    def check(self, *, read_data: bool, repair: bool, grace: Ttl, progress: Progress) -> Plan[CheckReport]:
+        return (
+            yield from self.backend.check(
+                read_data=read_data, repair=repair, grace_ms=check_grace(grace), progress=progress
+            )
+        )
 
     def close(self) -> Plan[None]:
         yield from self.backend.close()

@@ -7,19 +7,19 @@ Names and meanings of the first part are those of AbstractRuntime's artifact sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, encode_json, encode_text
 from .search import Filter, slice_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from typing_extensions import Buffer
 
     from .arguments import Ttl
-    from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 
 Order = Literal["desc", "asc"]
 
@@ -246,6 +246,39 @@ class ArtifactStore(ABC):
     def stats(self) -> StoreStats:
         """Figures about the store. Reads all metadata: for people and monitoring, not for hot paths."""
         raise self._unsupported("stats")
+
+    def gc(
+        self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None
+    ) -> CheckReport:
+        """Find what crashed writers, evictions and other software left behind, and remove it unless `dry_run`.
+
+        Safe under full traffic. Reads every key of the namespace: for maintenance, not for hot paths.
+
+        Args:
+            dry_run: Only report.
+            grace: Seconds or a `timedelta`; nothing that was used more recently is removed.
+            progress: Called with the number of keys looked at so far.
+        """
+        raise self._unsupported("gc")
+
+    def check(
+        self,
+        *,
+        read_data: bool = False,
+        repair: bool = False,
+        grace: float | timedelta = 3600,
+        progress: Callable[[int], None] | None = None,
+    ) -> CheckReport:
+        """Find what does not fit together: artifacts, contents, indexes, expiries.
+
+        Args:
+            read_data: Also read every content and verify its SHA-256.
+            repair: Repair what is certain: indexes and expiries follow from the leases, leftovers are removed,
+                damaged content is removed so that storing it again heals it. Losses are only reported.
+            grace: As in `gc`.
+            progress: Called with the number of keys looked at so far.
+        """
+        raise self._unsupported("check")
 
     def close(self) -> None:  # noqa: B027  # nothing to give back is a fine default
         """Give back connections and locks; the store cannot be used afterwards. Idempotent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,14 +18,15 @@ from .search import Filter
 from .store import ArtifactStore, Order
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
+
+    from typing_extensions import Buffer
 
     import redis
-    from typing_extensions import Buffer
 
     from .backends.base import Backend
     from .envelope import Compression, Verify
-    from .model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 
 T = TypeVar("T")
 
@@ -125,6 +126,22 @@ class BackendStore(ArtifactStore):
 
     def stats(self) -> StoreStats:
         return self._run(self._operations.stats())
+
+    def gc(
+        self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None
+    ) -> CheckReport:
+        return self._run(self._operations.gc(dry_run=dry_run, grace=grace, progress=progress))
+
+    def check(
+        self,
+        *,
+        read_data: bool = False,
+        repair: bool = False,
+        grace: float | timedelta = 3600,
+        progress: Callable[[int], None] | None = None,
+    ) -> CheckReport:
+        plan = self._operations.check(read_data=read_data, repair=repair, grace=grace, progress=progress)
+        return self._run(plan)
 
     def close(self) -> None:
         if not self._closed:

@@ -7,13 +7,17 @@ for Redis. Every plan may be run twice; none leaves half of its work behind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..arguments import StoreRequest
-    from ..model import Artifact, ArtifactMetadata, Lease, StoreStats
+    from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
+
+
+Progress = Callable[[int], None] | None
+"""Told how many keys or files were looked at so far."""
 
 
 class Backend(ABC):
@@ -75,6 +79,14 @@ class Backend(ABC):
     @abstractmethod
     def stats(self) -> Plan[StoreStats]:
         """Figures; reads all metadata."""
+
+    @abstractmethod
+    def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        """Find what crashes and evictions left behind, and remove it unless `dry_run`."""
+
+    @abstractmethod
+    def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        """Find what does not fit together; repair what is certain if asked to."""
 
     @abstractmethod
     def close(self) -> Plan[None]:

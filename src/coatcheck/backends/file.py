@@ -122,13 +122,8 @@ class FileBackend(LedgerBackend):
         return None
 
     def _records(self) -> Iterable[Record]:
-        names = {path.name for folder in (self._dir, self._dir / "refs") for path in folder.glob("*.meta")}
-        for name in sorted(names):
-            try:
-                validate_artifact_id(name.removesuffix(".meta"))
-            except InvalidArtifactError:
-                continue  # not ours
-            record = self._get(name.removesuffix(".meta"))
+        for name in self._names():
+            record = self._get(name)
             if record is not None:
                 yield record
 
@@ -159,6 +154,42 @@ class FileBackend(LedgerBackend):
         self._meta(record.artifact_id).unlink(missing_ok=True)
         for path in self._content_paths(record):
             path.unlink(missing_ok=True)
+
+    # Maintenance ------------------------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        names = {path.stem for folder in (self._dir, self._dir / "refs") for path in folder.glob("*.meta")}
+        return sorted(name for name in names if _is_id(name))
+
+    def _orphans(self, grace_ms: int) -> list[tuple[str, int]]:
+        newest = time.time() - grace_ms / 1000
+        with self._reading():
+            orphans = [path for path in sorted(self._dir.iterdir()) if self._is_orphan(path)]
+            found = [(path.name, path.lstat()) for path in orphans]
+        return [(name, status.st_size) for name, status in found if status.st_mtime <= newest]
+
+    def _is_orphan(self, path: Path) -> bool:
+        """A temporary file, or content that no metadata names. AbstractRuntime's blobs are its own business."""
+        if path.is_symlink() or not path.is_file():
+            return False
+        if path.suffix == ".tmp":
+            return path.name.startswith(".")
+        artifact_id, _, digest = path.stem.partition(".")
+        if path.suffix != ".bin" or not _is_id(artifact_id):
+            return False
+        try:
+            record = self._get(artifact_id)
+        except CorruptArtifactError:
+            return False
+        return record is None or (bool(digest) and not record.digest.hex().startswith(digest))
+
+    def _remove_orphan(self, name: str, grace_ms: int) -> bool:
+        path = self._dir / name
+        with self._writing():
+            if not self._is_orphan(path) or path.lstat().st_mtime > time.time() - grace_ms / 1000:
+                return False
+            path.unlink()
+            return True
 
     # Contents ---------------------------------------------------------------------------------------------------
 
@@ -194,6 +225,15 @@ class FileBackend(LedgerBackend):
             raise kind(f"cannot write {path.name} in {self._dir}: {error.strerror}; {cure}") from None
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _is_id(name: str) -> bool:
+    """Whether a file of that name can be ours."""
+    try:
+        validate_artifact_id(name)
+    except InvalidArtifactError:
+        return False
+    return name.lower() not in _DEVICES
 
 
 def _sync_directory(path: Path) -> None:

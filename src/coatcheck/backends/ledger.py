@@ -15,9 +15,9 @@ from typing import TypeVar
 from ..arguments import StoreRequest
 from ..errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError
 from ..ids import ID_LENGTH, compute_digest
-from ..model import Artifact, ArtifactMetadata, Lease, StoreStats, format_time
+from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
-from .base import Backend
+from .base import Backend, Progress
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -261,8 +261,68 @@ class LedgerBackend(Backend):
 
         return self._plan(look)
 
+    def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        return self._plan(lambda: self._inspect(repair=not dry_run, grace_ms=grace_ms, progress=progress, data=None))
+
+    def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        return self._plan(lambda: self._inspect(repair=repair, grace_ms=grace_ms, progress=progress, data=read_data))
+
     def close(self) -> Plan[None]:
         return self._plan(lambda: None)
+
+    # Maintenance -------------------------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        """Ids of all records, damaged ones included."""
+        with self._reading():
+            return [record.artifact_id for record in self._records()]
+
+    def _orphans(self, grace_ms: int) -> list[tuple[str, int]]:  # noqa: ARG002  # for backends that can have some
+        """Names and sizes of what belongs to no record and is older than the grace period."""
+        return []
+
+    def _remove_orphan(self, name: str, grace_ms: int) -> bool:
+        """Remove it if it still is one; whether it was."""
+        raise NotImplementedError
+
+    def _inspect(self, *, repair: bool, grace_ms: int, progress: Progress, data: bool | None) -> CheckReport:
+        """`data`: None for gc, else whether contents are read and verified."""
+        found = ProblemCounter()
+        names = self._names()
+        for looked_at, artifact_id in enumerate(names, 1):
+            problem = self._examine(artifact_id, read_data=bool(data))
+            if problem == "expired-artifact":
+                if repair:
+                    self._sweep([artifact_id])
+                found.add(problem, artifact_id, repaired=repair)
+            elif problem is not None and data is not None:
+                found.add(problem, artifact_id)
+            if progress is not None:
+                progress(looked_at)
+        orphans = self._orphans(grace_ms)
+        for name, size in orphans:
+            removed = repair and self._remove_orphan(name, grace_ms)
+            found.add("orphan-content", name, size=size, repaired=removed)
+        return found.report(len(names) + len(orphans))
+
+    def _examine(self, artifact_id: str, *, read_data: bool) -> str | None:
+        """The problem of one artifact, if it has one."""
+        problem = None
+        try:
+            with self._reading():
+                record = self._get(artifact_id)
+                if record is not None and not record.prune(self._now()):
+                    problem = "expired-artifact"
+                elif record is not None and not self._has_content(record):
+                    problem = "lost-content"
+        except CorruptArtifactError:
+            problem = "damaged-metadata"
+        if problem is None and read_data:
+            try:
+                self._load(artifact_id)
+            except (CorruptArtifactError, ArtifactLostError):
+                problem = "damaged-content"
+        return problem
 
     # The rules ---------------------------------------------------------------------------------------------------
 

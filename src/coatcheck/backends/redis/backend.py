@@ -10,12 +10,13 @@ from ...arguments import StoreRequest
 from ...envelope import Compression, Verify, seal, unseal
 from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH
-from ...model import Artifact, ArtifactMetadata, Lease, StoreStats
+from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
-from ..base import Backend
+from ..base import Backend, Progress
 from . import records, scripts
 from .keys import Keys
 from .link import CloseLink, Link
+from .maintenance import LEFTOVERS, Inspection
 from .retry import exchange
 from .scripts import Call, Command
 
@@ -67,10 +68,17 @@ class RedisBackend(Backend):
         self._verify = verify
         self.max_size = MAX_SIZE if max_size is None else max_size
 
-    def _read(self, *commands: Call | Command) -> Plan[list[Any]]:
+    @property
+    def keys(self) -> Keys:
+        """The names of its keys."""
+        return self._keys
+
+    def read(self, *commands: Call | Command) -> Plan[list[Any]]:
+        """Send commands that change nothing; their replies."""
         return exchange(self._link, commands, self._retry_for, writes=False)
 
-    def _write(self, *commands: Call | Command) -> Plan[list[Any]]:
+    def write(self, *commands: Call | Command) -> Plan[list[Any]]:
+        """Send commands that may change something; their replies."""
         return exchange(self._link, commands, self._retry_for, writes=True)
 
     # Storing ---------------------------------------------------------------------------------------------------
@@ -89,7 +97,7 @@ class RedisBackend(Backend):
                 commands.append(self._store_call(request, b"c", sealed))
             else:
                 commands.append(self._store_call(request, b"k"))
-        replies = yield from self._write(*commands)
+        replies = yield from self.write(*commands)
         results = []
         for request, reply in zip(requests, replies, strict=True):
             if reply[0] == b"need":
@@ -105,7 +113,7 @@ class RedisBackend(Backend):
             sealed = seal(request.content, request.digest, request.content_type, self._compression)
         for _ in range(_TRIES):
             staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
-            _, reply = yield from self._write(
+            _, reply = yield from self.write(
                 Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
                 self._store_call(request, b"s", staging=staging),
             )
@@ -159,7 +167,7 @@ class RedisBackend(Backend):
         results: list[Artifact | None] = [None] * len(ids)
         present = [(i, view) for i, view in enumerate(views) if view is not None]
         for batch in _batches(present, PAGE, lambda item: item[1].size_bytes):
-            contents = yield from self._read(*(self._get(_digest(view)) for _, view in batch))
+            contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
                 if sealed is None:  # deleted meanwhile, or lost: look again
                     results[i] = yield from self._load_one(ids[i])
@@ -175,7 +183,7 @@ class RedisBackend(Backend):
         key = self._keys.artifact(name)
         view: ArtifactMetadata | None
         if len(artifact_id) == ID_LENGTH:  # most likely a default id: the id tells where the content is
-            [[reply], sealed] = yield from self._read(
+            [[reply], sealed] = yield from self.read(
                 scripts.METADATA.call([key], ()), Command(b"GET", self._keys.content(name))
             )
             if reply is None:
@@ -184,7 +192,7 @@ class RedisBackend(Backend):
             if sealed is not None and _digest(view).hex()[:ID_LENGTH] == artifact_id:
                 return (yield from self._artifact(view, sealed))
         for _ in range(_TRIES):
-            [found] = yield from self._read(
+            [found] = yield from self.read(
                 scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
             )
             if found is None:
@@ -197,7 +205,7 @@ class RedisBackend(Backend):
                     "and set maxmemory-policy noeviction on the server"
                 )
             if not sealed:
-                [sealed] = yield from self._read(self._get(_digest(view)))
+                [sealed] = yield from self.read(self._get(_digest(view)))
             if sealed:
                 return (yield from self._artifact(view, sealed))
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
@@ -222,7 +230,7 @@ class RedisBackend(Backend):
 
     def _views(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         calls = [scripts.METADATA.call(self._artifact_keys(page), ()) for page in _pages(ids)]
-        replies = (yield from self._read(*calls)) if calls else []
+        replies = (yield from self.read(*calls)) if calls else []
         return [
             None if view is None else records.decode_view(artifact_id, *view)
             for artifact_id, view in zip(ids, _flat(replies), strict=True)
@@ -236,11 +244,11 @@ class RedisBackend(Backend):
             scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *(i.encode() for i in page)])
             for page in _pages(ids)
         ]
-        replies = (yield from self._read(*calls)) if calls else []
+        replies = (yield from self.read(*calls)) if calls else []
         return [found == 1 for found in _flat(replies)]
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        [[head, *pairs]] = yield from self._read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
+        [[head, *pairs]] = yield from self.read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
         if pairs:
             records.decode_head(head, artifact_id)
         live = [
@@ -265,7 +273,7 @@ class RedisBackend(Backend):
         self, script: scripts.Script, artifact_id: str, keys: Sequence[bytes], arguments: Sequence[bytes]
     ) -> Plan[bool]:
         name, shared = artifact_id.encode(), self._keys
-        [done] = yield from self._write(
+        [done] = yield from self.write(
             script.call(
                 [shared.artifact(name), shared.created, shared.deadlines, shared.runs, *keys],
                 [shared.prefix, name, *arguments],
@@ -277,11 +285,11 @@ class RedisBackend(Backend):
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         field = records.lease_field(run_id)
-        [[views, rest]] = yield from self._read(
+        [[views, rest]] = yield from self.read(
             scripts.LIST_BY_RUN.call([self._keys.run(run_id)], [self._keys.prefix, field, b"%d" % PAGE])
         )
         if rest:
-            replies = yield from self._read(
+            replies = yield from self.read(
                 *(
                     scripts.RUN_VIEWS.call([self._keys.artifact(i) for i in page], [field, *page])
                     for page in _pages(rest)
@@ -294,7 +302,7 @@ class RedisBackend(Backend):
         keys = self._keys
         given_up: int = 0
         while True:
-            [[count, left]] = yield from self._write(
+            [[count, left]] = yield from self.write(
                 scripts.DELETE_BY_RUN.call(
                     [keys.run(run_id), keys.created, keys.deadlines, keys.runs],
                     [keys.prefix, _run(run_id), b"%d" % PAGE],
@@ -305,7 +313,7 @@ class RedisBackend(Backend):
                 return given_up
 
     def list_runs(self) -> Plan[list[str]]:
-        [runs] = yield from self._read(scripts.LIST_RUNS.call([self._keys.runs], ()))
+        [runs] = yield from self.read(scripts.LIST_RUNS.call([self._keys.runs], ()))
         return [_text(run, "a run id") for run in runs]
 
     # Everything ------------------------------------------------------------------------------------------------
@@ -324,7 +332,7 @@ class RedisBackend(Backend):
         """Views from a score on (inclusive: ids seen before may come again), and the score to go on from."""
         if start:
             size += 1
-        [[scanned, last, views]] = yield from self._read(
+        [[scanned, last, views]] = yield from self.read(
             scripts.LIST_PAGE.call(
                 [self._keys.created],
                 [
@@ -366,6 +374,22 @@ class RedisBackend(Backend):
             content_bytes=content_bytes,
             stored_bytes=stored_bytes,
         )
+
+    def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        inspection = Inspection(
+            self,
+            repair=lambda problem: not dry_run and problem in LEFTOVERS,
+            read_data=False,
+            grace_ms=grace_ms,
+            progress=progress,
+        )
+        return (yield from inspection.run()).only(LEFTOVERS)
+
+    def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+        inspection = Inspection(
+            self, repair=lambda _: repair, read_data=read_data, grace_ms=grace_ms, progress=progress
+        )
+        return (yield from inspection.run())
 
     def close(self) -> Plan[None]:
         yield CloseLink(self._link)

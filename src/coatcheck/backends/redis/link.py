@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import redis
 import redis.asyncio
 from redis.exceptions import (
     AuthenticationError,
@@ -21,6 +20,8 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
+
+import redis
 
 from ...embedded import EmbeddedEngine
 from ...plan import Step

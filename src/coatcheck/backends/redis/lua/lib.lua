@@ -67,6 +67,11 @@ local function score(deadline)
   return deadline == FOREVER and '+inf' or integer(deadline)
 end
 
+-- A score as ZSCORE returns it.
+local function score_read(deadline)
+  return deadline == FOREVER and 'inf' or integer(deadline)
+end
+
 -- The latest deadline in an index, or nil where it is empty.
 local function index_last(key)
   local last = call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]

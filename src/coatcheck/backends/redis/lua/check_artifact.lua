@@ -1,0 +1,98 @@
+-- Whether one artifact fits together with its content and indexes; repairs what follows from its leases.
+--
+-- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs
+-- ARGV[1] key prefix   ARGV[2] id   ARGV[3] '1': repair, 'e': only if it has expired
+-- Derived keys: the runs that lease it, its content and that content's leases.
+-- Returns {problem, ...}; see maintenance.py for their names
+
+local now = math.floor(now_in_microseconds() / 1000)
+local at = { prefix = ARGV[1], runs = KEYS[4], created = KEYS[2], deadlines = KEYS[3] }
+local key, id = KEYS[1], ARGV[2]
+if call('TYPE', key).ok ~= 'hash' then
+  return expiry(key) and { 'wrong-type' } or {}
+end
+local fields = call('HGETALL', key)
+local head
+for i = 1, #fields, 2 do
+  if fields[i] == 'h' then
+    head = fields[i + 1]
+  end
+end
+if not head or #head < 35 then
+  return { 'damaged-metadata' }
+end
+if not is_known(head) then
+  return { 'future-version' }
+end
+
+local problems, seen = {}, {}
+local function found(problem)
+  if not seen[problem] then
+    seen[problem] = true
+    problems[#problems + 1] = problem
+  end
+end
+
+local function is_index(name)
+  local kind = call('TYPE', name).ok
+  return kind == 'zset' or kind == 'none'
+end
+
+local leases = at.prefix .. 'leases:{' .. tag_of(head, id) .. '}'
+if not (is_index(at.created) and is_index(at.deadlines) and is_index(at.runs) and is_index(leases)) then
+  return { 'wrong-type' }
+end
+
+local deadline, live = 0, {}
+for i = 1, #fields, 2 do
+  if is_lease(fields[i]) then
+    if #fields[i + 1] < 13 then
+      return { 'damaged-metadata' }
+    end
+    local ends = lease_deadline(fields[i + 1])
+    if ends > now then
+      deadline = math.max(deadline, ends)
+      if string.sub(fields[i], 1, 1) == '=' then
+        local run = string.sub(fields[i], 2)
+        if not is_index(run_key(at, run)) then
+          return { 'wrong-type' }
+        end
+        live[run] = ends
+        if call('ZSCORE', run_key(at, run), id) ~= score_read(ends) then
+          found('unindexed-lease')
+        end
+      end
+    end
+  end
+end
+
+local content = at.prefix .. 'content:{' .. tag_of(head, id) .. '}'
+local stored = expiry(content)
+if deadline == 0 then
+  found('expired-artifact')
+else
+  if not stored then
+    found('lost-content')
+  elseif stored < deadline then
+    found('wrong-expiry')
+  end
+  if expiry(key) ~= deadline then
+    found('wrong-expiry')
+  end
+  if call('ZSCORE', at.deadlines, id) ~= score_read(deadline) or not call('ZSCORE', at.created, id) then
+    found('unindexed-artifact')
+  end
+  if not is_named(head) and call('ZSCORE', leases, id) ~= score_read(deadline) then
+    found('unindexed-artifact')
+  end
+end
+
+local repair = ARGV[3] == '1' or (ARGV[3] == 'e' and seen['expired-artifact'])
+if repair and #problems > 0 and not (#problems == 1 and seen['lost-content']) then
+  for run, ends in pairs(live) do
+    index_set(run_key(at, run), id, ends)
+    index_set(at.runs, run, index_last(run_key(at, run)))
+  end
+  settle(at, key, id, head, now)
+end
+return problems

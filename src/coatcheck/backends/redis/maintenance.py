@@ -1,0 +1,183 @@
+"""`gc` and `check`: what does not fit together, key by key.
+
+Each judgement is one script, and so is each repair: nothing is decided on what an earlier reply said. That makes both
+safe under full traffic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from ...envelope import unseal
+from ...errors import ArtifactError, CorruptArtifactError
+from ...model import CheckReport, ProblemCounter
+from ...plan import Plan
+from . import records, scripts
+from .scripts import Call, Command
+
+if TYPE_CHECKING:
+    from .backend import RedisBackend
+
+_PAGE: Final = 500
+_NAME: Final = re.compile(
+    rb"(?P<kind>artifact|content|leases|run|staging):\{(?P<name>[^{}]*)\}(?P<rest>:[0-9a-f]{16})?"
+)
+
+LEFTOVERS: Final = frozenset({"orphan-content", "stale-index-member", "expired-artifact", "immortal-staging"})
+"""Problems that cost memory and nothing else: what `gc` removes."""
+
+LOSSES: Final = frozenset({"lost-content", "damaged-content", "damaged-metadata", "wrong-type", "future-version"})
+"""Problems that no repair can undo; of these, only damaged content is removed, so that a store heals it."""
+
+
+class Inspection:
+    """One pass over a namespace.
+
+    Args:
+        backend: Whose namespace.
+        repair: Which problems to repair.
+        read_data: Read and verify every content as well.
+        grace_ms: Contents used more recently than this are never removed.
+        progress: Called with the number of keys looked at so far.
+    """
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        *,
+        repair: Callable[[str], bool],
+        read_data: bool,
+        grace_ms: int,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._backend = backend
+        self._keys = backend.keys
+        self._repair = repair
+        self._read_data = read_data
+        self._grace = b"%d" % -(-grace_ms // 1000)
+        self._progress = progress
+        self._found = ProblemCounter()
+
+    def run(self) -> Plan[CheckReport]:
+        cursor, looked_at = b"0", 0
+        while True:
+            # An error here ends the pass: a listing that failed is no reason to remove anything.
+            [[cursor, names]] = yield from self._backend.read(
+                Command(b"SCAN", cursor, b"MATCH", self._keys.prefix + b"*", b"COUNT", b"%d" % _PAGE)
+            )
+            yield from self._page(set(names))
+            looked_at += len(names)
+            if self._progress is not None:
+                self._progress(looked_at)
+            if cursor == b"0":
+                return self._found.report(looked_at)
+
+    def _flag(self, *problems: str) -> bytes:
+        return b"1" if any(map(self._repair, problems)) else b""
+
+    def _page(self, names: Iterable[bytes]) -> Plan[None]:
+        parts: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for key in names:
+            match = _NAME.fullmatch(key, len(self._keys.prefix))
+            if match is not None:
+                parts.setdefault(match["kind"], []).append((key, match["name"]))
+        yield from self._artifacts(parts.get(b"artifact", []))
+        yield from self._contents(parts.get(b"content", []))
+        yield from self._stagings(parts.get(b"staging", []))
+        for key, name in parts.get(b"run", []):
+            yield from self._index(key, b"run", b"=" + unquote_to_bytes(name))
+        for key, name in parts.get(b"leases", []):
+            yield from self._index(key, b"leases", name)
+        for key in names:
+            if key == self._keys.runs:
+                yield from self._index(key, b"runs", b"")
+            elif key in {self._keys.created, self._keys.deadlines}:
+                yield from self._index(key, b"catalog", b"")
+
+    def _ask(self, calls: list[Call | Command]) -> Plan[list[Any]]:
+        return (yield from self._backend.write(*calls)) if calls else []
+
+    def _artifacts(self, artifacts: list[tuple[bytes, bytes]]) -> Plan[None]:
+        keys = self._keys
+        flag = self._flag("wrong-expiry") or (b"e" if self._repair("expired-artifact") else b"")
+        replies = yield from self._ask(
+            [
+                scripts.CHECK_ARTIFACT.call([key, keys.created, keys.deadlines, keys.runs], [keys.prefix, name, flag])
+                for key, name in artifacts
+            ]
+        )
+        for (_, name), problems in zip(artifacts, replies, strict=True):
+            for problem in map(bytes.decode, problems):
+                self._found.add(problem, name, repaired=problem not in LOSSES and self._repair(problem))
+            if self._read_data and not LOSSES.intersection(map(bytes.decode, problems)):
+                yield from self._data(name)
+
+    def _data(self, name: bytes) -> Plan[None]:
+        [[view]] = yield from self._backend.read(scripts.METADATA.call([self._keys.artifact(name)], ()))
+        if view is None:
+            return
+        try:
+            head = records.decode_head(view[0], name.decode())
+            records.decode_view(name.decode(), *view)
+        except ArtifactError:
+            self._found.add("damaged-metadata", name)
+            return
+        content = self._keys.content(records.tag_of(head.digest))
+        [sealed] = yield from self._backend.read(Command(b"GET", content))
+        if sealed is None:
+            return  # deleted meanwhile
+        try:
+            plain = unseal(sealed, head.digest)
+        except CorruptArtifactError:
+            dropped = 0
+            if self._repair("damaged-content"):
+                [dropped] = yield from self._ask(
+                    [scripts.DROP_CONTENT.call([content], [sealed[:64], b"%d" % len(sealed)])]
+                )
+            self._found.add("damaged-content", name, size=len(sealed), repaired=dropped == 1)
+            return
+        if len(plain) != head.size:
+            self._found.add("wrong-size", name)
+
+    def _contents(self, contents: list[tuple[bytes, bytes]]) -> Plan[None]:
+        flag = self._flag("orphan-content")
+        replies = yield from self._ask(
+            [scripts.CHECK_CONTENT.call([key], [self._keys.prefix, name, flag, self._grace]) for key, name in contents]
+        )
+        for (_, name), (problem, size, removed) in zip(contents, replies, strict=True):
+            if problem:
+                self._found.add(problem.decode(), name, size=size, repaired=removed == 1)
+
+    def _stagings(self, stagings: list[tuple[bytes, bytes]]) -> Plan[None]:
+        ttls = yield from self._ask([Command(b"PTTL", key) for key, _ in stagings])
+        flag = self._flag("immortal-staging")
+        for (key, name), ttl in zip(stagings, ttls, strict=True):
+            if ttl == -1:  # not ours: an upload always has a TTL
+                if flag:
+                    yield from self._ask([Command(b"PEXPIRE", key, b"60000")])
+                self._found.add("immortal-staging", name, repaired=flag == b"1")
+
+    def _index(self, key: bytes, kind: bytes, name: bytes) -> Plan[None]:
+        flag = self._flag("stale-index-member")
+        start = 0
+        while True:
+            # Ranks move when others write; who is missed now is met by the next pass.
+            [kind_of] = yield from self._backend.read(Command(b"TYPE", key))
+            members: list[bytes] = []
+            if kind_of == b"zset":
+                [members] = yield from self._backend.read(
+                    Command(b"ZRANGE", key, b"%d" % start, b"%d" % (start + _PAGE - 1))
+                )
+            [[problem, dropped, *stale]] = yield from self._ask(
+                [scripts.CHECK_INDEX.call([key], [self._keys.prefix, kind, name, flag, *members])]
+            )
+            if problem:
+                self._found.add(problem.decode(), key, repaired=flag == b"1" and problem == b"wrong-expiry")
+            for member in stale:
+                self._found.add("stale-index-member", key + b" " + member, repaired=flag == b"1")
+            if len(members) < _PAGE:
+                return
+            start += _PAGE - dropped
