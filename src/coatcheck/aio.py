@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault, encode_json, encode_text
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_RETRY_FOR, AsyncTarget, RedisOptions
+from .backends.redis import DEFAULT_RETRY_FOR, AsyncTarget, Durability, RedisOptions
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, arun
@@ -243,6 +243,7 @@ class AsyncRedisArtifactStore(AsyncArtifactStore):
         verify: Verify = "full",
         retry_for: float = DEFAULT_RETRY_FOR,
         max_size: int | None = None,
+        durability: Durability = "memory",
     ) -> None:
-        options = RedisOptions(namespace, compression, verify, retry_for, max_size)
+        options = RedisOptions(namespace, compression, verify, retry_for, max_size, durability)
         super().__init__(options.backend(AsyncTarget.of(url_or_client).link()), default_ttl=default_ttl)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_RETRY_FOR, RedisOptions, Target
+from .backends.redis import DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, run
@@ -200,9 +200,13 @@ class RedisArtifactStore(BackendStore):
         verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
         retry_for: Seconds during which a call is repeated while the server cannot be reached.
         max_size: Largest content in bytes; left out: 64 MiB.
+        durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
+            it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
+            `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises
+            `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
 
     Raises:
-        InvalidArtifactError: An argument makes no sense.
+        InvalidArtifactError: An argument makes no sense, or the server cannot keep the `durability`.
         StoreUnavailableError: The embedded engine cannot be started. A server is first contacted by the first call.
     """
 
@@ -216,11 +220,15 @@ class RedisArtifactStore(BackendStore):
         verify: Verify = "full",
         retry_for: float = DEFAULT_RETRY_FOR,
         max_size: int | None = None,
+        durability: Durability = "memory",
     ) -> None:
-        options = RedisOptions(namespace, compression, verify, retry_for, max_size)
+        options = RedisOptions(namespace, compression, verify, retry_for, max_size, durability)
         self._target = Target.of(url_or_client)
         self._reduce_options = {**options.as_dict(), "default_ttl": default_ttl}
-        super().__init__(options.backend(self._target.link()), default_ttl=default_ttl)
+        backend = options.backend(self._target.link())
+        super().__init__(backend, default_ttl=default_ttl)
+        if durability != "memory":
+            self._run(backend.probe())
 
     def __reduce__(self) -> Any:
         return _reopen, (type(self), self._target.picklable(), self._reduce_options)

@@ -139,6 +139,16 @@ def test_gc_removes_leftovers_and_only_those(store, damage, client, namespace) -
     assert kinds(store.check()) == {"wrong-expiry": 1}
 
 
+def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, client, namespace) -> None:
+    damage("head damaged")  # whose content is it now?
+    damage("orphan")
+    for report in (store.gc(dry_run=False, grace=0), store.check(repair=True, grace=0)):
+        assert kinds(report)["orphan-content"] >= 1
+        assert not report.ok
+    assert client.exists(f"{namespace}:content:{{{compute_artifact_id(b'content' * 200)}}}")
+    assert client.exists(f"{namespace}:content:{{{'0' * 32}}}")
+
+
 def test_other_namespaces_and_foreign_keys_are_left_alone(store, client, namespace, server) -> None:
     with RedisArtifactStore(server.url, namespace=f"{namespace}:run") as other:
         other.store(b"theirs", run_id="content")

@@ -123,13 +123,6 @@ def test_every_script_says_what_it_takes_and_returns() -> None:
         assert re.search(r"^-- Returns", header, re.M), name
 
 
-def test_scripts_set_no_globals() -> None:
-    folder = Path(scripts.__file__).parent / "lua"
-    for path in folder.glob("*.lua"):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            assert not re.match(r"(function |[a-z_]+ = )", line), f"{path.name}:{number}"
-
-
 def test_only_keys_of_the_namespace_are_touched(server, namespace) -> None:
     with server.client() as admin:
         rules = ["on", "nopass", "resetkeys", f"~{namespace}:*", "+@all", "-@dangerous", "-@admin"]

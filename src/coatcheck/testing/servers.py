@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -104,6 +105,14 @@ class Server:
     def client(self) -> redis.Redis:
         """A plain client, for tests that look behind the store; close it."""
         return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+
+    def pause(self) -> None:
+        """Stop answering, without closing connections, until `resume`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -1,6 +1,7 @@
 """Artifacts on a Redis or Valkey server."""
 
 from .connect import AsyncTarget, Target
+from .durability import Durability
 from .options import DEFAULT_RETRY_FOR, RedisOptions
 
-__all__ = ["DEFAULT_RETRY_FOR", "AsyncTarget", "RedisOptions", "Target"]
+__all__ = ["DEFAULT_RETRY_FOR", "AsyncTarget", "Durability", "RedisOptions", "Target"]

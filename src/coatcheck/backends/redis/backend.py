@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+from redis.exceptions import ResponseError
+
 from ...arguments import StoreRequest
 from ...envelope import Compression, Verify, seal, unseal
 from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
@@ -14,6 +16,7 @@ from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
 from ..base import Backend, Progress
 from . import records, scripts
+from .durability import Durability, check_confirmed, confirmation, refused
 from .keys import Keys
 from .link import CloseLink, Link
 from .maintenance import LEFTOVERS, Inspection
@@ -49,6 +52,7 @@ class RedisBackend(Backend):
         compression: `"zstd"` where it pays, or `None`.
         verify: See `envelope.unseal`.
         max_size: Largest content in bytes.
+        durability: How safe a write is before it is acknowledged.
     """
 
     def __init__(
@@ -60,12 +64,15 @@ class RedisBackend(Backend):
         compression: Compression | None,
         verify: Verify,
         max_size: int | None,
+        durability: Durability,
     ) -> None:
         self._link = link
         self._keys = Keys(namespace)
         self._retry_for = retry_for
         self._compression = compression
         self._verify = verify
+        self._durability = durability
+        self._confirmation = confirmation(durability)
         self.max_size = MAX_SIZE if max_size is None else max_size
 
     @property
@@ -78,8 +85,29 @@ class RedisBackend(Backend):
         return exchange(self._link, commands, self._retry_for, writes=False)
 
     def write(self, *commands: Call | Command) -> Plan[list[Any]]:
-        """Send commands that may change something; their replies."""
-        return exchange(self._link, commands, self._retry_for, writes=True)
+        """Send commands that may change something, and wait until they are as safe as promised; their replies."""
+        if self._confirmation is None:
+            return (yield from exchange(self._link, commands, self._retry_for, writes=True))
+        *replies, confirmed = yield from exchange(
+            self._link, [*commands, self._confirmation], self._retry_for, writes=True
+        )
+        check_confirmed(self._durability, confirmed)
+        return replies
+
+    def probe(self) -> Plan[None]:
+        """Ask whether the server can keep what `durability` promises.
+
+        Raises:
+            InvalidArtifactError: It cannot.
+        """
+        if self._confirmation is None:
+            return
+        try:
+            yield from exchange(self._link, [self._confirmation], self._retry_for, writes=False)
+        except StoreUnavailableError as error:
+            if isinstance(error.__cause__, ResponseError):
+                raise refused(self._durability, error.__cause__) from None
+            raise
 
     # Storing ---------------------------------------------------------------------------------------------------
 

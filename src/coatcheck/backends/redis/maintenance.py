@@ -1,7 +1,8 @@
 """`gc` and `check`: what does not fit together, key by key.
 
 Each judgement is one script, and so is each repair: nothing is decided on what an earlier reply said. That makes both
-safe under full traffic.
+safe under full traffic. Artifacts come first and contents in a second pass, because what an explicit id needs is known
+from its own hash even where an index was lost.
 """
 
 from __future__ import annotations
@@ -60,42 +61,50 @@ class Inspection:
         self._grace = b"%d" % -(-grace_ms // 1000)
         self._progress = progress
         self._found = ProblemCounter()
+        self._needed: set[bytes] = set()  # tags of contents that explicit ids stand for
+        self._unreadable = False  # whether some artifact may need a content that we cannot know
 
     def run(self) -> Plan[CheckReport]:
+        """Look at every key of the namespace; what was found."""
+        yield from self._scan(self._artifacts_of)
+        looked_at = yield from self._scan(self._others_of)
+        return self._found.report(looked_at)
+
+    def _scan(self, look: Callable[[set[bytes]], Plan[None]]) -> Plan[int]:
         cursor, looked_at = b"0", 0
         while True:
-            # An error here ends the pass: a listing that failed is no reason to remove anything.
+            # An error here ends the inspection: a listing that failed is no reason to remove anything.
             [[cursor, names]] = yield from self._backend.read(
                 Command(b"SCAN", cursor, b"MATCH", self._keys.prefix + b"*", b"COUNT", b"%d" % _PAGE)
             )
-            yield from self._page(set(names))
+            yield from look(set(names))
             looked_at += len(names)
             if self._progress is not None:
                 self._progress(looked_at)
             if cursor == b"0":
-                return self._found.report(looked_at)
+                return looked_at
 
     def _flag(self, *problems: str) -> bytes:
         return b"1" if any(map(self._repair, problems)) else b""
 
-    def _page(self, names: Iterable[bytes]) -> Plan[None]:
-        parts: dict[bytes, list[tuple[bytes, bytes]]] = {}
-        for key in names:
-            match = _NAME.fullmatch(key, len(self._keys.prefix))
-            if match is not None:
-                parts.setdefault(match["kind"], []).append((key, match["name"]))
-        yield from self._artifacts(parts.get(b"artifact", []))
-        yield from self._contents(parts.get(b"content", []))
-        yield from self._stagings(parts.get(b"staging", []))
-        for key, name in parts.get(b"run", []):
+    def _parts(self, names: Iterable[bytes], kind: bytes) -> list[tuple[bytes, bytes]]:
+        matches = ((key, _NAME.fullmatch(key, len(self._keys.prefix))) for key in names)
+        return [(key, match["name"]) for key, match in matches if match is not None and match["kind"] == kind]
+
+    def _artifacts_of(self, names: set[bytes]) -> Plan[None]:
+        yield from self._artifacts(self._parts(names, b"artifact"))
+
+    def _others_of(self, names: set[bytes]) -> Plan[None]:
+        yield from self._contents(self._parts(names, b"content"))
+        yield from self._stagings(self._parts(names, b"staging"))
+        for key, name in self._parts(names, b"run"):
             yield from self._index(key, b"run", b"=" + unquote_to_bytes(name))
-        for key, name in parts.get(b"leases", []):
+        for key, name in self._parts(names, b"leases"):
             yield from self._index(key, b"leases", name)
-        for key in names:
-            if key == self._keys.runs:
-                yield from self._index(key, b"runs", b"")
-            elif key in {self._keys.created, self._keys.deadlines}:
-                yield from self._index(key, b"catalog", b"")
+        if self._keys.runs in names:
+            yield from self._index(self._keys.runs, b"runs", b"")
+        for key in names & {self._keys.created, self._keys.deadlines}:
+            yield from self._index(key, b"catalog", b"")
 
     def _ask(self, calls: list[Call | Command]) -> Plan[list[Any]]:
         return (yield from self._backend.write(*calls)) if calls else []
@@ -109,7 +118,11 @@ class Inspection:
                 for key, name in artifacts
             ]
         )
-        for (_, name), problems in zip(artifacts, replies, strict=True):
+        for (_, name), (tag, *problems) in zip(artifacts, replies, strict=True):
+            if not tag and problems:
+                self._unreadable = True
+            elif tag != name:
+                self._needed.add(tag)
             for problem in map(bytes.decode, problems):
                 self._found.add(problem, name, repaired=problem not in LOSSES and self._repair(problem))
             if self._read_data and not LOSSES.intersection(map(bytes.decode, problems)):
@@ -143,7 +156,8 @@ class Inspection:
             self._found.add("wrong-size", name)
 
     def _contents(self, contents: list[tuple[bytes, bytes]]) -> Plan[None]:
-        flag = self._flag("orphan-content")
+        contents = [(key, name) for key, name in contents if name not in self._needed]
+        flag = b"" if self._unreadable else self._flag("orphan-content")
         replies = yield from self._ask(
             [scripts.CHECK_CONTENT.call([key], [self._keys.prefix, name, flag, self._grace]) for key, name in contents]
         )

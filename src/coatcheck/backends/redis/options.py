@@ -9,6 +9,7 @@ from typing import Any, Final
 from ...envelope import Compression, Verify
 from ...errors import InvalidArtifactError
 from .backend import MAX_SIZE, RedisBackend
+from .durability import LEVELS, Durability
 from .link import Link
 
 DEFAULT_RETRY_FOR: Final = 3.0
@@ -30,12 +31,15 @@ class RedisOptions:
     verify: Verify
     retry_for: float
     max_size: int | None
+    durability: Durability
 
     def __post_init__(self) -> None:
         if self.compression not in ("zstd", None):
             raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
         if self.verify not in ("full", "checksum"):
             raise InvalidArtifactError(f"verify must be 'full' or 'checksum', not {self.verify!r}")
+        if self.durability not in LEVELS:
+            raise InvalidArtifactError(f"durability must be one of {', '.join(LEVELS)}, not {self.durability!r}")
         if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
         size = MAX_SIZE if self.max_size is None else self.max_size

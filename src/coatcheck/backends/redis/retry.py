@@ -32,7 +32,7 @@ from ...errors import (
 )
 from ...plan import Pause, Plan, Work
 from .link import BrokenError, Exchange, Link, NotSentError, RefusedError
-from .scripts import Call, Command
+from .scripts import Call, Command, Confirmation
 from .wire import merge
 
 # Replies that say: not executed, ask again.
@@ -58,7 +58,7 @@ def exchange(link: Link, commands: Sequence[Call | Command], retry_for: float, *
                 return replies
             later = next((error for error in errors if isinstance(error, _LATER)), None)
             if later is None:
-                raise translate(errors[0])
+                raise translate(errors[0]) from errors[0]
             reason = later
         except RefusedError as error:
             raise translate(error) from error
@@ -108,6 +108,7 @@ def _once(link: Link, commands: Sequence[Call | Command]) -> Plan[list[Any]]:
     replies: list[Any] = yield Exchange(link, buffers, len(commands))
     unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
+        unknown += [i for i, command in enumerate(commands) if isinstance(command, Confirmation)]
         with_source = merge(commands[i].packed(by_hash=False) for i in unknown)
         for i, reply in zip(unknown, (yield Exchange(link, with_source, len(unknown))), strict=True):
             replies[i] = reply

@@ -58,6 +58,12 @@ class Command:
         return pack(self.arguments)
 
 
+class Confirmation(Command):
+    """A command that waits until the writes before it are safe; sent again whenever one of those is."""
+
+    __slots__ = ()
+
+
 STORE: Final = Script("store")
 LOAD: Final = Script("load")
 METADATA: Final = Script("metadata")

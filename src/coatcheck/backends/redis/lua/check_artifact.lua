@@ -3,13 +3,13 @@
 -- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs
 -- ARGV[1] key prefix   ARGV[2] id   ARGV[3] '1': repair, 'e': only if it has expired
 -- Derived keys: the runs that lease it, its content and that content's leases.
--- Returns {problem, ...}; see maintenance.py for their names
+-- Returns {tag of its content or '' where that cannot be read, problem, ...}; see maintenance.py for their names
 
 local now = math.floor(now_in_microseconds() / 1000)
 local at = { prefix = ARGV[1], runs = KEYS[4], created = KEYS[2], deadlines = KEYS[3] }
 local key, id = KEYS[1], ARGV[2]
 if call('TYPE', key).ok ~= 'hash' then
-  return expiry(key) and { 'wrong-type' } or {}
+  return { '', expiry(key) and 'wrong-type' or nil }
 end
 local fields = call('HGETALL', key)
 local head
@@ -19,13 +19,14 @@ for i = 1, #fields, 2 do
   end
 end
 if not head or #head < 35 then
-  return { 'damaged-metadata' }
+  return { '', 'damaged-metadata' }
 end
 if not is_known(head) then
-  return { 'future-version' }
+  return { '', 'future-version' }
 end
 
-local problems, seen = {}, {}
+local tag = tag_of(head, id)
+local problems, seen = { tag }, {}
 local function found(problem)
   if not seen[problem] then
     seen[problem] = true
@@ -38,16 +39,16 @@ local function is_index(name)
   return kind == 'zset' or kind == 'none'
 end
 
-local leases = at.prefix .. 'leases:{' .. tag_of(head, id) .. '}'
+local leases = at.prefix .. 'leases:{' .. tag .. '}'
 if not (is_index(at.created) and is_index(at.deadlines) and is_index(at.runs) and is_index(leases)) then
-  return { 'wrong-type' }
+  return { tag, 'wrong-type' }
 end
 
 local deadline, live = 0, {}
 for i = 1, #fields, 2 do
   if is_lease(fields[i]) then
     if #fields[i + 1] < 13 then
-      return { 'damaged-metadata' }
+      return { tag, 'damaged-metadata' }
     end
     local ends = lease_deadline(fields[i + 1])
     if ends > now then
@@ -55,7 +56,7 @@ for i = 1, #fields, 2 do
       if string.sub(fields[i], 1, 1) == '=' then
         local run = string.sub(fields[i], 2)
         if not is_index(run_key(at, run)) then
-          return { 'wrong-type' }
+          return { tag, 'wrong-type' }
         end
         live[run] = ends
         if call('ZSCORE', run_key(at, run), id) ~= score_read(ends) then
@@ -66,7 +67,7 @@ for i = 1, #fields, 2 do
   end
 end
 
-local content = at.prefix .. 'content:{' .. tag_of(head, id) .. '}'
+local content = at.prefix .. 'content:{' .. tag .. '}'
 local stored = expiry(content)
 if deadline == 0 then
   found('expired-artifact')
@@ -88,7 +89,7 @@ else
 end
 
 local repair = ARGV[3] == '1' or (ARGV[3] == 'e' and seen['expired-artifact'])
-if repair and #problems > 0 and not (#problems == 1 and seen['lost-content']) then
+if repair and #problems > 1 and not (#problems == 2 and seen['lost-content']) then
   for run, ends in pairs(live) do
     index_set(run_key(at, run), id, ends)
     index_set(at.runs, run, index_last(run_key(at, run)))
