@@ -1,0 +1,188 @@
+"""Every operation with a fault at every command: not sent, half sent, no reply, half a reply, sent twice, cancelled.
+
+With patience the call succeeds as if nothing had happened. Without, it says that it failed, nothing is half done, and
+the same call repeated ends in the same state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+
+import pytest
+
+from coatcheck import (
+    AmbiguousWriteError,
+    AsyncRedisArtifactStore,
+    RedisArtifactStore,
+    StoreUnavailableError,
+    compute_artifact_id,
+)
+from coatcheck.testing import Blocking, Server
+
+from .proxy import FAULTS, FaultProxy
+
+SHARED, LARGE = b"shared content", hashlib.shake_128(b"large").digest(150_000)
+NEW, NEW_LARGE = b"new content", hashlib.shake_128(b"new large").digest(150_000)
+
+OPERATIONS = {
+    "store": lambda s: s.store(NEW, run_id="a", tags={"k": "v"}, ttl=600),
+    "store shared": lambda s: s.store(SHARED, run_id="c", ttl=600),
+    "store large": lambda s: s.store(NEW_LARGE, run_id="a"),
+    "store large shared": lambda s: s.store(LARGE, run_id="c"),
+    "replace": lambda s: s.store(NEW_LARGE, artifact_id="name", run_id="c"),
+    "store_many": lambda s: s.store_many([NEW, SHARED, NEW_LARGE, LARGE], run_id="c"),
+    "load": lambda s: s.load(compute_artifact_id(SHARED)),
+    "load large": lambda s: s.load(compute_artifact_id(LARGE)),
+    "load explicit": lambda s: s.load("name"),
+    "load_many": lambda s: s.load_many([compute_artifact_id(SHARED), "name", "absent", compute_artifact_id(LARGE)]),
+    "get_metadata": lambda s: s.get_metadata("name"),
+    "exists": lambda s: s.exists("name"),
+    "find_missing": lambda s: s.find_missing(["name", "absent"]),
+    "list_by_run": lambda s: s.list_by_run("a"),
+    "list_all": lambda s: s.list_all(),
+    "list_runs": lambda s: s.list_runs(),
+    "leases": lambda s: s.leases(compute_artifact_id(SHARED)),
+    "touch": lambda s: s.touch(compute_artifact_id(SHARED), 500, "a"),
+    "release": lambda s: s.release(compute_artifact_id(SHARED), "a"),
+    "release last": lambda s: s.release("name", "a"),
+    "delete": lambda s: s.delete(compute_artifact_id(SHARED)),
+    "delete_by_run": lambda s: s.delete_by_run("a"),
+    "stats": lambda s: s.stats(),
+    "gc": lambda s: s.gc(dry_run=False, grace=0),
+}
+
+
+def prepare(store) -> None:
+    for view in store.list_all(limit=0):
+        store.delete(view.artifact_id)
+    store.store(SHARED, run_id="a", ttl=900)
+    store.store(SHARED, run_id="b")
+    store.store(LARGE, run_id="b", ttl=900)
+    store.store(b"named", artifact_id="name", run_id="a")
+
+
+def state(store) -> dict:
+    """Everything observable but the times."""
+    report = store.check(read_data=True)
+    assert report.problems == []
+    return {
+        view.artifact_id: (
+            hashlib.sha256(store.load(view.artifact_id).content).hexdigest(),
+            {lease.run_id: (lease.tags, lease.expires_at is None) for lease in store.leases(view.artifact_id)},
+        )
+        for view in store.list_all(limit=0)
+    } | {run: sorted(view.artifact_id for view in store.list_by_run(run)) for run in store.list_runs()}
+
+
+@pytest.fixture
+def proxy(valkey: Server, tmp_path_factory):
+    proxy = FaultProxy(valkey.directory / f"p{os.urandom(4).hex()}", valkey.socket)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def faulty(request, proxy, namespace):
+    opened = []
+
+    def open_(**options):
+        url = f"unix://{proxy.path}"
+        if request.param == "sync":
+            opened.append(RedisArtifactStore(url, namespace=namespace, **options))
+        else:
+            opened.append(Blocking(lambda: AsyncRedisArtifactStore(url, namespace=namespace, **options)))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def direct(valkey, namespace):
+    with RedisArtifactStore(valkey.url, namespace=namespace) as store:
+        yield store
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_fault_at_any_command_is_survived(operation, faulty, direct, proxy) -> None:
+    patient = faulty(retry_for=20)
+    act = OPERATIONS[operation]
+    prepare(direct)
+    before = state(direct)
+    act(patient)
+    after = state(direct)
+    for fault in FAULTS:
+        nth = 0
+        while True:
+            nth += 1
+            prepare(direct)
+            proxy.arm(nth, fault)
+            act(patient)
+            hit = proxy.done.is_set()
+            proxy.arm(None)
+            assert state(direct) == after, (fault, nth)
+            if not hit:
+                break
+        assert nth > 1
+    assert before is not None
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, faulty, direct, proxy) -> None:
+    hasty = faulty(retry_for=0)
+    act = OPERATIONS[operation]
+    prepare(direct)
+    before = state(direct)
+    act(hasty)
+    after = state(direct)
+    for fault in FAULTS:
+        nth = 0
+        while True:
+            nth += 1
+            prepare(direct)
+            proxy.arm(nth, fault)
+            try:
+                act(hasty)
+            except StoreUnavailableError as error:
+                assert proxy.done.is_set()
+                assert "no usable server" in str(error) or isinstance(error, AmbiguousWriteError)
+            else:
+                assert fault == "sent twice" or not proxy.done.is_set()
+            hit = proxy.done.is_set()
+            proxy.arm(None)
+            if operation not in ("store_many", "delete_by_run"):  # those are atomic item by item, page by page
+                assert state(direct) in (before, after), (fault, nth)
+            act(hasty)
+            assert state(direct) == after, (fault, nth)
+            if not hit:
+                break
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, direct, namespace) -> None:
+    prepare(direct)
+    OPERATIONS[operation](direct)
+    after = state(direct)
+
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(valkey.url, namespace=namespace) as store:
+            finished, ticks = False, 0
+            while not finished:
+                ticks += 1
+                await asyncio.to_thread(prepare, direct)
+                task = asyncio.ensure_future(OPERATIONS[operation](store))
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                finished = task.done()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                neighbours = await asyncio.gather(*(store.load("name") for _ in range(3)))
+                assert all(one is None or one.content in (b"named", NEW_LARGE) for one in neighbours)
+                await OPERATIONS[operation](store)
+                assert await asyncio.to_thread(state, direct) == after
+                ticks += ticks // 8  # every tick at first, then in growing steps
+
+    asyncio.run(main())
