@@ -292,9 +292,10 @@ class LedgerBackend(Backend):
         for looked_at, artifact_id in enumerate(names, 1):
             problem = self._examine(artifact_id, read_data=bool(data))
             if problem == "expired-artifact":
+                if data is None:  # a leftover, not a fault: listings and writes would have removed it in time
+                    found.add(problem, artifact_id, repaired=repair)
                 if repair:
                     self._sweep([artifact_id])
-                found.add(problem, artifact_id, repaired=repair)
             elif problem is not None and data is not None:
                 found.add(problem, artifact_id)
             if progress is not None:

@@ -70,7 +70,9 @@ end
 local content = at.prefix .. 'content:{' .. tag .. '}'
 local stored = expiry(content)
 if deadline == 0 then
-  found('expired-artifact')
+  if expiry(key) > now then -- else it ends by itself, this very millisecond
+    found('expired-artifact')
+  end
 else
   if not stored then
     found('lost-content')
