@@ -114,7 +114,8 @@ class RedisBackend(Backend):
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         results: list[ArtifactMetadata] = []
         for batch in _batches(requests, PAGE, lambda request: len(request.content)):
-            results += yield from self._store_batch(batch)
+            for part in _without_rivals(batch):
+                results += yield from self._store_batch(part)
         return results
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -462,6 +463,17 @@ def _pages(items: Sequence[T]) -> Iterable[Sequence[T]]:
 
 def _flat(pages: Iterable[Iterable[T]]) -> list[T]:
     return [item for page in pages for item in page]
+
+
+def _without_rivals(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreRequest]]:
+    """Split where an id comes again with other content: large ones are sent last, and the last write has to win."""
+    digests: dict[str, bytes] = {}
+    start = 0
+    for i, request in enumerate(requests):
+        if digests.setdefault(request.artifact_id, request.digest) != request.digest:
+            yield requests[start:i]
+            start, digests = i, {request.artifact_id: request.digest}
+    yield requests[start:]
 
 
 def _batches(items: Sequence[T], count: int, size: Any) -> Iterable[list[T]]:

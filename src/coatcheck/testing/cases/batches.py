@@ -31,6 +31,13 @@ class Batches:
         assert first.artifact_id == second.artifact_id
         assert len(store.list_by_run("run")) == 1
 
+    def test_the_last_of_several_contents_for_one_id_wins(self, store: ArtifactStore) -> None:
+        large = b"large" * 20_000
+        for contents in ([b"1", large, b"2"], [large, b"1", large], [b"1", b"1", large]):
+            stored = store.store_many([Payload(content, artifact_id="name") for content in contents])
+            assert [view.size_bytes for view in stored] == [len(content) for content in contents]
+            assert store.load_text("name") == contents[-1].decode()
+
     def test_a_bad_item_fails_before_anything_is_stored(self, store: ArtifactStore, harness: object) -> None:
         with pytest.raises(InvalidArtifactError):
             store.store_many([b"good", "not bytes"])  # type: ignore[list-item]
