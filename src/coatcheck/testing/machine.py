@@ -111,7 +111,7 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
     @rule(client=clients, batch=st.lists(st.tuples(contents, st.sampled_from([None, "name", "other"])), max_size=4))
     def store_many(self, client: int, batch: list[tuple[bytes, str | None]]) -> None:
         before = deepcopy(self.model)
-        if not all([self._expected_store(content, name, "a", {}, forever=True) for content, name in batch]):
+        if not all(self._expected_store(content, name, "a", {}, forever=True) for content, name in batch):
             self.model = before  # how far a batch gets before an item that the store refuses is not promised
             return
         payloads = [Payload(content, artifact_id=artifact_id) for content, artifact_id in batch]

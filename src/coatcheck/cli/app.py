@@ -1,0 +1,88 @@
+"""The commands put together: the whole interface at a glance, global options, and signals."""
+
+import os
+import signal
+import sys
+from io import TextIOWrapper
+from typing import Annotated, NoReturn
+
+import typer
+
+from coatcheck import __version__
+
+from .demo import demo
+from .failures import OneLineErrors
+from .get import get
+from .look import ls, runs, show, stats
+from .put import put
+from .remove import rm, touch
+from .serve import serve
+from .settings import Settings
+
+app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
+
+for command in (put, get, show, ls, runs, rm, touch, stats, serve, demo):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"coatcheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    ctx: typer.Context,
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The store: redis://, rediss://, unix://, valkey://, embedded:// or file://. "
+            "Left out: COATCHECK_URL in the environment, else the embedded engine in your data directory.",
+        ),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stores of different namespaces never see each other.")
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # its callback does the work
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Hand in the payload, pass the ticket: a content-addressed artifact store on Redis.
+
+    Exit codes: 0 done; 1 not found, nothing done, or the store failed; 2 wrong usage or invalid input.
+    """
+    ctx.obj = Settings(url, namespace)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    for name in ("SIGTERM", "SIGHUP"):  # by exception, so that temporary files and child processes go
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no reason to fail
+    try:
+        app(prog_name="coatcheck")
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Flush now: a reader that left, as in `coatcheck ls | head`, must not be noticed when Python ends."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,80 @@
+"""Files of a directory: finding them, naming them, taking them in bounded batches."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+BATCH_FILES: Final = 200
+BATCH_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A regular file.
+
+    Attributes:
+        path: Where it lies.
+        name: Path relative to the directory that was searched, with `/`; what is not UTF-8 in it is escaped.
+        size: Bytes, when it was found.
+    """
+
+    path: Path
+    name: str
+    size: int
+
+
+def regular_files(directory: Path, *, skip: frozenset[str] = frozenset()) -> Iterator[LocalFile]:
+    """Every regular file below a directory, sorted; symbolic links are not followed.
+
+    Args:
+        directory: Where to start; may itself be a link.
+        skip: Names of directories to leave out.
+
+    Raises:
+        OSError: A directory cannot be read.
+    """
+    for parent, folders, names in os.walk(directory, onerror=_raise):
+        folders[:] = sorted(name for name in folders if name not in skip)
+        for name in sorted(names):
+            path = Path(parent, name)
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode):
+                yield LocalFile(path, _readable(path.relative_to(directory)), found.st_size)
+
+
+def batches(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:
+    """Files in order, in lists bounded by number and by bytes."""
+    batch: list[LocalFile] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) >= BATCH_FILES or size + file.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
+
+
+def guess_type(path: Path) -> str:
+    """A content type, by the file's name."""
+    kind, encoding = mimetypes.guess_type(path.name)
+    if encoding is not None:  # the type is that of what is inside
+        return "application/gzip" if encoding == "gzip" else f"application/x-{encoding}"
+    return kind or "application/octet-stream"
+
+
+def _readable(path: Path) -> str:
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
