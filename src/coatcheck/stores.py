@@ -20,9 +20,8 @@ from .store import ArtifactStore, Order
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from typing_extensions import Buffer
-
     import redis
+    from typing_extensions import Buffer
 
     from .backends.base import Backend
     from .envelope import Compression, Verify

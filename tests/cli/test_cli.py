@@ -614,3 +614,21 @@ def test_serve_keeps_the_engine_up_until_it_is_told_to_end(engine_home: Path) ->
 
 def test_serve_is_about_the_embedded_engine(coatcheck: Coatcheck) -> None:
     assert coatcheck("serve", url="redis://localhost").code == 2
+
+
+def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
+    stored = store.store(b"content", run_id="a")
+    assert coatcheck("check", "--read-data").code == 0
+    folder = tmp_path / "store" / "artifacts"
+    (folder / f"{stored.artifact_id}.bin").write_bytes(b"damaged")
+    (folder / "orphan.bin").write_bytes(b"left behind")
+    checked = coatcheck("check", "--read-data", "--grace", "0", "--json")
+    assert checked.code == 1
+    assert {p["kind"]: p["count"] for p in checked.json["problems"]} == {"damaged-content": 1, "orphan-content": 1}
+    assert checked.json["ok"] is False
+    assert coatcheck("gc").code == 0  # too young to be a leftover
+    assert coatcheck("gc", "--grace", "0").code == 1
+    assert (folder / "orphan.bin").exists()
+    assert coatcheck("gc", "--grace", "0", "--delete").code == 0
+    assert not (folder / "orphan.bin").exists()
+    assert coatcheck("gc", "--grace", "never").code == 2

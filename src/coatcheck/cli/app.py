@@ -14,6 +14,7 @@ from .demo import demo
 from .failures import OneLineErrors
 from .get import get
 from .look import ls, runs, show, stats
+from .maintain import check, gc
 from .put import put
 from .remove import rm, touch
 from .serve import serve
@@ -21,7 +22,7 @@ from .settings import Settings
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, serve, demo):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve, demo):
     app.command()(command)
 
 

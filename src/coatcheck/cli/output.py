@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
+
+_WIDEST: Final = 40  # characters to which fields are filled up; longer ones push the rest of their line aside
 
 
 def printable(text: str) -> str:
@@ -46,14 +48,17 @@ def write_json(value: Any) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows as a table on a terminal; elsewhere as lines of tab-separated fields, without a heading."""
+    """Rows in columns on a terminal; elsewhere as lines of tab-separated fields, without a heading.
+
+    A terminal that is too narrow wraps the lines: an id is never cut, and can be copied.
+    """
+    fields = [[printable(field) for field in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join(map(printable, row)) + "\n")
+        sys.stdout.writelines("\t".join(row) + "\n" for row in fields)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name == "SIZE" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(field)) for field in row))
-    Console().print(table)
+    widths = [min(max(map(cell_len, column)), _WIDEST) for column in zip(columns, *fields, strict=True)]
+    console = Console()
+    for row, style in [(columns, "bold"), *((row, "") for row in fields)]:
+        line = "  ".join(field + " " * (width - cell_len(field)) for field, width in zip(row, widths, strict=True))
+        if line.strip():
+            console.print(Text(line.rstrip()), style=style, soft_wrap=True)

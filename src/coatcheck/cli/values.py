@@ -30,6 +30,18 @@ def parse_ttl(text: str) -> float | None:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def parse_grace(text: str) -> float:
+    """Seconds as in `parse_ttl`, without `never`.
+
+    Raises:
+        InvalidArtifactError: It is none of these.
+    """
+    seconds = parse_ttl(text)
+    if seconds is None:
+        raise InvalidArtifactError("a grace period of never would remove nothing: leave --delete or --repair out")
+    return seconds
+
+
 def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
     """Tags from `name=value` pairs.
 

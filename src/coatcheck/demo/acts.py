@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import redis
+
 from coatcheck import Artifact, ArtifactMetadata, compute_artifact_id
 from coatcheck.cli.files import LocalFile, batches
 from coatcheck.cli.output import human_size, printable

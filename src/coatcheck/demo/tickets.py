@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import redis
 from coatcheck.cli.files import LocalFile
 
 if TYPE_CHECKING:
@@ -155,13 +155,6 @@ class Tickets:
         while self.client.lmove(self._held(consumer), self._waiting, "RIGHT", "LEFT") is not None:
             count += 1
         return count
-
-    def is_empty(self, consumers: Collection[str]) -> bool:
-        """Whether no ticket waits and none is held."""
-        with self.client.pipeline() as pipe:  # a transaction: tickets that are just moving are not overlooked
-            for key in (self._waiting, *map(self._held, consumers)):
-                pipe.llen(key)
-            return not any(pipe.execute())
 
     def end(self, consumers: Collection[str]) -> None:
         """Tell consumers that there will be no more tickets."""

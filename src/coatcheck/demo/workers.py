@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import redis
+
 from coatcheck import ArtifactStore, Payload, artifact_ref, get_artifact_id, open_store
 from coatcheck.cli.files import batches, guess_type
 

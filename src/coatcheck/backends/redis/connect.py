@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
+import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-
-import redis
 
 from ...embedded import EmbeddedEngine, start_engine
 from ...errors import InvalidArtifactError

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import redis
 import redis.asyncio
 from redis.exceptions import (
     AuthenticationError,
@@ -20,8 +21,6 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
-
-import redis
 
 from ...embedded import EmbeddedEngine
 from ...plan import Step
