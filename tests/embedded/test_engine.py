@@ -276,7 +276,7 @@ def test_the_server_goes_with_an_opener_that_is_killed(home: Path, spawn: Spawn)
     opener = spawn(HOLD)
     opener.line()
     opener.kill()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
 
 
 def test_what_the_opener_ignores_does_not_keep_the_server_from_stopping(home: Path, spawn: Spawn) -> None:
@@ -289,7 +289,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = spawn(deaf + HOLD)
     worker.line()
     worker.finish()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
     assert "User requested shutdown" in (home / "server.log").read_text()
 
 
@@ -322,7 +322,7 @@ def test_the_log_is_bounded(home: Path) -> None:
 def test_a_terminated_keeper_stops_the_server_gracefully(home: Path) -> None:
     with start_engine(home) as engine:
         os.kill(keepers(home)[0], signal.SIGTERM)
-        wait_until(gone(home), within=5)
+        wait_until(gone(home))
         assert "User requested shutdown" in (home / "server.log").read_text()
         engine.ensure()
 
@@ -339,7 +339,7 @@ def test_the_server_goes_soon_after_its_last_user_and_keeps_the_data(home: Path)
     began = time.monotonic()
     second.close()
     second.close()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
     assert time.monotonic() - began < 2
     assert not first.socket.exists()
     with start_engine(home) as engine, connected(engine) as client:
@@ -356,7 +356,7 @@ def test_a_closed_engine_says_so(home: Path) -> None:
 def test_a_dropped_engine_is_a_closed_one(home: Path) -> None:
     start_engine(home)
     gc.collect()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
 
 
 def test_a_forked_child_keeps_the_server_alive_after_its_parent_closed(home: Path, spawn: Spawn) -> None:
@@ -380,7 +380,7 @@ else:
     assert worker.line() == "closed"
     assert in_use(home)
     worker.finish()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
     with start_engine(home) as engine, connected(engine) as client:
         assert client.get("written by") == "the child"
 
@@ -490,7 +490,7 @@ def test_killed_workers_lose_nothing_and_hold_nothing(home: Path, tmp_path: Path
         worker.wait()
     for worker in workers[4:]:
         worker.finish()
-    wait_until(gone(home), within=5)
+    wait_until(gone(home))
     with start_engine(home) as engine, connected(engine) as client:
         for i, report in enumerate(reports):
             count = acknowledged(report)[-1][0]
@@ -549,7 +549,7 @@ def test_a_killed_keeper_takes_the_server_with_it(home: Path) -> None:
         with connected(engine) as client:
             client.set("k", "v")
         kill(keepers(home)[0])
-        wait_until(gone(home), within=5)
+        wait_until(gone(home))
         engine.ensure()
         with connected(engine) as client:
             assert client.get("k") == "v"
