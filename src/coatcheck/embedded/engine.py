@@ -165,7 +165,7 @@ def _vacancy(directory: Path) -> Iterator[int | None]:
 
 def _try_lock(path: Path, *, exclusive: bool) -> int | None:
     """Open and lock `path`: its descriptor, or None if others hold it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = keeper.open_lock(path)
     try:
         if keeper.try_lock(fd, exclusive=exclusive):
             return fd

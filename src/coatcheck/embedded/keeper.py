@@ -29,6 +29,15 @@ _STOP_WITHIN = 10.0  # seconds for a graceful stop, which is one flush of the ap
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
+def open_lock(path: str | os.PathLike[str]) -> int:
+    """Open a lock file, beyond descriptor 2: a daemon may have closed its stdio, and children put theirs there."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
 def try_lock(fd: int, *, exclusive: bool) -> bool:
     """Take the flock on `fd` if it is free now."""
     try:
@@ -50,7 +59,7 @@ def main(directory: str, server: str, link: str) -> None:
         os._exit(0)  # the opener reaps this half; the keeper belongs to init and leaves no zombie behind
     _reset_signals()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    users = os.open(USERS_LOCK, os.O_RDWR)
+    users = open_lock(USERS_LOCK)
     _unlink(SOCKET)  # left by a crash: whoever holds server.lock knows that nobody listens
     pid = _spawn(server, directory)
     try:
@@ -88,9 +97,10 @@ def _spawn(server: str, directory: str) -> int:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if sys.platform == "linux":
-            import ctypes  # noqa: PLC0415  # slow to import: here it delays nobody but the server
+            with contextlib.suppress(ImportError):  # some Pythons are built without; slow, so imported here
+                import ctypes  # noqa: PLC0415
 
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == keeper:
             os.execv(server, [server, *options, "--save", "", "--dir", directory])  # noqa: S606  # no shell wanted
     except OSError as error:

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -89,7 +89,7 @@ class Target:
             if urlsplit(url).netloc:
                 raise InvalidArtifactError(f"{url!r}: write the directory as embedded:///absolute/path")
             engine = start_engine(Path(path) if path else None)
-            url = f"unix://{engine.socket}"
+            url = f"unix://{quote(str(engine.socket))}"
         else:
             url = f"{_ALIASES.get(scheme, scheme)}://{rest}"
         try:

@@ -1,0 +1,87 @@
+"""Servers killed under several writers. `make soak` runs 200 cycles a setting; COATCHECK_KILLS says how many."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from coatcheck import RedisArtifactStore, StoreUnavailableError
+from coatcheck.testing import ENGINES, Server
+
+from ..conftest import require
+
+CYCLES = int(os.environ.get("COATCHECK_KILLS", "8"))
+GRACE = 2.0  # seconds of acknowledged stores that everysec may lose
+
+
+class Writer(threading.Thread):
+    """Stores different contents until it is told to stop, and remembers what was acknowledged when."""
+
+    def __init__(self, url: str, number: int, stop: threading.Event) -> None:
+        super().__init__()
+        self.url, self.number, self.stop = url, number, stop
+        self.acknowledged: dict[str, tuple[bytes, float]] = {}
+        self.failures = 0
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with RedisArtifactStore(self.url, retry_for=0.05) as store:
+                n = 0
+                while not self.stop.is_set():
+                    n += 1
+                    content = b"%d %d " % (self.number, n) * (30_000 if n % 5 == 0 else 3)
+                    name = f"w{self.number}-{n}" if n % 3 == 0 else None
+                    try:
+                        stored = store.store(content, run_id=f"run {self.number}", artifact_id=name, ttl=3600)
+                    except StoreUnavailableError:
+                        self.failures += 1
+                        n -= 1  # the outcome is unknown: the same again
+                    else:
+                        self.acknowledged[stored.artifact_id] = content, time.monotonic()
+        except BaseException as error:
+            self.error = error
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_what_was_acknowledged_survives_a_kill(engine, fsync) -> None:
+    with Server(require(engine), "--appendonly", "yes", "--appendfsync", fsync) as server:
+        stop = threading.Event()
+        writers = [Writer(server.url, n, stop) for n in range(3)]
+        for writer in writers:
+            writer.start()
+        lost, checked = 0, 0
+        try:
+            with RedisArtifactStore(server.url, retry_for=30) as store:
+                for _ in range(CYCLES):
+                    target = sum(len(writer.acknowledged) for writer in writers) + 30
+                    while sum(len(writer.acknowledged) for writer in writers) < target:
+                        assert all(writer.is_alive() for writer in writers)
+                        time.sleep(0.002)
+                    killed_at = time.monotonic()
+                    server.kill()
+                    before = [dict(writer.acknowledged) for writer in writers]
+                    server.start()
+                    for acknowledged in before:
+                        recent = dict(list(acknowledged.items())[-200:])
+                        for found, (name, (content, at)) in zip(store.load_many(recent), recent.items(), strict=True):
+                            checked += 1
+                            if found is None:
+                                assert fsync == "everysec", name
+                                assert at > killed_at - GRACE, name
+                                lost += 1
+                            else:
+                                assert found.content == content
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        assert [writer.error for writer in writers] == [None] * 3
+        with RedisArtifactStore(server.url, retry_for=30) as store:
+            assert store.check(read_data=True).problems == []
+        assert checked > CYCLES
+        print(f"{engine.name} {fsync}: {CYCLES} kills, {checked} loads checked, {lost} lost")
