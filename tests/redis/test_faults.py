@@ -161,6 +161,19 @@ def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, fa
                 break
 
 
+@pytest.mark.parametrize("fault", ["no reply", "half a reply", "half sent"])
+def test_an_unknown_outcome_is_told_as_ambiguous(fault, faulty, proxy) -> None:
+    hasty = faulty(retry_for=0)
+    hasty.store(NEW)
+    proxy.arm(1, fault)
+    with pytest.raises(AmbiguousWriteError, match="safe to repeat"):
+        hasty.store(NEW, run_id="a")
+    proxy.arm(1, fault)
+    with pytest.raises(StoreUnavailableError) as caught:
+        hasty.load("name")
+    assert not isinstance(caught.value, AmbiguousWriteError)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, direct, namespace) -> None:
     prepare(direct)

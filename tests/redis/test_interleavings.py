@@ -241,6 +241,9 @@ def test_two_uploads_of_the_same_content(world, record_property) -> None:
         for artifact_id in (NAME, "name"):
             loaded = world.store.load(artifact_id)
             assert loaded is None or loaded.content == LARGE
+        if outcome.crashed is None:
+            with world.server.client() as client:
+                assert not list(client.scan_iter(match=f"{world.namespaces[-1]}:staging:*", count=1000))
 
     examine(world, prepare, judge, record_property)
 

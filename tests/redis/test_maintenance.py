@@ -139,6 +139,13 @@ def test_gc_removes_leftovers_and_only_those(store, damage, client, namespace) -
     assert kinds(store.check()) == {"wrong-expiry": 1}
 
 
+def test_gc_keeps_what_an_explicit_id_needs_although_its_index_is_lost(store, damage) -> None:
+    damage("leases gone")
+    assert store.gc(grace=0).problems == []
+    assert store.gc(dry_run=False, grace=0).problems == []
+    assert store.load_text("name") == "named"
+
+
 def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, client, namespace) -> None:
     damage("head damaged")  # whose content is it now?
     damage("orphan")

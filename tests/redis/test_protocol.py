@@ -10,7 +10,7 @@ import pytest
 import redis
 
 import coatcheck.backends.redis.scripts as scripts
-from coatcheck import RedisArtifactStore
+from coatcheck import RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.keys import Keys
 from coatcheck.testing import eventually
 
@@ -177,6 +177,16 @@ def test_content_lies_under_its_hash_once(store, client, namespace) -> None:
     assert [key.decode() for key in client.scan_iter(match=f"{namespace}:content:*", count=1000)] == [
         f"{namespace}:content:{{{stored.artifact_id}}}"
     ]
+
+
+def test_content_goes_although_its_name_was_given_to_other_content(store, keys_of) -> None:
+    tag = compute_artifact_id(b"content")
+    store.store(b"squatter", artifact_id=tag, run_id="a")
+    store.store(b"content", artifact_id="name", run_id="b")
+    assert any(f":content:{{{tag}}}" in key for key in keys_of())
+    store.delete("name")
+    assert not any(f":content:{{{tag}}}" in key for key in keys_of())
+    assert store.load_text(tag) == "squatter"
 
 
 def test_uploads_leave_no_staging_keys(store, keys_of) -> None:
