@@ -49,7 +49,7 @@ MUTANTS = [
         "longest = deadline",
     ),
     Mutant("the artifact gets no expiry", LUA + "store.lua", "  expire(artifact, longest)\n", "\n"),
-    Mutant("the content gets no expiry", LUA + "store.lua", "  expire(content, longest)\n", "\n"),
+    Mutant("the content gets no expiry", LUA + "store.lua", ", 'PXAT', integer(longest))", ")"),
     Mutant(
         "content keeps the first deadline", LUA + "store.lua", "if not held or held < longest then", "if not held then"
     ),
@@ -138,7 +138,7 @@ MUTANTS = [
         "return c",
         PROTOCOL,
     ),
-    Mutant("types are not checked before writing", LUA + "lib.lua", "  call('ZCARD', at.created)\n", "", ERRORS),
+    Mutant("types are not checked before writing", LUA + "store.lua", "call('ZCARD', at.created)\n", "", ERRORS),
     Mutant(
         "one run's deletion takes everybody's artifact",
         LUA + "delete_by_run.lua",

@@ -106,13 +106,16 @@ local function index_set(key, member, deadline)
   return index_settle(key)
 end
 
--- Drops a few members whose deadline has passed; every write does, so that no index keeps growing with them.
-local function index_prune(key, now)
-  local dead = call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 8)
+-- A few members whose deadline has passed. Every store looks for them before it writes (so that a key of another type
+-- raises in time) and drops them before it adds (so that a renewed member stays): no index keeps growing with them.
+local function index_dead(key, now)
+  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 8)
+end
+
+local function index_forget(key, dead)
   if #dead > 0 then
     call('ZREM', key, unpack(dead))
   end
-  return dead
 end
 
 -- at: {prefix, runs, created, deadlines}, the keys that every artifact shares -----------------------------------------
@@ -162,13 +165,6 @@ local function catalog_drop(at, id)
   local last = index_settle(at.deadlines)
   if last then
     expire(at.created, last)
-  end
-end
-
-local function catalog_prune(at, now)
-  local dead = index_prune(at.deadlines, now)
-  if #dead > 0 then
-    call('ZREM', at.created, unpack(dead))
   end
 end
 

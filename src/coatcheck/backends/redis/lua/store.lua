@@ -40,13 +40,14 @@ elseif string.sub(stored, 11, 42) ~= digest_of(head) then
 end
 
 local replaced_fields = replaced and call('HKEYS', artifact) or {}
-check_types(at, head, id, replaced_fields)
 if replaced then
-  check_types(at, old, id, {})
+  check_types(at, old, id, replaced_fields)
 end
-if run ~= '' then
-  call('ZCARD', KEYS[7])
-end
+call('ZCARD', leases)
+call('ZCARD', at.created)
+local dead_artifacts = index_dead(at.deadlines, now)
+local dead_runs = index_dead(at.runs, now)
+local dead_leases = run == '' and {} or index_dead(KEYS[7], now)
 
 local deadline = deadline_after(now, ARGV[6])
 local before, longest
@@ -63,7 +64,11 @@ end
 
 -- The first write is one that a full server refuses; after it, nothing fails.
 if stored == '' and not staging then
-  call('SET', content, ARGV[8])
+  if longest == FOREVER then
+    call('SET', content, ARGV[8])
+  else
+    call('SET', content, ARGV[8], 'PXAT', integer(longest))
+  end
 end
 call('HSET', artifact, 'h', head, field, bytes_of(deadline, 6) .. bytes_of(us, 7) .. ARGV[5])
 
@@ -98,27 +103,28 @@ if longest ~= before then
   expire(artifact, longest)
 end
 
-local held
 if stored ~= '' then
-  held = expiry(content)
+  local held = expiry(content)
+  if not held or held < longest then
+    expire(content, longest)
+  end
   if staging then
     call('UNLINK', staging)
   end
 elseif staging then
   call('RENAME', staging, content)
-end
-if not held or held < longest then
   expire(content, longest)
 end
 if not is_named(head) then
   index_extend(leases, id, longest)
 end
 
+index_forget(at.runs, dead_runs)
 if run ~= '' then
+  index_forget(KEYS[7], dead_leases)
   run_extend(at, KEYS[7], run, id, deadline)
-  index_prune(KEYS[7], now)
 end
-index_prune(at.runs, now)
+index_forget(at.deadlines, dead_artifacts)
+index_forget(at.created, dead_artifacts)
 catalog_extend(at, id, us, longest)
-catalog_prune(at, now)
 return { 'ok', us, deadline }
