@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from . import report
+from .awaited import AsyncCandidate, AsyncCoatcheck, AsyncDefaults, AsyncFloor
 from .candidates import (
-    AsyncCandidate,
-    AsyncCoatcheck,
-    AsyncDefaults,
-    AsyncFloor,
     Batch,
     ByHand,
     Candidate,

@@ -5,7 +5,6 @@ Each does all it can of what a row asks for; an operation that it doesn't have i
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import time
@@ -14,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import redis
-import redis.asyncio
 from redis.connection import Encoder, PythonRespSerializer
 
-from coatcheck import Artifact, AsyncRedisArtifactStore, Payload, RedisArtifactStore
+from coatcheck import Artifact, Payload, RedisArtifactStore
 
 from .server import Server
 
@@ -74,7 +72,7 @@ class Candidate:
         """Give up connections."""
 
 
-def _pool(module: Any, server: Server, **options: Any) -> Any:
+def connection_pool(module: Any, server: Server, **options: Any) -> Any:
     """A connection pool of `redis` or `redis.asyncio`; RESP2 spares a handshake and has the shorter replies."""
     where = dict(server.connection)
     connection = module.Connection
@@ -95,7 +93,7 @@ class Floor(Candidate):
     def _client(self, server: Server) -> redis.Redis:
         # hiredis parses replies fastest, but packs large commands slowly.
         packer = PythonRespSerializer(6000, Encoder("utf-8", "strict", decode_responses=False).encode)
-        return redis.Redis(connection_pool=_pool(redis.connection, server, command_packer=packer))
+        return redis.Redis(connection_pool=connection_pool(redis.connection, server, command_packer=packer))
 
     def store(self, batch: Batch) -> None:
         put = self.client.set
@@ -247,7 +245,7 @@ class Coatcheck(Candidate):
             batch.keys.append(put(content, content_type=TYPE, run_id=run, tags=TAGS, ttl=TTL).artifact_id)
 
     def load(self, batch: Batch) -> Iterable[bytes]:
-        return [_content(self.open_store.load(key)) for key in batch.keys]
+        return [content_of(self.open_store.load(key)) for key in batch.keys]
 
     def store_many(self, batch: Batch) -> None:
         payloads = [Payload(content) for content in batch.contents]
@@ -255,7 +253,7 @@ class Coatcheck(Candidate):
         batch.keys += [view.artifact_id for view in views]
 
     def load_many(self, batch: Batch) -> Iterable[bytes]:
-        return [_content(artifact) for artifact in self.open_store.load_many(batch.keys)]
+        return [content_of(artifact) for artifact in self.open_store.load_many(batch.keys)]
 
     def list_run(self, batch: Batch) -> Sequence[Any]:
         return self.open_store.list_by_run(batch.run)
@@ -281,114 +279,7 @@ class CoatcheckByChecksum(Coatcheck):
     list_run = None
 
 
-def _content(artifact: Artifact | None) -> bytes:
+def content_of(artifact: Artifact | None) -> bytes:
     if artifact is None:
         raise LookupError("an artifact vanished during the benchmark")
     return artifact.content
-
-
-class AsyncCandidate(Candidate):
-    """One that is awaited: a batch is one coroutine, so that starting and stopping the loop is not what is measured."""
-
-    def __init__(self, server: Server) -> None:
-        self._runner = asyncio.Runner()
-        self._runner.run(self.open(server))
-
-    async def open(self, server: Server) -> None:
-        raise NotImplementedError
-
-    async def astore(self, batch: Batch) -> None:
-        raise NotImplementedError
-
-    async def aload(self, batch: Batch) -> Iterable[bytes]:
-        raise NotImplementedError
-
-    async def aforget(self, batch: Batch) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
-
-    def store(self, batch: Batch) -> None:
-        self._runner.run(self.astore(batch))
-
-    def load(self, batch: Batch) -> Iterable[bytes]:
-        return self._runner.run(self.aload(batch))
-
-    def forget(self, batch: Batch) -> None:
-        self._runner.run(self.aforget(batch))
-        batch.keys.clear()
-
-    def await_(self, awaitable: Any) -> Any:
-        """Run anything else on the candidate's loop."""
-
-        async def wait() -> Any:
-            return await awaitable
-
-        return self._runner.run(wait())
-
-    def close(self) -> None:
-        self._runner.run(self.aclose())
-        self._runner.close()
-
-
-class AsyncFloor(AsyncCandidate):
-    """The floor, awaited."""
-
-    name = "floor: redis.asyncio SET/GET + SHA-256"
-
-    async def open(self, server: Server) -> None:
-        self.client = redis.asyncio.Redis(connection_pool=_pool(redis.asyncio.connection, server))
-
-    async def astore(self, batch: Batch) -> None:
-        for content in batch.contents:
-            key = hashlib.sha256(content).hexdigest()
-            await self.client.set(key, content)
-            batch.keys.append(key)
-
-    async def aload(self, batch: Batch) -> Iterable[bytes]:
-        contents = []
-        for key in batch.keys:
-            content = await self.client.get(key)
-            hashlib.sha256(content).digest()
-            contents.append(content)
-        return contents
-
-    async def aforget(self, batch: Batch) -> None:
-        await self.client.delete("", *batch.keys)
-
-    async def aclose(self) -> None:
-        await self.client.aclose()
-
-
-class AsyncDefaults(AsyncFloor):
-    """redis.asyncio as it comes."""
-
-    name = "redis.asyncio, defaults"
-
-    async def open(self, server: Server) -> None:
-        self.client = redis.asyncio.Redis(**server.connection)
-
-
-class AsyncCoatcheck(AsyncCandidate):
-    """This project, awaited."""
-
-    name = "coatcheck (async)"
-
-    async def open(self, server: Server) -> None:
-        self.open_store = AsyncRedisArtifactStore(server.url)
-
-    async def astore(self, batch: Batch) -> None:
-        put, run = self.open_store.store, batch.run
-        for content in batch.contents:
-            view = await put(content, content_type=TYPE, run_id=run, tags=TAGS, ttl=TTL)
-            batch.keys.append(view.artifact_id)
-
-    async def aload(self, batch: Batch) -> Iterable[bytes]:
-        return [_content(await self.open_store.load(key)) for key in batch.keys]
-
-    async def aforget(self, batch: Batch) -> None:
-        await self.open_store.delete_by_run(batch.run)
-
-    async def aclose(self) -> None:
-        await self.open_store.close()

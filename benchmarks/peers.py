@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import redis
 import redis.asyncio
 
-from .candidates import TAGS, TTL, TYPE, AsyncCandidate, Batch, Candidate
+from .awaited import AsyncCandidate
+from .candidates import TAGS, TTL, TYPE, Batch, Candidate
 from .server import Server
 
 

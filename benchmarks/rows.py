@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .candidates import AsyncCandidate, Batch, Candidate, Floor
+from .awaited import AsyncCandidate
+from .candidates import Batch, Candidate, Floor
 from .measure import Effort, Timing, Trial, alternate
 from .server import Server
 

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,11 @@ def acknowledged(report: Path) -> list[tuple[int, float]]:
 
 
 def open_files(pid: int) -> set[str]:
-    return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed just now
+            found.add(os.readlink(entry))
+    return found
 
 
 def kill(pid: int) -> None:
