@@ -182,7 +182,7 @@ MUTANTS = [
     Mutant(
         "a batch forgets its order",
         "backends/redis/backend.py",
-        "for part in _without_rivals(batch):",
+        "for part in without_rivals(batch):",
         "for part in [batch]:",
     ),
     Mutant(

@@ -16,6 +16,7 @@ from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
 from ..base import Backend, Progress
 from . import records, scripts
+from .batching import PAGE, batches, flat, pages, without_rivals
 from .durability import Durability, check_confirmed, confirmation, refused
 from .keys import Keys
 from .link import CloseLink, Link
@@ -30,12 +31,6 @@ INLINE: Final = 64 * 1024
 
 LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
-
-PAGE: Final = 500
-"""Artifacts that one script call looks at: bounds how long other clients wait."""
-
-BATCH_BYTES: Final = 8 * 1024 * 1024
-"""Content that one round trip of a batch carries, about."""
 
 MAX_SIZE: Final = 64 * 1024 * 1024
 _STAGING_MS: Final = 60_000
@@ -113,8 +108,8 @@ class RedisBackend(Backend):
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         results: list[ArtifactMetadata] = []
-        for batch in _batches(requests, PAGE, lambda request: len(request.content)):
-            for part in _without_rivals(batch):
+        for batch in batches(requests, PAGE, lambda request: len(request.content)):
+            for part in without_rivals(batch):
                 results += yield from self._store_batch(part)
         return results
 
@@ -195,7 +190,7 @@ class RedisBackend(Backend):
         views = yield from self._views(ids)
         results: list[Artifact | None] = [None] * len(ids)
         present = [(i, view) for i, view in enumerate(views) if view is not None]
-        for batch in _batches(present, PAGE, lambda item: item[1].size_bytes):
+        for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
                 if sealed is None:  # deleted meanwhile, or lost: look again
@@ -258,11 +253,11 @@ class RedisBackend(Backend):
         return self._views(ids)
 
     def _views(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        calls = [scripts.METADATA.call(self._artifact_keys(page), ()) for page in _pages(ids)]
+        calls = [scripts.METADATA.call(self._artifact_keys(page), ()) for page in pages(ids)]
         replies = (yield from self.read(*calls)) if calls else []
         return [
             None if view is None else records.decode_view(artifact_id, *view)
-            for artifact_id, view in zip(ids, _flat(replies), strict=True)
+            for artifact_id, view in zip(ids, flat(replies), strict=True)
         ]
 
     def _artifact_keys(self, ids: Iterable[str]) -> list[bytes]:
@@ -271,10 +266,10 @@ class RedisBackend(Backend):
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         calls = [
             scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *(i.encode() for i in page)])
-            for page in _pages(ids)
+            for page in pages(ids)
         ]
         replies = (yield from self.read(*calls)) if calls else []
-        return [found == 1 for found in _flat(replies)]
+        return [found == 1 for found in flat(replies)]
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         [[head, *pairs]] = yield from self.read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
@@ -321,10 +316,10 @@ class RedisBackend(Backend):
             replies = yield from self.read(
                 *(
                     scripts.RUN_VIEWS.call([self._keys.artifact(i) for i in page], [field, *page])
-                    for page in _pages(rest)
+                    for page in pages(rest)
                 )
             )
-            views = [*views, *_flat(replies)]
+            views = [*views, *flat(replies)]
         return [_view(artifact_id, head, field, value) for artifact_id, head, value in views]
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
@@ -455,36 +450,3 @@ def _run(run_id: str | None) -> bytes:
 
 def _ttl(ttl_ms: int | None) -> bytes:
     return b"" if ttl_ms is None else b"%d" % ttl_ms
-
-
-def _pages(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[i : i + PAGE] for i in range(0, len(items), PAGE))
-
-
-def _flat(pages: Iterable[Iterable[T]]) -> list[T]:
-    return [item for page in pages for item in page]
-
-
-def _without_rivals(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreRequest]]:
-    """Split where an id comes again with other content: large ones are sent last, and the last write has to win."""
-    digests: dict[str, bytes] = {}
-    start = 0
-    for i, request in enumerate(requests):
-        if digests.setdefault(request.artifact_id, request.digest) != request.digest:
-            yield requests[start:i]
-            start, digests = i, {request.artifact_id: request.digest}
-    yield requests[start:]
-
-
-def _batches(items: Sequence[T], count: int, size: Any) -> Iterable[list[T]]:
-    """Items in order, in lists bounded by number and by bytes."""
-    batch: list[T] = []
-    total = 0
-    for item in items:
-        if batch and (len(batch) >= count or total + size(item) > BATCH_BYTES):
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += size(item)
-    if batch:
-        yield batch
