@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from coatcheck import RedisArtifactStore
-from coatcheck.testing import Server
+from coatcheck import ArtifactStore, AsyncRedisArtifactStore, RedisArtifactStore
+from coatcheck.testing import Blocking, Server
 
 
 @pytest.fixture
@@ -29,3 +29,20 @@ def keys_of(client: redis.Redis, namespace: str) -> Callable[[], list[str]]:
         return sorted(key.decode() for key in client.scan_iter(match=f"{namespace}:*", count=1000))
 
     return keys
+
+
+@pytest.fixture(params=["sync", "async"])
+def opened(request: pytest.FixtureRequest) -> Iterator[Callable[..., ArtifactStore]]:
+    """Opens stores by URL, blocking or awaited, and closes them."""
+    stores: list[ArtifactStore] = []
+
+    def open_(url: str, **options) -> ArtifactStore:
+        if request.param == "sync":
+            stores.append(RedisArtifactStore(url, **options))
+        else:
+            stores.append(Blocking(lambda: AsyncRedisArtifactStore(url, **options)))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()

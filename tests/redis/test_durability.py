@@ -19,22 +19,6 @@ from ..conftest import require
 VALKEY, REDIS7, REDIS8 = ENGINES
 
 
-@pytest.fixture(params=["sync", "async"])
-def opened(request):
-    stores = []
-
-    def open_(url, **options):
-        if request.param == "sync":
-            stores.append(RedisArtifactStore(url, **options))
-        else:
-            stores.append(Blocking(lambda: AsyncRedisArtifactStore(url, **options)))
-        return stores[-1]
-
-    yield open_
-    for store in stores:
-        store.close()
-
-
 def sent(client, name: str) -> int:
     """How often a command was executed."""
     return client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"]

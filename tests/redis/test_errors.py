@@ -51,22 +51,10 @@ CALLS = {
 }
 
 
-@pytest.fixture(params=["sync", "async"])
-def opened(request, server):
-    """Opens a store by URL, blocking or awaited."""
-    stores = []
-
-    def open_(url=None, **options):
-        url = server.url if url is None else url
-        if request.param == "sync":
-            stores.append(RedisArtifactStore(url, **options))
-        else:
-            stores.append(Blocking(lambda: AsyncRedisArtifactStore(url, **options)))
-        return stores[-1]
-
-    yield open_
-    for store in stores:
-        store.close()
+@pytest.fixture
+def opened(opened, server):
+    """Opens a store on each engine where no URL is given."""
+    return lambda url=server.url, **options: opened(url, **options)
 
 
 @pytest.mark.parametrize("call", CALLS)
