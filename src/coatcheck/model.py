@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,16 +49,10 @@ class ArtifactMetadata(BaseModel):
     created_at: str
     run_id: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
-    digest: str | None = None
+    digest: str | None = Field(
+        default=None, validation_alias=AliasChoices("digest", "blob_id")
+    )  # AbstractRuntime's name
     expires_at: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_inherited_names(cls, data: Any) -> Any:
-        """AbstractRuntime calls the full digest `blob_id`."""
-        if isinstance(data, dict) and data.get("digest") is None and data.get("blob_id"):
-            return {**data, "digest": data["blob_id"]}
-        return data
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable dict; `from_dict` reads it back."""

@@ -56,9 +56,19 @@ class Operations:
         artifact_id: str | None,
         ttl: TtlOrDefault,
     ) -> Plan[ArtifactMetadata]:
-        payload = Payload(content, content_type, tags, artifact_id, ttl)
-        request = yield from self._requests([payload], content_type, run_id, tags, ttl)
-        [stored] = yield from self.backend.store(request)
+        def check() -> StoreRequest:
+            return check_request(
+                content,
+                content_type=content_type,
+                run_id=run_id,
+                tags=tags,
+                artifact_id=artifact_id,
+                ttl_ms=self._ttl_ms(ttl),
+                max_size=self.backend.max_size,
+            )
+
+        request = check() if _length(content) < _LONG else (yield Work(check))
+        [stored] = yield from self.backend.store([request])
         return stored
 
     def store_many(

@@ -150,6 +150,7 @@ def test_indexes_do_not_keep_expired_members(store, client, namespace) -> None:
         store.store(b"%d" % n, run_id="a", ttl=0.001)
         store.store(b"shared by many", run_id=f"short {n}", ttl=0.001)
     eventually(lambda: len(store.list_all()) == 2)
+    eventually(lambda: not client.exists(f"{namespace}:run:{{short%20199}}"))  # indexes end a little late
     for n in range(60):
         store.store(b"last %d" % n, run_id="a", ttl=0.001)
         store.store(b"shared by many", run_id="b")
@@ -167,7 +168,7 @@ def test_every_key_of_passing_artifacts_has_a_ttl(store, client, keys_of) -> Non
     store.store(b"2", artifact_id="name", run_id="a", ttl=70)
     store.store(b"3" * 200_000, ttl=20)
     assert len(keys_of()) >= 10
-    assert all(0 < client.pttl(key) <= 100_000 for key in keys_of())
+    assert all(0 < client.pttl(key) <= 100_100 for key in keys_of())
 
 
 def test_content_lies_under_its_hash_once(store, client, namespace) -> None:

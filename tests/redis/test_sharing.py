@@ -161,8 +161,7 @@ def test_a_server_that_restarts_is_found_again(server_of) -> None:
 def test_connections_are_given_back(store, client) -> None:
     for n in range(20):
         store.store(b"%d" % n)
-    pool = store._operations.backend._link._pool
-    assert pool._created_connections == 1
+    assert len(store._operations.backend._link._connections._idle) == 1
     before = len(client.client_list())
     store.close()
     eventually(lambda: len(client.client_list()) == before - 1)

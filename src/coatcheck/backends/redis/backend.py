@@ -22,7 +22,7 @@ from .keys import Keys
 from .link import CloseLink, Link
 from .maintenance import LEFTOVERS, Inspection
 from .retry import exchange
-from .scripts import Call, Command
+from .scripts import Command, Prepared, PreparedCall, Sendable
 
 T = TypeVar("T")
 
@@ -69,17 +69,29 @@ class RedisBackend(Backend):
         self._durability = durability
         self._confirmation = confirmation(durability)
         self.max_size = MAX_SIZE if max_size is None else max_size
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Pack what frequent commands have in common."""
+        keys = self._keys
+        shared = (None, None, None, keys.created, keys.deadlines, keys.runs)
+        self._store_calls = {  # by the number of keys that a call has to name
+            3 + more: scripts.STORE.prepare((*shared, *(None,) * more), (keys.prefix, *(None,) * 7))
+            for more in range(3)
+        }
+        self._get_leases = Prepared(None, (b"HRANDFIELD", None, b"3", b"WITHVALUES"))
+        self._get_content = Prepared(None, (b"GET", None))
 
     @property
     def keys(self) -> Keys:
         """The names of its keys."""
         return self._keys
 
-    def read(self, *commands: Call | Command) -> Plan[list[Any]]:
+    def read(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that change nothing; their replies."""
         return exchange(self._link, commands, self._retry_for, writes=False)
 
-    def write(self, *commands: Call | Command) -> Plan[list[Any]]:
+    def write(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that may change something, and wait until they are as safe as promised; their replies."""
         if self._confirmation is None:
             return (yield from exchange(self._link, commands, self._retry_for, writes=True))
@@ -107,6 +119,8 @@ class RedisBackend(Backend):
     # Storing ---------------------------------------------------------------------------------------------------
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
+        if len(requests) == 1:
+            return (yield from self._store_batch(requests))
         results: list[ArtifactMetadata] = []
         for batch in batches(requests, PAGE, lambda request: len(request.content)):
             for part in without_rivals(batch):
@@ -114,13 +128,13 @@ class RedisBackend(Backend):
         return results
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        commands: list[Call] = []
+        commands: list[Sendable] = []
         for request in requests:
             if len(request.content) <= INLINE:
                 sealed = seal(request.content, request.digest, request.content_type, self._compression)
-                commands.append(self._store_call(request, b"c", sealed))
+                commands.append(self._store_call(request, b"c", b"".join(sealed)))
             else:
-                commands.append(self._store_call(request, b"k"))
+                commands.append(self._store_call(request, b"k", b""))
         replies = yield from self.write(*commands)
         results = []
         for request, reply in zip(requests, replies, strict=True):
@@ -139,7 +153,7 @@ class RedisBackend(Backend):
             staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
             _, reply = yield from self.write(
                 Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
-                self._store_call(request, b"s", staging=staging),
+                self._store_call(request, b"s", b"", staging),
             )
             if reply[0] != b"need":
                 return reply
@@ -148,38 +162,25 @@ class RedisBackend(Backend):
         )
 
     def _store_call(
-        self,
-        request: StoreRequest,
-        where: bytes,
-        sealed: tuple[bytes, bytes] = (b"", b""),
-        staging: bytes | None = None,
-    ) -> Call:
+        self, request: StoreRequest, where: bytes, sealed: bytes, staging: bytes | None = None
+    ) -> PreparedCall:
         keys, artifact_id = self._keys, request.artifact_id.encode()
         tag = records.tag_of(request.digest)
-        names = [
-            keys.artifact(artifact_id),
-            keys.content(tag),
-            keys.leases(tag),
-            keys.created,
-            keys.deadlines,
-            keys.runs,
-        ]
-        if request.run_id is not None:
-            names.append(keys.run(request.run_id))
+        values = [keys.artifact(artifact_id), keys.content(tag), keys.leases(tag)]
+        run_id = request.run_id
+        if run_id is not None:
+            values.append(keys.run(run_id))
         if staging is not None:
-            names.append(staging)
-        return scripts.STORE.call(
-            names,
-            (
-                keys.prefix,
-                artifact_id,
-                records.encode_head(request),
-                b"" if request.run_id is None else request.run_id.encode(),
-                records.encode_view(request),
-                _ttl(request.ttl_ms),
-                where,
-                sealed,
-            ),
+            values.append(staging)
+        return self._store_calls[len(values)].call(
+            *values,
+            artifact_id,
+            records.encode_head(request),
+            _run(run_id),
+            records.encode_view(request),
+            _ttl(request.ttl_ms),
+            where,
+            sealed,
         )
 
     # Reading ---------------------------------------------------------------------------------------------------
@@ -199,22 +200,23 @@ class RedisBackend(Backend):
                     results[i] = yield from self._artifact(view, sealed)
         return results
 
-    def _get(self, digest: bytes) -> Command:
-        return Command(b"GET", self._keys.content(records.tag_of(digest)))
+    def _get(self, digest: bytes) -> PreparedCall:
+        return self._get_content.call(self._keys.content(records.tag_of(digest)))
 
     def _load_one(self, artifact_id: str) -> Plan[Artifact | None]:
         name = artifact_id.encode()
         key = self._keys.artifact(name)
         view: ArtifactMetadata | None
         if len(artifact_id) == ID_LENGTH:  # most likely a default id: the id tells where the content is
-            [[reply], sealed] = yield from self.read(
-                scripts.METADATA.call([key], ()), Command(b"GET", self._keys.content(name))
+            fields, sealed = yield from self.read(
+                self._get_leases.call(key), self._get_content.call(self._keys.content(name))
             )
-            if reply is None:
+            if not fields:
                 return None
-            view = records.decode_view(artifact_id, *reply)
-            if sealed is not None and _digest(view).hex()[:ID_LENGTH] == artifact_id:
-                return (yield from self._artifact(view, sealed))
+            if sealed is not None and (lease := records.sole_lease(fields)) is not None:
+                view = records.decode_view(artifact_id, *lease)
+                if _digest(view).hex()[:ID_LENGTH] == artifact_id:
+                    return (yield from self._artifact(view, sealed))
         for _ in range(_TRIES):
             [found] = yield from self.read(
                 scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
@@ -337,7 +339,7 @@ class RedisBackend(Backend):
                 return given_up
 
     def list_runs(self) -> Plan[list[str]]:
-        [runs] = yield from self.read(scripts.LIST_RUNS.call([self._keys.runs], ()))
+        [runs] = yield from self.read(scripts.LIST_RUNS.call([self._keys.runs], (self._keys.prefix,)))
         return [_text(run, "a run id") for run in runs]
 
     # Everything ------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...embedded import EmbeddedEngine, start_engine
+from ...embedded import start_engine
 from ...errors import InvalidArtifactError
+from .connections import AsyncBorrowed, AsyncStack, Borrowed, Connections, Stack
 from .link import AsyncLink, Link, SyncLink
 
 URL_VARIABLE: Final = "COATCHECK_URL"
@@ -49,6 +50,9 @@ class Target:
     """
 
     client_class: type = redis.Redis
+    _link_class: type[Link] = SyncLink
+    _own: type[Connections] = Stack
+    _borrowed: type[Connections] = Borrowed
 
     def __init__(self, url: str | None, pool: Any) -> None:
         self._url = url
@@ -81,7 +85,7 @@ class Target:
             StoreUnavailableError: The embedded engine cannot be started.
         """
         if self._url is None:
-            return self._link(self._pool, owned=False, engine=None)
+            return self._link_class(self._borrowed(self._pool))
         url, engine = self._url, None
         scheme, _, rest = url.partition("://")
         if scheme == EMBEDDED:
@@ -97,13 +101,10 @@ class Target:
             pool.connection_class(**pool.connection_kwargs)  # options that redis-py doesn't know are found out now
         except (ValueError, TypeError) as error:
             raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {error}") from None
-        return self._link(pool, owned=True, engine=engine)
+        return self._link_class(self._own(pool), engine)
 
     def _make_pool(self, url: str) -> Any:
         return redis.ConnectionPool.from_url(url, **_OPTIONS, retry=Retry(NoBackoff(), 0))
-
-    def _link(self, pool: Any, *, owned: bool, engine: EmbeddedEngine | None) -> Link:
-        return SyncLink(pool, owned=owned, engine=engine)
 
     def picklable(self) -> Any:
         """The URL, or a function that makes a client like the caller's.
@@ -124,18 +125,14 @@ class AsyncTarget(Target):
     """Where an asyncio store connects to."""
 
     client_class = redis.asyncio.Redis
+    _link_class = AsyncLink
+    _own = AsyncStack
+    _borrowed = AsyncBorrowed
 
     def _make_pool(self, url: str) -> Any:
-        return redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            **_OPTIONS,
-            retry=AsyncRetry(NoBackoff(), 0),
-            max_connections=_MAX_CONNECTIONS,
-            timeout=None,
+        return redis.asyncio.ConnectionPool.from_url(
+            url, **_OPTIONS, retry=AsyncRetry(NoBackoff(), 0), max_connections=_MAX_CONNECTIONS
         )
-
-    def _link(self, pool: Any, *, owned: bool, engine: EmbeddedEngine | None) -> Link:
-        return AsyncLink(pool, owned=owned, engine=engine)
 
 
 def _client_like(client_class: Any, pool_class: Any, connection_class: Any, settings: dict[str, Any]) -> Any:

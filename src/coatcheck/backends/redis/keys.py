@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -50,8 +51,13 @@ class Keys:
 
     def run(self, run_id: str) -> bytes:
         """Sorted set: artifacts a run leases, by deadline."""
-        return self._run % quote(run_id, safe="").encode()
+        return self._run % _quoted(run_id)
 
     def staging(self, tag: bytes, token: bytes) -> bytes:
         """String: an upload that is not published yet; always has a short TTL."""
         return self._staging % (tag, token)
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def _quoted(run_id: str) -> bytes:
+    return quote(run_id, safe="").encode()

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import redis
-import redis.asyncio
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -21,11 +19,15 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
 
 from ...embedded import EmbeddedEngine
 from ...plan import Step
+from .connections import Connections
 
-TRANSPORT_ERRORS = (RedisConnectionError, redis.exceptions.TimeoutError, OSError)
+TRANSPORT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class NotSentError(Exception):
@@ -44,6 +46,8 @@ class Link(Protocol):
     """A way to a server, blocking or awaited. `engine`: the embedded engine behind it, if it is one."""
 
     engine: EmbeddedEngine | None
+
+    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None: ...
 
     def exchange(self, buffers: Sequence[bytes], count: int) -> Any:
         """Send packed commands and read `count` replies; error replies are returned in place, not raised."""
@@ -94,17 +98,15 @@ def _connect_error(error: BaseException) -> NotSentError:
 
 
 class SyncLink:
-    """Blocking exchanges over a `redis.ConnectionPool`."""
+    """Blocking exchanges over redis-py's connections."""
 
-    def __init__(self, pool: redis.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None) -> None:
-        self._pool = pool
-        self._owned = owned
+    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
+        self._connections = connections
         self.engine = engine
 
     def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
-        pool = self._pool
         try:
-            connection = pool.get_connection()
+            connection = self._connections.take()
         except (RedisError, OSError) as error:
             raise _connect_error(error) from error
         replies: list[Any] = []
@@ -123,30 +125,25 @@ class SyncLink:
         finally:
             if len(replies) < count:
                 connection.disconnect()
-            pool.release(connection)
+            self._connections.give_back(connection)
         return replies
 
     def close(self) -> None:
-        if self._owned:
-            self._pool.disconnect()
+        self._connections.close()
         if self.engine is not None:
             self.engine.close()
 
 
 class AsyncLink:
-    """Awaited exchanges over a `redis.asyncio.ConnectionPool`."""
+    """Awaited exchanges over redis-py's asyncio connections."""
 
-    def __init__(
-        self, pool: redis.asyncio.ConnectionPool, *, owned: bool, engine: EmbeddedEngine | None = None
-    ) -> None:
-        self._pool = pool
-        self._owned = owned
+    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
+        self._connections = connections
         self.engine = engine
 
     async def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
-        pool = self._pool
         try:
-            connection = await pool.get_connection()
+            connection = await self._connections.take()
         except (RedisError, OSError) as error:
             raise _connect_error(error) from error
         replies: list[Any] = []
@@ -164,11 +161,10 @@ class AsyncLink:
         finally:
             if len(replies) < count:
                 await connection.disconnect(nowait=True)
-            await pool.release(connection)
+            await self._connections.give_back(connection)
         return replies
 
     async def close(self) -> None:
-        if self._owned:
-            await self._pool.disconnect()
+        await self._connections.close()
         if self.engine is not None:
             self.engine.close()

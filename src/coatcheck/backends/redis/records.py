@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -18,6 +19,7 @@ DEFAULT_TYPE: Final = "application/octet-stream"
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
 _HEAD: Final = 34  # version, named, digest
 _LEASE: Final = 13  # deadline, created
+_SHORT: Final = 512  # bytes of content type and tags that are worth remembering
 
 
 class Head(NamedTuple):
@@ -73,16 +75,8 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str
     try:
         if len(value) < _LEASE:
             raise ValueError("too short")
-        content_type: Any = DEFAULT_TYPE
-        tags: Any = {}
-        if len(value) > _LEASE:
-            first, *rest = msgpack.unpackb(value[_LEASE:], strict_map_key=True)
-            if first is not None:
-                content_type = first
-            if rest:
-                [tags] = rest
-            if not all(isinstance(text, str) for text in (content_type, *tags, *tags.values())):
-                raise TypeError("not text")
+        packed = value[_LEASE:]
+        content_type, tags = (_decode_short if len(packed) <= _SHORT else _decode_texts)(packed)
     except (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptArtifactError(
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
@@ -90,7 +84,40 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str
     deadline = int.from_bytes(value[:6])
     if _LAST_TIME < deadline < FOREVER:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} ends beyond the year 9999; touch() it")
-    return deadline, int.from_bytes(value[6:_LEASE]), content_type, tags
+    return deadline, int.from_bytes(value[6:_LEASE]), content_type, dict(tags)
+
+
+def _decode_texts(packed: bytes) -> tuple[str, dict[str, str]]:
+    """Content type and tags."""
+    if not packed:
+        return DEFAULT_TYPE, {}
+    content_type: Any
+    content_type, *rest = msgpack.unpackb(packed, strict_map_key=True)
+    if content_type is None:
+        content_type = DEFAULT_TYPE
+    tags: Any = {}
+    if rest:
+        [tags] = rest
+    if not all(isinstance(text, str) for text in (content_type, *tags, *tags.values())):
+        raise TypeError("not text")
+    return content_type, tags
+
+
+_decode_short = lru_cache(maxsize=256)(_decode_texts)  # the artifacts of a run mostly share them
+
+
+def sole_lease(fields: list[Any]) -> tuple[Any, Any, Any] | None:
+    """Head, lease field and lease value of a hash with one lease, from what `HRANDFIELD hash 3 WITHVALUES` returns.
+
+    That lease is live: the hash ends with it. `None` where several leases need a look at the server's clock.
+    """
+    if isinstance(fields[0], list):  # RESP3 pairs fields with their values
+        fields = [item for pair in fields for item in pair]
+    if len(fields) != 4:
+        return None
+    if fields[0] == b"h":
+        return fields[1], fields[2], fields[3]
+    return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
 
 
 def format_deadline(deadline: int) -> str | None:

@@ -32,7 +32,7 @@ from ...errors import (
 )
 from ...plan import Pause, Plan, Work
 from .link import BrokenError, Exchange, Link, NotSentError, RefusedError
-from .scripts import Call, Command, Confirmation
+from .scripts import Confirmation, Sendable
 from .wire import merge
 
 # Replies that say: not executed, ask again.
@@ -41,19 +41,22 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 
 
-def exchange(link: Link, commands: Sequence[Call | Command], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
+def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
     """Send commands together and return their replies, none of them an error.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
-    patience = _Patience(retry_for)
+    patience: _Patience | None = None
     in_doubt = False
     while True:
         reason: BaseException
         try:
-            replies = yield from _once(link, commands)
+            buffers = merge([command.packed() for command in commands])
+            replies: list[Any] = yield Exchange(link, buffers, len(commands))
             errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if errors and any(isinstance(error, NoScriptError) for error in errors):
+                errors = yield from _send_sources(link, commands, replies)
             if not errors:
                 return replies
             later = next((error for error in errors if isinstance(error, _LATER)), None)
@@ -66,6 +69,7 @@ def exchange(link: Link, commands: Sequence[Call | Command], retry_for: float, *
             reason = error
         except BrokenError as error:
             reason, in_doubt = error, writes
+        patience = patience or _Patience(retry_for)
         pause = patience.next_pause()
         if pause is None:
             raise _gave_up(reason, in_doubt=in_doubt) from reason
@@ -102,17 +106,14 @@ def _gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
     return StoreUnavailableError(f"no usable server: {reason}")
 
 
-def _once(link: Link, commands: Sequence[Call | Command]) -> Plan[list[Any]]:
-    """One exchange; scripts that the server doesn't know are sent again with their source."""
-    buffers = merge(command.packed() for command in commands)
-    replies: list[Any] = yield Exchange(link, buffers, len(commands))
+def _send_sources(link: Link, commands: Sequence[Sendable], replies: list[Any]) -> Plan[list[Exception]]:
+    """Send scripts that the server does not know again, with their source; the errors that are left in the replies."""
     unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    if unknown:
-        unknown += [i for i, command in enumerate(commands) if isinstance(command, Confirmation)]
-        with_source = merge(commands[i].packed(by_hash=False) for i in unknown)
-        for i, reply in zip(unknown, (yield Exchange(link, with_source, len(unknown))), strict=True):
-            replies[i] = reply
-    return replies
+    unknown += [i for i, command in enumerate(commands) if isinstance(command, Confirmation)]
+    buffers = merge([commands[i].packed(by_hash=False) for i in unknown])
+    for i, reply in zip(unknown, (yield Exchange(link, buffers, len(unknown))), strict=True):
+        replies[i] = reply
+    return [reply for reply in replies if isinstance(reply, Exception)]
 
 
 # What error replies contain, whether a script or a plain command was refused; and what that means for the caller.

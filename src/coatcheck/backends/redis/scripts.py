@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
-from .wire import Argument, pack
+from .wire import Argument, fill, pack, template
 
 _LUA: Final = files(__package__) / "lua"
-_LIB: Final = (_LUA / "lib.lua").read_text(encoding="utf-8")
+_LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top
+
+
+def _definitions() -> dict[str, str]:
+    """What `lib.lua` defines, by name, in its order."""
+    text = (_LUA / "lib.lua").read_text(encoding="utf-8")
+    found = re.findall(r"^(local (?:function )?(\w+)\b.*?)(?=^(?:local|--)|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {name: definition for definition, name in found}
+
+
+_LIB: Final = _definitions()
+
+
+def _link(body: str) -> str:
+    """A script with what it needs of the library: a server makes the functions of a script anew in every call."""
+    needed: set[str] = set()
+    unread = [body]
+    while unread:
+        for name in set(re.findall(r"\w+", unread.pop())) & _LIB.keys() - needed:
+            needed.add(name)
+            unread.append(_LIB[name])
+    lib = "".join(definition for name, definition in _LIB.items() if name in needed)
+    before, here, after = body.partition(_LIB_HERE)
+    return before + lib + after if here else lib + body
 
 
 class Script:
-    """One Lua file of `lua/`, with `lib.lua` in front. Its header says what it takes and returns."""
+    """One Lua file of `lua/`, linked with what it needs of `lib.lua`. Its header says what it takes and returns."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = (_LIB + (_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
+        self.source = _link((_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
         self._hash = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Call:
         """This script with its arguments, ready to be sent."""
         return Call(self, keys, arguments)
+
+    def prepare(self, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> Prepared:
+        """This script with some keys and arguments known beforehand; the `None`s are filled in for each call."""
+        return Prepared(self, (b"%d" % len(keys), *keys, *arguments))
 
     def head(self, *, by_hash: bool) -> tuple[bytes, bytes]:
         """The beginning of the command: by hash, or with the source."""
@@ -45,6 +73,46 @@ class Call:
         return pack((*self.script.head(by_hash=by_hash), b"%d" % len(self.keys), *self.keys, *self.arguments))
 
 
+class Prepared:
+    """What is the same in all calls of one kind, packed once: a script's, or a plain command's without one."""
+
+    def __init__(self, script: Script | None, arguments: Sequence[bytes | None]) -> None:
+        self._script = script
+        self._arguments = arguments
+        self._hashed = self._template(by_hash=True)
+        self._whole: bytes | None = None  # made when a server first asks for it
+
+    def _template(self, *, by_hash: bool) -> bytes:
+        head = () if self._script is None else self._script.head(by_hash=by_hash)
+        return template((*head, *self._arguments))
+
+    def call(self, *values: bytes) -> PreparedCall:
+        """A call with the open arguments, small ones."""
+        return PreparedCall(self, values)
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
+        """The command as the server reads it."""
+        if by_hash:
+            return fill(self._hashed, values)
+        if self._whole is None:
+            self._whole = self._template(by_hash=False)
+        return fill(self._whole, values)
+
+
+class PreparedCall:
+    """One call of what was prepared."""
+
+    __slots__ = ("prepared", "values")
+
+    def __init__(self, prepared: Prepared, values: tuple[bytes, ...]) -> None:
+        self.prepared = prepared
+        self.values = values
+
+    def packed(self, *, by_hash: bool = True) -> list[bytes]:
+        """The command as the server reads it."""
+        return [self.prepared.packed(self.values, by_hash=by_hash)]
+
+
 class Command:
     """A plain command, for what needs no script."""
 
@@ -62,6 +130,10 @@ class Confirmation(Command):
     """A command that waits until the writes before it are safe; sent again whenever one of those is."""
 
     __slots__ = ()
+
+
+Sendable = Call | PreparedCall | Command
+"""What can be sent to a server: knows how it is packed."""
 
 
 STORE: Final = Script("store")

@@ -94,7 +94,7 @@ local repair = ARGV[3] == '1' or (ARGV[3] == 'e' and seen['expired-artifact'])
 if repair and #problems > 1 and not (#problems == 2 and seen['lost-content']) then
   for run, ends in pairs(live) do
     index_set(run_key(at, run), id, ends)
-    index_set(at.runs, run, index_last(run_key(at, run)))
+    index_set(at.runs, run, index_end(index_last(run_key(at, run))))
   end
   settle(at, key, id, head, now)
 end

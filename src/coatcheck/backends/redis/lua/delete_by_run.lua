@@ -38,7 +38,7 @@ end
 
 local last = index_settle(KEYS[1])
 if last then
-  index_set(at.runs, ARGV[2], last)
+  index_set(at.runs, ARGV[2], index_end(last))
 else
   call('ZREM', at.runs, ARGV[2])
   index_settle(at.runs)

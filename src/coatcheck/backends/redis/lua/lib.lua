@@ -1,4 +1,4 @@
--- Shared by every script: put in front of it by scripts.py. Locals only; keys.py has the layout of the keys.
+-- Shared by the scripts: scripts.py links each with what it names. Top-level locals only; keys.py has the key layout.
 --
 -- artifact hash:  h -> version:1 named:1 digest:32 size      named: 1 when the id is the content's default id
 --                 t -> field of the latest lease             only where there are several leases
@@ -81,23 +81,28 @@ local function index_last(key)
   return last == 'inf' and FOREVER or tonumber(last)
 end
 
+-- When an index with this last deadline ends: on a full tenth of a second, so that most stores leave it as it is.
+local function index_end(last)
+  return last == FOREVER and FOREVER or math.ceil(last / 100) * 100
+end
+
 local function index_settle(key)
   local last = index_last(key)
   if last then
-    expire(key, last)
+    expire(key, index_end(last))
   end
   return last
 end
 
--- Adds a member, or moves its deadline later. Returns whether that moved the end of the index.
+-- Adds a member, or moves its deadline later. Returns the new end of the index if that moved it.
 local function index_extend(key, member, deadline)
-  local before = expiry(key)
+  local before, ends = expiry(key), index_end(deadline)
   call('ZADD', key, score(deadline), member)
-  if before and before >= deadline then
-    return false
+  if before and before >= ends then
+    return nil
   end
-  expire(key, deadline)
-  return true
+  expire(key, ends)
+  return ends
 end
 
 -- Moves a member's deadline either way.
@@ -106,10 +111,10 @@ local function index_set(key, member, deadline)
   return index_settle(key)
 end
 
--- A few members whose deadline has passed. Every store looks for them before it writes (so that a key of another type
--- raises in time) and drops them before it adds (so that a renewed member stays): no index keeps growing with them.
+-- Some members whose deadline has passed. Stores look for them before they write (so that a key of another type raises
+-- in time) and drop them before they add (so that a renewed member stays): no index keeps growing with them.
 local function index_dead(key, now)
-  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 8)
+  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 64)
 end
 
 local function index_forget(key, dead)
@@ -127,9 +132,11 @@ local function run_key(at, run)
   return at.prefix .. 'run:{' .. quoted .. '}'
 end
 
+-- `runs` holds the end of each run's index.
 local function run_extend(at, key, run, id, deadline)
-  if index_extend(key, id, deadline) then
-    index_extend(at.runs, run, deadline)
+  local ends = index_extend(key, id, deadline)
+  if ends then
+    index_extend(at.runs, run, ends)
   end
 end
 
@@ -140,7 +147,7 @@ local function run_drop(at, run, id)
   end
   local last = index_settle(key)
   if last then
-    index_set(at.runs, run, last)
+    index_set(at.runs, run, index_end(last))
   else
     call('ZREM', at.runs, run)
     index_settle(at.runs)
@@ -149,14 +156,15 @@ end
 
 local function catalog_extend(at, id, created, deadline)
   call('ZADD', at.created, integer(created), id)
-  if index_extend(at.deadlines, id, deadline) then
-    expire(at.created, deadline)
+  local ends = index_extend(at.deadlines, id, deadline)
+  if ends then
+    expire(at.created, ends)
   end
 end
 
 local function catalog_set(at, id, created, deadline)
   call('ZADD', at.created, integer(created), id)
-  expire(at.created, index_set(at.deadlines, id, deadline))
+  expire(at.created, index_end(index_set(at.deadlines, id, deadline)))
 end
 
 local function catalog_drop(at, id)
@@ -164,7 +172,7 @@ local function catalog_drop(at, id)
   call('ZREM', at.deadlines, id)
   local last = index_settle(at.deadlines)
   if last then
-    expire(at.created, last)
+    expire(at.created, index_end(last))
   end
 end
 

@@ -22,7 +22,7 @@ check_types(at, head, id, call('HKEYS', KEYS[1]))
 local deadline = deadline_after(now, ARGV[4])
 call('HSET', KEYS[1], field, bytes_of(deadline, 6) .. string.sub(value, 7))
 if run ~= '' then
-  index_set(at.runs, run, index_set(KEYS[5], id, deadline))
+  index_set(at.runs, run, index_end(index_set(KEYS[5], id, deadline)))
 end
 settle(at, KEYS[1], id, head, now)
 return 1
