@@ -20,6 +20,7 @@ LUA = "backends/redis/lua/"
 CONTRACT = ("tests/contract", "-k", "valkey-sync")
 FILES = ("tests/unit/test_file_store.py",)
 ENVELOPE = ("tests/unit/test_envelope.py",)
+COMPRESSION = ("tests/unit/test_compression.py",)
 PROTOCOL = ("tests/redis/test_protocol.py", "-k", "valkey")
 ERRORS = ("tests/redis/test_errors.py", "-k", "valkey")
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
@@ -163,6 +164,16 @@ MUTANTS = [
     ),
     Mutant(
         "the size of a zstd frame is believed", "envelope.py", ".content_size != size:", ".content_size < 0:", ENVELOPE
+    ),
+    Mutant("noise is taken for text", "compression.py", "> _NOISE * len(spread)", "> 64", COMPRESSION),
+    Mutant("text is taken for noise", "compression.py", "_NOISE: Final = 0.78", "_NOISE: Final = 0.6", COMPRESSION),
+    Mutant("a larger frame is kept", "compression.py", "if len(packed) < len(content)", "if packed", ENVELOPE),
+    Mutant(
+        "the first level stays",
+        "compression.py",
+        "contexts.get(level)",
+        "next(iter(contexts.values()), None)",
+        COMPRESSION,
     ),
     Mutant("a full match of ids is not needed", "ids.py", "_ID.fullmatch", "_ID.match"),
     Mutant(

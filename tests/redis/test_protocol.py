@@ -206,6 +206,23 @@ def test_large_runs_are_listed_and_deleted_in_pages(store, keys_of) -> None:
     assert keys_of() == []
 
 
+def test_compression_is_as_the_store_says(server, client, namespace) -> None:
+    text = b"text " * 100
+
+    def stored_bytes(**options) -> int:
+        with RedisArtifactStore(server.url, namespace=namespace, **options) as store:
+            artifact_id = store.store(text).artifact_id
+            length = client.strlen(f"{namespace}:content:{{{artifact_id}}}")
+            assert store.load(artifact_id).content == text
+            assert store.delete(artifact_id)
+        return length
+
+    assert stored_bytes() == stored_bytes(compression=None) == stored_bytes(compression_threshold=501) == 550
+    assert stored_bytes(compression_threshold=500) < 100
+    text *= 1000
+    assert stored_bytes(compression_level=-7) != stored_bytes(compression_level=12)
+
+
 def test_namespaces_never_meet(server, namespace) -> None:
     names = [namespace, f"{namespace}:run", f"{namespace}:catalog", f"{namespace}:content", f"{namespace}-x"]
     stores = [RedisArtifactStore(server.url, namespace=name) for name in names]

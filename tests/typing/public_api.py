@@ -56,6 +56,7 @@ def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
     FileArtifactStore("/tmp/x")
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
+    RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
     RedisArtifactStore(redis.Redis())
     AsyncRedisArtifactStore(redis.asyncio.Redis(), default_ttl=timedelta(days=1))
     with open_store() as store:

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import ResponseError
 
 from ...arguments import StoreRequest
-from ...envelope import Compression, Verify, seal, unseal
+from ...compression import Zstd
+from ...envelope import Verify, seal, unseal
 from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
@@ -44,7 +45,7 @@ class RedisBackend(Backend):
         link: The way to the server.
         namespace: Prefix of every key.
         retry_for: Seconds during which failed exchanges are repeated.
-        compression: `"zstd"` where it pays, or `None`.
+        compression: How to compress where it pays; `None`: not at all.
         verify: See `envelope.unseal`.
         max_size: Largest content in bytes.
         durability: How safe a write is before it is acknowledged.
@@ -56,7 +57,7 @@ class RedisBackend(Backend):
         *,
         namespace: str,
         retry_for: float,
-        compression: Compression | None,
+        compression: Zstd | None,
         verify: Verify,
         max_size: int | None,
         durability: Durability,
