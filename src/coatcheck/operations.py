@@ -204,7 +204,12 @@ class Operations:
 
 
 def _length(content: Any) -> int:
-    return len(content) if isinstance(content, bytes | bytearray) else 0
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return memoryview(content).nbytes
+    except TypeError:
+        return 0
 
 
 def _id(artifact_id: Any) -> str:

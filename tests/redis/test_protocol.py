@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 import redis
 
 import coatcheck.backends.redis.scripts as scripts
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import AsyncRedisArtifactStore, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.keys import Keys
 from coatcheck.testing import eventually
 
@@ -221,6 +223,41 @@ def test_compression_is_as_the_store_says(server, client, namespace) -> None:
     assert stored_bytes(compression_threshold=500) < 100
     text *= 1000
     assert stored_bytes(compression_level=-7) != stored_bytes(compression_level=12)
+
+
+@pytest.mark.parametrize(
+    ("items", "elsewhere"),
+    [
+        ([b"small"], False),
+        ([os.urandom(300_000)], True),
+        ([memoryview(os.urandom(300_000))], True),
+        ([os.urandom(4000) for _ in range(100)], True),
+    ],
+    ids=["small", "large", "large buffer", "many"],
+)
+def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, server, namespace, monkeypatch) -> None:
+    import coatcheck.arguments
+    import coatcheck.backends.redis.backend as backend
+
+    threads = set()
+
+    def watched(call):
+        def wrapper(*args):
+            threads.add(threading.current_thread())
+            return call(*args)
+
+        return wrapper
+
+    monkeypatch.setattr(coatcheck.arguments, "compute_digest", watched(coatcheck.arguments.compute_digest))
+    monkeypatch.setattr(backend, "seal", watched(backend.seal))
+
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            await store.store_many(items)
+
+    asyncio.run(main())
+    assert threads
+    assert (threading.current_thread() not in threads) is elsewhere
 
 
 def test_namespaces_never_meet(server, namespace) -> None:

@@ -116,10 +116,10 @@ class RedisBackend(Backend):
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         commands: list[Call] = []
+        sealed = iter((yield from self._sealed([r for r in requests if len(r.content) <= INLINE])))
         for request in requests:
             if len(request.content) <= INLINE:
-                sealed = seal(request.content, request.digest, request.content_type, self._compression)
-                commands.append(self._store_call(request, b"c", sealed))
+                commands.append(self._store_call(request, b"c", next(sealed)))
             else:
                 commands.append(self._store_call(request, b"k"))
         replies = yield from self.write(*commands)
@@ -130,12 +130,17 @@ class RedisBackend(Backend):
             results.append(_stored(request, reply))
         return results
 
+    def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[tuple[bytes, bytes]]]:
+        def seal_all() -> list[tuple[bytes, bytes]]:
+            return [seal(r.content, r.digest, r.content_type, self._compression) for r in requests]
+
+        if sum(len(request.content) for request in requests) < LONG_WORK:
+            return seal_all()
+        sealed: list[tuple[bytes, bytes]] = yield Work(seal_all)
+        return sealed
+
     def _upload(self, request: StoreRequest) -> Plan[Any]:
-        sealed: tuple[bytes, bytes]
-        if len(request.content) >= LONG_WORK:
-            sealed = yield Work(lambda: seal(request.content, request.digest, request.content_type, self._compression))
-        else:
-            sealed = seal(request.content, request.digest, request.content_type, self._compression)
+        [sealed] = yield from self._sealed([request])
         for _ in range(_TRIES):
             staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
             _, reply = yield from self.write(
