@@ -163,9 +163,15 @@ class AsyncArtifactStore:
         """See `ArtifactStore.metadata_many`."""
         return await self._run(self._operations.metadata_many(ids))
 
-    async def find_missing(self, ids: Iterable[str]) -> list[str]:
+    async def find_missing(
+        self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
+    ) -> list[str]:
         """See `ArtifactStore.find_missing`."""
-        return await self._run(self._operations.find_missing(ids))
+        return await self._run(self._operations.find_missing(ids, ttl, run_id))
+
+    async def delete_many(self, ids: Iterable[str]) -> list[bool]:
+        """See `ArtifactStore.delete_many`."""
+        return await self._run(self._operations.delete_many(ids))
 
     async def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""

@@ -110,8 +110,11 @@ class BackendStore(ArtifactStore):
     def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
         return self._run(self._operations.metadata_many(ids))
 
-    def find_missing(self, ids: Iterable[str]) -> list[str]:
-        return self._run(self._operations.find_missing(ids))
+    def find_missing(self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None) -> list[str]:
+        return self._run(self._operations.find_missing(ids, ttl, run_id))
+
+    def delete_many(self, ids: Iterable[str]) -> list[bool]:
+        return self._run(self._operations.delete_many(ids))
 
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))

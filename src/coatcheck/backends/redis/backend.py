@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
@@ -17,7 +17,7 @@ from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
 from ..base import Backend, Progress
 from . import records, scripts
-from .batching import PAGE, batches, flat, pages, without_rivals
+from .batching import PAGE, ROUND, batches, flat, pages, without_rivals
 from .durability import Durability, check_confirmed, confirmation, refused
 from .keys import Keys
 from .link import CloseLink, Link
@@ -259,23 +259,31 @@ class RedisBackend(Backend):
         return self._views(ids)
 
     def _views(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        calls = [scripts.METADATA.call(self._artifact_keys(page), ()) for page in pages(ids)]
-        replies = (yield from self.read(*calls)) if calls else []
+        replies = yield from self._paged(
+            ids, self.read, lambda page: scripts.METADATA.call(self._artifact_keys(page), ())
+        )
         return [
             None if view is None else records.decode_view(artifact_id, *view)
-            for artifact_id, view in zip(ids, flat(replies), strict=True)
+            for artifact_id, view in zip(ids, replies, strict=True)
         ]
+
+    def _paged(
+        self, ids: Sequence[str], send: Callable[..., Plan[list[Any]]], ask: Callable[[Sequence[str]], Call]
+    ) -> Plan[list[Any]]:
+        """Ask one script about artifacts, page by page, many pages in one round trip; an answer for each id."""
+        answers: list[Any] = []
+        for part in pages(ids, ROUND):
+            answers += flat((yield from send(*(ask(page) for page in pages(part)))))
+        return answers
 
     def _artifact_keys(self, ids: Iterable[str]) -> list[bytes]:
-        return [self._keys.artifact(artifact_id.encode()) for artifact_id in ids]
+        return [self._keys.artifact(name) for name in _names(ids)]
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        calls = [
-            scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *(i.encode() for i in page)])
-            for page in pages(ids)
-        ]
-        replies = (yield from self.read(*calls)) if calls else []
-        return [found == 1 for found in flat(replies)]
+        def ask(page: Sequence[str]) -> Call:
+            return scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *_names(page)])
+
+        return [found == 1 for found in (yield from self._paged(ids, self.read, ask))]
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         [[head, *pairs]] = yield from self.read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
@@ -289,8 +297,27 @@ class RedisBackend(Backend):
 
     # Changing leases -------------------------------------------------------------------------------------------
 
-    def delete(self, artifact_id: str) -> Plan[bool]:
-        return self._change(scripts.DELETE, artifact_id, (), ())
+    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+        keys = self._keys
+        run_keys = () if run_id is None else (keys.run(run_id),)
+
+        def ask(page: Sequence[str]) -> Call:
+            return scripts.CLAIM.call(
+                [keys.created, keys.deadlines, keys.runs, *self._artifact_keys(page), *run_keys],
+                [keys.prefix, _run(run_id), _ttl(ttl_ms), *_names(page)],
+            )
+
+        return [found == 1 for found in (yield from self._paged(ids, self.write, ask))]
+
+    def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        keys = self._keys
+
+        def ask(page: Sequence[str]) -> Call:
+            return scripts.DELETE.call(
+                [keys.created, keys.deadlines, keys.runs, *self._artifact_keys(page)], [keys.prefix, *_names(page)]
+            )
+
+        return [deleted == 1 for deleted in (yield from self._paged(ids, self.write, ask))]
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         run_keys = () if run_id is None else (self._keys.run(run_id),)
@@ -444,6 +471,10 @@ def _text(name: bytes, what: str) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise CorruptArtifactError(f"{what} in an index is not UTF-8: {name!r}") from None
+
+
+def _names(ids: Iterable[str]) -> list[bytes]:
+    return [artifact_id.encode() for artifact_id in ids]
 
 
 def _digest(view: ArtifactMetadata) -> bytes:

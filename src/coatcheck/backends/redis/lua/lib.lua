@@ -106,10 +106,11 @@ local function index_set(key, member, deadline)
   return index_settle(key)
 end
 
--- A few members whose deadline has passed. Every store looks for them before it writes (so that a key of another type
--- raises in time) and drops them before it adds (so that a renewed member stays): no index keeps growing with them.
-local function index_dead(key, now)
-  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 8)
+-- A few members whose deadline has passed, more than the `count` to be added. Whoever adds looks for them before it writes
+-- (so that a key of another type raises in time) and drops them first (so that a renewed member stays): no index keeps
+-- growing with them.
+local function index_dead(key, now, count)
+  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 7 + (count or 1))
 end
 
 local function index_forget(key, dead)
@@ -229,6 +230,21 @@ local function latest_lease(key, now)
     return nil
   end
   return top[1], field, value
+end
+
+-- Drops expired leases of an artifact that got one more: a sample each time, more while it finds many.
+local function leases_prune(key, now)
+  for _ = 1, 16 do
+    local sample, dead = call('HRANDFIELD', key, 8, 'WITHVALUES'), 0
+    for i = 1, #sample, 2 do
+      if is_lease(sample[i]) and lease_deadline(sample[i + 1]) <= now then
+        dead = dead + call('HDEL', key, sample[i])
+      end
+    end
+    if dead < 4 then
+      return
+    end
+  end
 end
 
 -- Content lives until the latest deadline of what needs it: its default artifact and the explicit ids in `leases`.
