@@ -20,6 +20,7 @@ LUA = "backends/redis/lua/"
 CONTRACT = ("tests/contract", "-k", "valkey-sync")
 FILES = ("tests/unit/test_file_store.py",)
 ENVELOPE = ("tests/unit/test_envelope.py",)
+COMPRESSION = ("tests/unit/test_compression.py",)
 PROTOCOL = ("tests/redis/test_protocol.py", "-k", "valkey")
 ERRORS = ("tests/redis/test_errors.py", "-k", "valkey")
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
@@ -82,7 +83,38 @@ MUTANTS = [
         ("tests/redis/test_interleavings.py", "-k", "two_uploads"),
     ),
     Mutant("explicit ids do not hold their content", LUA + "store.lua", "  index_extend(leases, id, longest)\n", "\n"),
-    Mutant("expired leases are not pruned", LUA + "store.lua", "for _ = 1, 16 do", "for _ = 1, 0 do", PROTOCOL),
+    Mutant("expired leases are not pruned", LUA + "lib.lua", "for _ = 1, 16 do", "for _ = 1, 0 do", PROTOCOL),
+    Mutant("a claim shortens a lease", LUA + "claim.lua", "if not mine or lease_deadline(mine) < deadline then", "do"),
+    Mutant(
+        "a claim does not look for the content",
+        LUA + "claim.lua",
+        "head and call('EXISTS', content) or 0",
+        "head and 1 or 0",
+        PROTOCOL,
+    ),
+    Mutant("a claim leaves the content's expiry", LUA + "claim.lua", "    expire(change.content, longest)\n", ""),
+    Mutant(
+        "a claim shortens what others hold",
+        LUA + "claim.lua",
+        "local longest = math.max(deadline, before)",
+        "local longest = deadline",
+    ),
+    Mutant("a claim is not the latest", LUA + "claim.lua", ", 't', field)", ")"),
+    Mutant("a claim is stored anew", LUA + "claim.lua", "mine and created or us", "us"),
+    Mutant(
+        "a claim does not hold explicit ids' content",
+        LUA + "claim.lua",
+        "    index_extend(change.leases, change.id, longest)\n",
+        "",
+    ),
+    Mutant("claims are not pruned", LUA + "claim.lua", "index_dead(KEYS[#KEYS], now, #changes)", "{}", PROTOCOL),
+    Mutant(
+        "a deletion goes on after an error",
+        LUA + "delete.lua",
+        "    check_types(at, heads[i], id, fields[i])\n",
+        "",
+        PROTOCOL,
+    ),
     Mutant(
         "content is released while an explicit id needs it",
         LUA + "lib.lua",
@@ -163,6 +195,16 @@ MUTANTS = [
     ),
     Mutant(
         "the size of a zstd frame is believed", "envelope.py", ".content_size != size:", ".content_size < 0:", ENVELOPE
+    ),
+    Mutant("noise is taken for text", "compression.py", "> _NOISE * len(spread)", "> 64", COMPRESSION),
+    Mutant("text is taken for noise", "compression.py", "_NOISE: Final = 0.78", "_NOISE: Final = 0.6", COMPRESSION),
+    Mutant("a larger frame is kept", "compression.py", "if len(packed) < len(content)", "if packed", ENVELOPE),
+    Mutant(
+        "the first level stays",
+        "compression.py",
+        "contexts.get(level)",
+        "next(iter(contexts.values()), None)",
+        COMPRESSION,
     ),
     Mutant("a full match of ids is not needed", "ids.py", "_ID.fullmatch", "_ID.match"),
     Mutant(

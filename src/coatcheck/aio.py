@@ -11,6 +11,7 @@ from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault, encode_json, encode_
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import DEFAULT_RETRY_FOR, AsyncTarget, Durability, RedisOptions
+from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, arun
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .backends.base import Backend
-    from .envelope import Compression, Verify
+    from .compression import Compression
+    from .envelope import Verify
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from .store import Order
 
@@ -161,9 +163,15 @@ class AsyncArtifactStore:
         """See `ArtifactStore.metadata_many`."""
         return await self._run(self._operations.metadata_many(ids))
 
-    async def find_missing(self, ids: Iterable[str]) -> list[str]:
+    async def find_missing(
+        self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
+    ) -> list[str]:
         """See `ArtifactStore.find_missing`."""
-        return await self._run(self._operations.find_missing(ids))
+        return await self._run(self._operations.find_missing(ids, ttl, run_id))
+
+    async def delete_many(self, ids: Iterable[str]) -> list[bool]:
+        """See `ArtifactStore.delete_many`."""
+        return await self._run(self._operations.delete_many(ids))
 
     async def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""
@@ -244,6 +252,17 @@ class AsyncRedisArtifactStore(AsyncArtifactStore):
         retry_for: float = DEFAULT_RETRY_FOR,
         max_size: int | None = None,
         durability: Durability = "memory",
+        compression_level: int = DEFAULT_LEVEL,
+        compression_threshold: int = DEFAULT_THRESHOLD,
     ) -> None:
-        options = RedisOptions(namespace, compression, verify, retry_for, max_size, durability)
+        options = RedisOptions(
+            namespace=namespace,
+            compression=compression,
+            verify=verify,
+            retry_for=retry_for,
+            max_size=max_size,
+            durability=durability,
+            compression_level=compression_level,
+            compression_threshold=compression_threshold,
+        )
         super().__init__(options.backend(AsyncTarget.of(url_or_client).link()), default_ttl=default_ttl)

@@ -28,7 +28,7 @@ class _Default(Enum):
 
 
 DEFAULT: Final = _Default.DEFAULT
-"""A `ttl` that was left out: the store's `default_ttl` applies."""
+"""A `ttl` that was left out: the store's `default_ttl` applies where something is stored."""
 
 Ttl = float | timedelta | None
 TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
@@ -97,6 +97,17 @@ def check_text(value: Any, what: str) -> str:
         except UnicodeEncodeError:
             raise InvalidArtifactError(f"{what} {value!r} cannot be encoded as UTF-8 (lone surrogate)") from None
     return value
+
+
+def check_ids(ids: Any) -> list[str]:
+    """Artifact ids, each of them valid."""
+    if isinstance(ids, str):
+        raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
+    wanted = []
+    for artifact_id in ids:
+        validate_artifact_id(artifact_id)
+        wanted.append(str(artifact_id))
+    return wanted
 
 
 def check_run_id(run_id: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import xxhash
 import zstandard
 
+from .compression import Zstd
 from .errors import CorruptArtifactError
 from .ids import compute_digest
 
@@ -26,38 +27,8 @@ RAW: Final = 0
 ZSTD: Final = 1
 
 Verify = Literal["full", "checksum"]
-Compression = Literal["zstd"]
-
-COMPRESS_FROM: Final = 512
-"""Below this many bytes a zstd frame saves less than a Redis allocation step."""
-
-_SAMPLE: Final = 8 * 1024
-_SAMPLE_FROM: Final = 128 * 1024
-_LEVEL: Final = 3
-
-# Types whose bytes are compressed already.
-_PACKED_TYPES: Final = ("image/", "video/", "audio/")
-_LOOSE_EXCEPTIONS: Final = ("image/svg", "image/bmp", "image/tiff", "audio/wav", "audio/x-wav")
-_PACKED: Final = frozenset(
-    {
-        "application/gzip",
-        "application/zip",
-        "application/zstd",
-        "application/x-7z-compressed",
-        "application/x-bzip2",
-        "application/x-xz",
-    }
-)
-
+_DEFAULT_COMPRESSION: Final = Zstd()
 _contexts = threading.local()  # zstd contexts are costly to make and not safe to share between threads
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    try:
-        found: zstandard.ZstdCompressor = _contexts.compressor
-    except AttributeError:
-        found = _contexts.compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    return found
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
@@ -68,32 +39,23 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return found
 
 
-def _worth_compressing(content: bytes, content_type: str) -> bool:
-    if len(content) < COMPRESS_FROM or content_type in _PACKED:
-        return False
-    if content_type.startswith(_PACKED_TYPES) and not content_type.startswith(_LOOSE_EXCEPTIONS):
-        return False
-    if len(content) < _SAMPLE_FROM:
-        return True
-    middle = len(content) // 2
-    sample = content[:_SAMPLE] + content[middle : middle + _SAMPLE]
-    return len(_compressor().compress(sample)) < 0.9 * len(sample)
-
-
 def seal(
-    content: bytes, digest: bytes, content_type: str = "", compression: Compression | None = "zstd"
+    content: bytes, digest: bytes, content_type: str = "", compression: Zstd | None = _DEFAULT_COMPRESSION
 ) -> tuple[bytes, bytes]:
     """Wrap a content for storage.
+
+    Args:
+        content: The plain content.
+        digest: Its full SHA-256.
+        content_type: Tells which contents are compressed already.
+        compression: How to compress where it pays; `None`: not at all.
 
     Returns:
         Header and payload. They are stored as one value; kept apart so that large contents are not copied.
         Never longer than the content plus the header.
     """
-    codec, payload = RAW, content
-    if compression is not None and _worth_compressing(content, content_type):
-        packed = _compressor().compress(content)
-        if len(packed) < len(content):
-            codec, payload = ZSTD, packed
+    packed = None if compression is None else compression.pack(content, content_type)
+    codec, payload = (RAW, content) if packed is None else (ZSTD, packed)
     signed = _SIGNED.pack(VERSION, codec, len(content), digest)
     checksum = xxhash.xxh3_64(signed)
     checksum.update(payload)

@@ -6,6 +6,7 @@ Each method is a plan; `stores.py` runs it in the caller's thread, `aio.py` on t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .arguments import (
@@ -15,6 +16,7 @@ from .arguments import (
     Ttl,
     TtlOrDefault,
     check_grace,
+    check_ids,
     check_optional_run_id,
     check_request,
     check_run_id,
@@ -136,14 +138,22 @@ class Operations:
         [found] = yield from self.backend.exists([_id(artifact_id)])
         return found
 
-    def find_missing(self, ids: Iterable[str]) -> Plan[list[str]]:
-        wanted = list(dict.fromkeys(_ids(ids)))
-        found = yield from self._many(self.backend.exists, wanted)
+    def find_missing(self, ids: Iterable[str], ttl: TtlOrDefault, run_id: str | None) -> Plan[list[str]]:
+        run_id = check_optional_run_id(run_id)
+        ask = self.backend.exists
+        if ttl is not DEFAULT:
+            ask = partial(self.backend.claim, run_id=run_id, ttl_ms=check_ttl(ttl))
+        elif run_id is not None:
+            raise InvalidArtifactError(
+                "run_id is for the lease that find_missing takes: say with ttl how long it holds"
+            )
+        wanted = list(dict.fromkeys(check_ids(ids)))
+        found = yield from self._many(ask, wanted)
         return [artifact_id for artifact_id, there in zip(wanted, found, strict=True) if not there]
 
     def _many(self, ask: Callable[[list[str]], Plan[list[T]]], ids: Iterable[str]) -> Plan[list[T]]:
         """Ask about each id once, answer in the order of the question."""
-        wanted = _ids(ids)
+        wanted = check_ids(ids)
         unique = list(dict.fromkeys(wanted))
         if not unique:
             return []
@@ -151,7 +161,11 @@ class Operations:
         return [answers[artifact_id] for artifact_id in wanted]
 
     def delete(self, artifact_id: str) -> Plan[bool]:
-        return (yield from self.backend.delete(_id(artifact_id)))
+        [deleted] = yield from self.backend.delete([_id(artifact_id)])
+        return deleted
+
+    def delete_many(self, ids: Iterable[str]) -> Plan[list[bool]]:
+        return self._many(self.backend.delete, ids)
 
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.touch(_id(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
@@ -214,15 +228,14 @@ class Operations:
 
 
 def _length(content: Any) -> int:
-    return len(content) if isinstance(content, bytes | bytearray) else 0
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return memoryview(content).nbytes
+    except TypeError:
+        return 0
 
 
 def _id(artifact_id: Any) -> str:
     validate_artifact_id(artifact_id)
     return str(artifact_id)
-
-
-def _ids(ids: Any) -> list[str]:
-    if isinstance(ids, str):
-        raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
-    return [_id(artifact_id) for artifact_id in ids]

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, encode_json, encode_text
+from .arguments import DEFAULT, Payload, TtlOrDefault, check_ids, check_run_id, encode_json, encode_text
 from .search import Filter, slice_of
 
 if TYPE_CHECKING:
@@ -215,9 +215,27 @@ class ArtifactStore(ABC):
         """`get_metadata` for many ids, in order."""
         return [self.get_metadata(artifact_id) for artifact_id in ids]
 
-    def find_missing(self, ids: Iterable[str]) -> list[str]:
-        """Those ids that `exists` denies, each once, in order."""
+    def find_missing(self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None) -> list[str]:
+        """Those ids that `exists` denies, each once, in order.
+
+        With `ttl` a run also takes a lease on each one that is there, or makes its lease last as long, so that "already
+        there" stays true: what is not named now can be loaded until then. A lease that ends later stays as it is. A
+        new one gets the content type and tags of the latest store.
+
+        Args:
+            ids: Artifact ids.
+            ttl: Seconds or a `timedelta` until the leases end; `None`: never; left out: no lease is taken.
+            run_id: Who takes the leases; `None`: the anonymous lease.
+        """
+        if ttl is not DEFAULT or run_id is not None:
+            raise self._unsupported("find_missing(ttl=…)")
         return [artifact_id for artifact_id in dict.fromkeys(ids) if not self.exists(artifact_id)]
+
+    def delete_many(self, ids: Iterable[str]) -> list[bool]:
+        """`delete` for many ids, in order; a bad id fails before anything is deleted, a repeated one answers twice."""
+        wanted = check_ids(ids)
+        deleted = {artifact_id: self.delete(artifact_id) for artifact_id in dict.fromkeys(wanted)}
+        return [deleted[artifact_id] for artifact_id in wanted]
 
     # Leases -----------------------------------------------------------------------------------------------------
 

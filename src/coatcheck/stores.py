@@ -11,6 +11,7 @@ from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
+from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, run
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .backends.base import Backend
-    from .envelope import Compression, Verify
+    from .compression import Compression
+    from .envelope import Verify
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 
 T = TypeVar("T")
@@ -108,8 +110,11 @@ class BackendStore(ArtifactStore):
     def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
         return self._run(self._operations.metadata_many(ids))
 
-    def find_missing(self, ids: Iterable[str]) -> list[str]:
-        return self._run(self._operations.find_missing(ids))
+    def find_missing(self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None) -> list[str]:
+        return self._run(self._operations.find_missing(ids, ttl, run_id))
+
+    def delete_many(self, ids: Iterable[str]) -> list[bool]:
+        return self._run(self._operations.delete_many(ids))
 
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
@@ -203,6 +208,8 @@ class RedisArtifactStore(BackendStore):
             it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
             `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises
             `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
+        compression_level: -7 (fast) to 22 (small; from 20 on it takes hundreds of MiB for large contents).
+        compression_threshold: Contents of fewer bytes are not compressed.
 
     Raises:
         InvalidArtifactError: An argument makes no sense, or the server cannot keep the `durability`.
@@ -220,8 +227,19 @@ class RedisArtifactStore(BackendStore):
         retry_for: float = DEFAULT_RETRY_FOR,
         max_size: int | None = None,
         durability: Durability = "memory",
+        compression_level: int = DEFAULT_LEVEL,
+        compression_threshold: int = DEFAULT_THRESHOLD,
     ) -> None:
-        options = RedisOptions(namespace, compression, verify, retry_for, max_size, durability)
+        options = RedisOptions(
+            namespace=namespace,
+            compression=compression,
+            verify=verify,
+            retry_for=retry_for,
+            max_size=max_size,
+            durability=durability,
+            compression_level=compression_level,
+            compression_threshold=compression_threshold,
+        )
         self._target = Target.of(url_or_client)
         self._reduce_options = {**options.as_dict(), "default_ttl": default_ttl}
         backend = options.backend(self._target.link())

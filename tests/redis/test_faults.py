@@ -40,6 +40,8 @@ OPERATIONS = {
     "get_metadata": lambda s: s.get_metadata("name"),
     "exists": lambda s: s.exists("name"),
     "find_missing": lambda s: s.find_missing(["name", "absent"]),
+    "claim": lambda s: s.find_missing([compute_artifact_id(SHARED), "name", "absent"], ttl=None, run_id="c"),
+    "delete_many": lambda s: s.delete_many(["name", "absent", compute_artifact_id(SHARED)]),
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 import redis
 
 import coatcheck.backends.redis.scripts as scripts
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import ArtifactError, AsyncRedisArtifactStore, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.keys import Keys
 from coatcheck.testing import eventually
 
@@ -18,13 +20,19 @@ NASTY_RUNS = ["a:b", "{a}", "*", "a b\n", "%41", "~.-_", "grüße", "\N{ADMISSIO
 
 
 class CountingLink:
-    """Counts the round trips of a link."""
+    """Counts the round trips of a link, the bytes of each and its replies."""
 
     def __init__(self, link) -> None:
-        self.link, self.trips, self.engine = link, 0, None
+        self.link, self.engine = link, None
+        self.reset()
+
+    def reset(self) -> None:
+        self.trips, self.sent, self.received = 0, [], []
 
     def exchange(self, buffers, count):
         self.trips += 1
+        self.sent.append(sum(map(len, buffers)))
+        self.received.append(count)
         return self.link.exchange(buffers, count)
 
     def close(self) -> None:
@@ -58,6 +66,8 @@ OPERATIONS = {
     "delete": lambda s: s.delete("explicit"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "find_missing": lambda s: s.find_missing([s.default, "absent", "explicit"]),
+    "claim": lambda s: s.find_missing([s.default, "absent", "explicit"], ttl=60, run_id="b"),
+    "delete_many": lambda s: s.delete_many(["absent", "explicit", s.default]),
     "metadata_many": lambda s: s.metadata_many([s.default, "absent", "explicit"]),
     "store_many": lambda s: s.store_many([b"%d" % n for n in range(100)], run_id="b"),
 }
@@ -205,6 +215,143 @@ def test_large_runs_are_listed_and_deleted_in_pages(store, keys_of) -> None:
     assert store.stats().artifacts == 1234
     assert store.delete_by_run("a") == 1234
     assert keys_of() == []
+
+
+def test_compression_is_as_the_store_says(server, client, namespace) -> None:
+    text = b"text " * 100
+
+    def stored_bytes(**options) -> int:
+        with RedisArtifactStore(server.url, namespace=namespace, **options) as store:
+            artifact_id = store.store(text).artifact_id
+            length = client.strlen(f"{namespace}:content:{{{artifact_id}}}")
+            assert store.load(artifact_id).content == text
+            assert store.delete(artifact_id)
+        return length
+
+    assert stored_bytes() == stored_bytes(compression=None) == stored_bytes(compression_threshold=501) == 550
+    assert stored_bytes(compression_threshold=500) < 100
+    text *= 1000
+    assert stored_bytes(compression_level=-7) != stored_bytes(compression_level=12)
+
+
+@pytest.mark.parametrize(
+    ("items", "elsewhere"),
+    [
+        ([b"small"], False),
+        ([os.urandom(300_000)], True),
+        ([memoryview(os.urandom(300_000))], True),
+        ([os.urandom(4000) for _ in range(100)], True),
+    ],
+    ids=["small", "large", "large buffer", "many"],
+)
+def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, server, namespace, monkeypatch) -> None:
+    import coatcheck.arguments
+    import coatcheck.backends.redis.backend as backend
+
+    threads = set()
+
+    def watched(call):
+        def wrapper(*args):
+            threads.add(threading.current_thread())
+            return call(*args)
+
+        return wrapper
+
+    monkeypatch.setattr(coatcheck.arguments, "compute_digest", watched(coatcheck.arguments.compute_digest))
+    monkeypatch.setattr(backend, "seal", watched(backend.seal))
+
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            await store.store_many(items)
+
+    asyncio.run(main())
+    assert threads
+    assert (threading.current_thread() not in threads) is elsewhere
+
+
+def test_claims_do_not_keep_expired_members(store, client, namespace) -> None:
+    ids = [view.artifact_id for view in store.store_many([b"%d" % n for n in range(400)])]
+    store.store(b"anchor", run_id="a")
+    for n in range(40):
+        assert store.find_missing(ids[10 * n :][:10], ttl=0.001, run_id="a") == []
+        assert store.find_missing(ids[:1], ttl=0.001, run_id=f"short {n}") == []
+        eventually(lambda: len(store.list_by_run("a")) == 1)
+    assert client.zcard(f"{namespace}:run:{{a}}") < 45
+    assert client.zcard(f"{namespace}:runs") < 20
+    assert client.hlen(f"{namespace}:artifact:{{{ids[0]}}}") < 30
+
+
+def test_every_key_of_a_claim_has_its_ttl(store, client, keys_of, namespace) -> None:
+    a = store.store(b"1", run_id="a", ttl=100)
+    store.store(b"2", artifact_id="name", run_id="a", ttl=70)
+    assert store.find_missing([a.artifact_id, "name"], ttl=1000, run_id="b") == []
+    short = {f"{namespace}:run:{{a}}"}
+    assert len(keys_of()) == 10
+    assert {key for key in keys_of() if not 900_000 < client.pttl(key) <= 1_000_000} == short
+    assert store.find_missing([a.artifact_id], ttl=None, run_id="b") == []
+    assert client.pttl(f"{namespace}:content:{{{a.artifact_id}}}") == -1
+    assert client.pttl(f"{namespace}:artifact:{{{a.artifact_id}}}") == -1
+    assert 0 < client.pttl(f"{namespace}:artifact:{{name}}") <= 1_000_000
+
+
+def test_a_claim_on_lost_content_is_none(store, client, namespace) -> None:
+    lost = store.store(b"lost", run_id="a", ttl=100)
+    here = store.store(b"here", run_id="a", ttl=100)
+    client.delete(f"{namespace}:content:{{{lost.artifact_id}}}")
+    assert store.find_missing([lost.artifact_id, here.artifact_id], ttl=1000, run_id="b") == [lost.artifact_id]
+    assert [lease.run_id for lease in store.leases(lost.artifact_id)] == ["a"]
+    assert [view.artifact_id for view in store.list_by_run("b")] == [here.artifact_id]
+    store.store(b"lost", run_id="b")
+    assert store.find_missing([lost.artifact_id], ttl=1000, run_id="b") == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", "h", b"\x02" + bytes(34)),
+        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", "-", b"short"),
+        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", mapping={"-": b"\xff" * 6 + b"short"}),
+        lambda client, ns: (client.delete(f"{ns}:artifact:{{b}}"), client.set(f"{ns}:artifact:{{b}}", 1)),
+        lambda client, ns: (client.delete(f"{ns}:runs"), client.set(f"{ns}:runs", 1)),
+        lambda client, ns: (client.delete(f"{ns}:catalog:created"), client.set(f"{ns}:catalog:created", 1)),
+    ],
+    ids=["future", "damaged", "short lease", "artifact type", "runs type", "catalog type"],
+)
+@pytest.mark.parametrize("operation", ["claim", "delete_many"])
+def test_a_page_with_something_unreadable_changes_nothing(store, client, namespace, damage, operation) -> None:
+    for name in ("a", "b", "c"):
+        store.store(name.encode(), artifact_id=name, ttl=100)
+    store.touch("b", None)
+    damage(client, namespace)
+    dump = {key: client.dump(key) for key in client.scan_iter(match=f"{namespace}:*", count=1000)}
+    try:
+        if operation == "claim":
+            store.find_missing(["a", "b", "c"], ttl=1000, run_id="r")
+        else:
+            store.delete_many(["a", "b", "c"])
+    except ArtifactError:
+        assert {key: client.dump(key) for key in client.scan_iter(match=f"{namespace}:*", count=1000)} == dump
+    else:
+        assert operation == "delete_many"  # a damaged lease is no reason not to delete
+    client.delete(*dump)
+
+
+def test_batches_are_bounded_by_number_and_by_bytes(store, link) -> None:
+    contents = [os.urandom(30_000) for _ in range(700)]
+    ids = [view.artifact_id for view in store.store_many(contents)]
+    assert max(link.sent) < 9_000_000
+    assert len(link.sent) == 3
+    link.reset()
+    assert [artifact.content for artifact in store.load_many(ids)] == contents
+    assert max(link.received) <= 500
+    assert len(link.sent) == 4  # metadata, and three times contents of 8 MiB
+    link.reset()
+    store.find_missing(["%d" % n for n in range(25_000)])
+    store.metadata_many(["%d" % n for n in range(25_000)])
+    store.find_missing(["%d" % n for n in range(25_000)], ttl=1)
+    store.delete_many(["%d" % n for n in range(25_000)])
+    assert len(link.sent) == 12
+    assert max(link.sent) < 1_000_000
 
 
 def test_namespaces_never_meet(server, namespace) -> None:

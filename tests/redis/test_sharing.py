@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from coatcheck import AsyncRedisArtifactStore, FileArtifactStore, RedisArtifactStore, StoreUnavailableError
+from coatcheck.compression import Zstd
 from coatcheck.testing import eventually
 
 
@@ -104,6 +105,10 @@ def test_pickled_stores_keep_their_options(server, namespace) -> None:
         assert copy.store(b"2").expires_at is not None
         assert copy._operations.backend._compression is None
         assert copy._operations.backend._verify == "checksum"
+    store.close()
+    store = RedisArtifactStore(server.url, namespace=namespace, compression_level=7, compression_threshold=9)
+    with pickle.loads(pickle.dumps(store)) as copy:
+        assert copy._operations.backend._compression == Zstd(7, 9)
     store.close()
 
 

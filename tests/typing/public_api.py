@@ -39,6 +39,8 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.leases("name"), list[Lease])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
     assert_type(store.stats(), StoreStats)
+    assert_type(store.find_missing(["a"], ttl=60, run_id="a"), list[str])
+    assert_type(store.delete_many(["a"]), list[bool])
     if is_artifact_ref(value):
         assert_type(resolve_artifact(artifact_ref("name"), store), Artifact | None)
     assert_type(get_artifact_id({"$artifact": "name"}), str)
@@ -56,6 +58,7 @@ def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
     FileArtifactStore("/tmp/x")
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
+    RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
     RedisArtifactStore(redis.Redis())
     AsyncRedisArtifactStore(redis.asyncio.Redis(), default_ttl=timedelta(days=1))
     with open_store() as store:

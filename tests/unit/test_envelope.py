@@ -13,6 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coatcheck.compression import Zstd
 from coatcheck.envelope import HEADER, RAW, ZSTD, seal, unseal
 from coatcheck.errors import CorruptArtifactError
 
@@ -28,7 +29,7 @@ def forge(codec: int, size: int, digest: bytes, payload: bytes, version: int = 1
     return signed + xxhash.xxh3_64(signed + payload).digest() + payload
 
 
-@given(st.binary(max_size=3000), st.sampled_from(["zstd", None]), st.sampled_from(["full", "checksum"]))
+@given(st.binary(max_size=3000), st.sampled_from([Zstd(), Zstd(-7, 0), None]), st.sampled_from(["full", "checksum"]))
 def test_what_goes_in_comes_out(content, compression, verify) -> None:
     stored, digest = sealed(content, compression=compression)
     assert unseal(stored, digest, verify) == content

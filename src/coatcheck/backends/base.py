@@ -43,8 +43,15 @@ class Backend(ABC):
         """Whether metadata *and* content are there, in order."""
 
     @abstractmethod
-    def delete(self, artifact_id: str) -> Plan[bool]:
-        """Remove an artifact for every run; whether there was one."""
+    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+        """Where metadata and content are there, take the run's lease or make it last as long; whether they are.
+
+        Never shortens a lease. A new one gets content type and tags of the latest live one.
+        """
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        """Remove artifacts for every run; whether there was one, in order."""
 
     @abstractmethod
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:

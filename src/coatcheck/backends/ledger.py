@@ -165,16 +165,11 @@ class LedgerBackend(Backend):
 
         return self._plan(look)
 
-    def delete(self, artifact_id: str) -> Plan[bool]:
-        def change() -> bool:
-            with self._writing():
-                record = self._get(artifact_id)
-                if record is None:
-                    return False
-                self._remove(record)
-                return record.prune(self._now())
+    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+        return self._plan(lambda: [self._claim(artifact_id, run_id, ttl_ms) for artifact_id in ids])
 
-        return self._plan(change)
+    def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        return self._plan(lambda: [self._delete(artifact_id) for artifact_id in ids])
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         def change() -> bool:
@@ -394,6 +389,31 @@ class LedgerBackend(Backend):
             else:
                 self._put_content(record, request.content, previous)
             return record.view(claim)
+
+    def _claim(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
+        with self._writing():
+            record = self._live(artifact_id)
+            if record is None or not self._has_content(record):
+                return False
+            now = self._now()
+            deadline = self._deadline(now, ttl_ms)
+            mine = record.claims.get(run_id)
+            if mine is None:
+                claim = replace(record.latest(), run_id=run_id, created=now, deadline=deadline)
+            else:
+                claim = replace(mine, deadline=mine.later_of(deadline))
+            if claim != mine:
+                record.claims[run_id] = claim
+                self._put(record)
+            return True
+
+    def _delete(self, artifact_id: str) -> bool:
+        with self._writing():
+            record = self._get(artifact_id)
+            if record is None:
+                return False
+            self._remove(record)
+            return record.prune(self._now())
 
     def _load(self, artifact_id: str) -> Artifact | None:
         with self._reading():

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..store import ArtifactStore
-from .cases import batches, expiry, inherited, invalid, leases, listing, maintenance, replacement
+from .cases import batches, claims, expiry, inherited, invalid, leases, listing, maintenance, replacement
 
 
 class StoreHarness(Protocol):
@@ -31,6 +31,7 @@ class ArtifactStoreContract(
     replacement.Replacement,
     listing.Listing,
     batches.Batches,
+    claims.Claims,
     maintenance.Maintenance,
     invalid.Invalid,
 ):

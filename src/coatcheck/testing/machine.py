@@ -24,6 +24,7 @@ from .waiting import eventually
 
 CONTENTS = [b"", b"a", b"b", b"text " * 300, hashlib.shake_128(b"large").digest(70_000)]
 IDS = [None, "name", "other", "f" * 32, compute_artifact_id(b"a")]
+NAMES = ["name", "other", "f" * 32, *map(compute_artifact_id, CONTENTS)]
 RUNS = [None, "a", "b", "c:{*}"]
 LONG = 3600.0
 
@@ -47,6 +48,7 @@ def content_number(n: int) -> bytes:
 
 contents = st.sampled_from(range(len(CONTENTS))).map(content_number)
 ids = st.sampled_from(IDS)
+batches = st.lists(st.sampled_from(NAMES), max_size=4)
 runs = st.sampled_from(RUNS)
 ttls = st.sampled_from([None, LONG])
 tags = st.dictionaries(st.sampled_from("kl"), st.text(max_size=3).filter(lambda text: text.isprintable()), max_size=2)
@@ -159,6 +161,22 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         name = artifact_id or compute_artifact_id(content)
         assert self.clients[client].delete(name) is (self.model.pop(name, None) is not None)
 
+    @rule(client=clients, names=batches)
+    def delete_many(self, client: int, names: list[str]) -> None:
+        there = [name in self.model for name in names]
+        for name in names:
+            self.model.pop(name, None)
+        assert self.clients[client].delete_many(names) == there
+
+    @rule(client=clients, names=batches, run=runs, ttl=ttls)
+    def claim(self, client: int, names: list[str], run: str | None, ttl: float | None) -> None:
+        missing = [name for name in dict.fromkeys(names) if name not in self.model]
+        assert self.clients[client].find_missing(names, ttl=ttl, run_id=run) == missing
+        for name in set(names) - set(missing):
+            leases = self.model[name].leases
+            given, forever = leases.get(run) or (list(leases.values())[-1][0], False)
+            leases[run] = (given, forever or ttl is None)
+
     @rule(client=clients, run=runs.filter(lambda run: run is not None))
     def delete_by_run(self, client: int, run: str) -> None:
         mine = [name for name, kept in self.model.items() if run in kept.leases]
@@ -185,8 +203,7 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         store = self.clients[1]
         problems = store.check(read_data=True).problems
         assert problems == [], problems
-        names = [name or "f" * 32 for name in IDS] + [compute_artifact_id(content) for content in CONTENTS]
-        for name, loaded in zip(names, store.load_many(names), strict=True):
+        for name, loaded in zip(NAMES, store.load_many(NAMES), strict=True):
             kept = self.model.get(name)
             assert (loaded is None) is (kept is None)
             if loaded is not None and kept is not None:

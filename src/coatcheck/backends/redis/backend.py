@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
 from ...arguments import StoreRequest
-from ...envelope import Compression, Verify, seal, unseal
+from ...compression import Zstd
+from ...envelope import Verify, seal, unseal
 from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
 from ..base import Backend, Progress
 from . import records, scripts
-from .batching import PAGE, batches, flat, pages, without_rivals
+from .batching import PAGE, ROUND, batches, flat, pages, without_rivals
 from .durability import Durability, check_confirmed, confirmation, refused
 from .keys import Keys
 from .link import CloseLink, Link
@@ -44,7 +45,7 @@ class RedisBackend(Backend):
         link: The way to the server.
         namespace: Prefix of every key.
         retry_for: Seconds during which failed exchanges are repeated.
-        compression: `"zstd"` where it pays, or `None`.
+        compression: How to compress where it pays; `None`: not at all.
         verify: See `envelope.unseal`.
         max_size: Largest content in bytes.
         durability: How safe a write is before it is acknowledged.
@@ -56,7 +57,7 @@ class RedisBackend(Backend):
         *,
         namespace: str,
         retry_for: float,
-        compression: Compression | None,
+        compression: Zstd | None,
         verify: Verify,
         max_size: int | None,
         durability: Durability,
@@ -129,10 +130,10 @@ class RedisBackend(Backend):
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         commands: list[Sendable] = []
+        sealed = iter((yield from self._sealed([r for r in requests if len(r.content) <= INLINE])))
         for request in requests:
             if len(request.content) <= INLINE:
-                sealed = seal(request.content, request.digest, request.content_type, self._compression)
-                commands.append(self._store_call(request, b"c", b"".join(sealed)))
+                commands.append(self._store_call(request, b"c", b"".join(next(sealed))))
             else:
                 commands.append(self._store_call(request, b"k", b""))
         replies = yield from self.write(*commands)
@@ -143,12 +144,17 @@ class RedisBackend(Backend):
             results.append(_stored(request, reply))
         return results
 
+    def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[tuple[bytes, bytes]]]:
+        def seal_all() -> list[tuple[bytes, bytes]]:
+            return [seal(r.content, r.digest, r.content_type, self._compression) for r in requests]
+
+        if sum(len(request.content) for request in requests) < LONG_WORK:
+            return seal_all()
+        sealed: list[tuple[bytes, bytes]] = yield Work(seal_all)
+        return sealed
+
     def _upload(self, request: StoreRequest) -> Plan[Any]:
-        sealed: tuple[bytes, bytes]
-        if len(request.content) >= LONG_WORK:
-            sealed = yield Work(lambda: seal(request.content, request.digest, request.content_type, self._compression))
-        else:
-            sealed = seal(request.content, request.digest, request.content_type, self._compression)
+        [sealed] = yield from self._sealed([request])
         for _ in range(_TRIES):
             staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
             _, reply = yield from self.write(
@@ -255,23 +261,31 @@ class RedisBackend(Backend):
         return self._views(ids)
 
     def _views(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        calls = [scripts.METADATA.call(self._artifact_keys(page), ()) for page in pages(ids)]
-        replies = (yield from self.read(*calls)) if calls else []
+        replies = yield from self._paged(
+            ids, self.read, lambda page: scripts.METADATA.call(self._artifact_keys(page), ())
+        )
         return [
             None if view is None else records.decode_view(artifact_id, *view)
-            for artifact_id, view in zip(ids, flat(replies), strict=True)
+            for artifact_id, view in zip(ids, replies, strict=True)
         ]
+
+    def _paged(
+        self, ids: Sequence[str], send: Callable[..., Plan[list[Any]]], ask: Callable[[Sequence[str]], Sendable]
+    ) -> Plan[list[Any]]:
+        """Ask one script about artifacts, page by page, many pages in one round trip; an answer for each id."""
+        answers: list[Any] = []
+        for part in pages(ids, ROUND):
+            answers += flat((yield from send(*(ask(page) for page in pages(part)))))
+        return answers
 
     def _artifact_keys(self, ids: Iterable[str]) -> list[bytes]:
-        return [self._keys.artifact(artifact_id.encode()) for artifact_id in ids]
+        return [self._keys.artifact(name) for name in _names(ids)]
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        calls = [
-            scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *(i.encode() for i in page)])
-            for page in pages(ids)
-        ]
-        replies = (yield from self.read(*calls)) if calls else []
-        return [found == 1 for found in flat(replies)]
+        def ask(page: Sequence[str]) -> Sendable:
+            return scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *_names(page)])
+
+        return [found == 1 for found in (yield from self._paged(ids, self.read, ask))]
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         [[head, *pairs]] = yield from self.read(scripts.LEASES.call([self._keys.artifact(artifact_id.encode())], ()))
@@ -285,8 +299,27 @@ class RedisBackend(Backend):
 
     # Changing leases -------------------------------------------------------------------------------------------
 
-    def delete(self, artifact_id: str) -> Plan[bool]:
-        return self._change(scripts.DELETE, artifact_id, (), ())
+    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+        keys = self._keys
+        run_keys = () if run_id is None else (keys.run(run_id),)
+
+        def ask(page: Sequence[str]) -> Sendable:
+            return scripts.CLAIM.call(
+                [keys.created, keys.deadlines, keys.runs, *self._artifact_keys(page), *run_keys],
+                [keys.prefix, _run(run_id), _ttl(ttl_ms), *_names(page)],
+            )
+
+        return [found == 1 for found in (yield from self._paged(ids, self.write, ask))]
+
+    def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        keys = self._keys
+
+        def ask(page: Sequence[str]) -> Sendable:
+            return scripts.DELETE.call(
+                [keys.created, keys.deadlines, keys.runs, *self._artifact_keys(page)], [keys.prefix, *_names(page)]
+            )
+
+        return [deleted == 1 for deleted in (yield from self._paged(ids, self.write, ask))]
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         run_keys = () if run_id is None else (self._keys.run(run_id),)
@@ -440,6 +473,10 @@ def _text(name: bytes, what: str) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise CorruptArtifactError(f"{what} in an index is not UTF-8: {name!r}") from None
+
+
+def _names(ids: Iterable[str]) -> list[bytes]:
+    return [artifact_id.encode() for artifact_id in ids]
 
 
 def _digest(view: ArtifactMetadata) -> bytes:

@@ -12,13 +12,16 @@ T = TypeVar("T")
 PAGE: Final = 500
 """Artifacts that one script call looks at: bounds how long other clients wait."""
 
+ROUND: Final = 20 * PAGE
+"""Artifacts that one round trip asks about: bounds what lies in buffers on the way."""
+
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Content that one round trip of a batch carries, about."""
 
 
-def pages(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    """Items in order, as many at a time as one script call looks at."""
-    return (items[i : i + PAGE] for i in range(0, len(items), PAGE))
+def pages(items: Sequence[T], size: int = PAGE) -> Iterable[Sequence[T]]:
+    """Items in order, as many at a time as one script call looks at, or as `size` says."""
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def flat(replies: Iterable[Iterable[T]]) -> list[T]:

@@ -6,7 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ...envelope import Compression, Verify
+from ...compression import Compression, Zstd
+from ...envelope import Verify
 from ...errors import InvalidArtifactError
 from .backend import MAX_SIZE, RedisBackend
 from .durability import LEVELS, Durability
@@ -32,10 +33,13 @@ class RedisOptions:
     retry_for: float
     max_size: int | None
     durability: Durability
+    compression_level: int
+    compression_threshold: int
 
     def __post_init__(self) -> None:
         if self.compression not in ("zstd", None):
             raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
+        self._zstd()
         if self.verify not in ("full", "checksum"):
             raise InvalidArtifactError(f"verify must be 'full' or 'checksum', not {self.verify!r}")
         if self.durability not in LEVELS:
@@ -52,4 +56,16 @@ class RedisOptions:
 
     def backend(self, link: Link) -> RedisBackend:
         """A backend with these options."""
-        return RedisBackend(link, **self.as_dict())
+        return RedisBackend(
+            link,
+            namespace=self.namespace,
+            retry_for=self.retry_for,
+            compression=self._zstd(),
+            verify=self.verify,
+            max_size=self.max_size,
+            durability=self.durability,
+        )
+
+    def _zstd(self) -> Zstd | None:
+        settings = Zstd(self.compression_level, self.compression_threshold)  # checked even where it is not used
+        return None if self.compression is None else settings

@@ -70,11 +70,46 @@ class Batches:
         ids = ["x", a.artifact_id, "y", "x", named.artifact_id]
         assert store.find_missing(ids) == ["x", "y"]
 
+    def test_delete_many_answers_in_order(self, store: ArtifactStore, harness: object) -> None:
+        a, b = store.store_many([b"a", b"b" * 70_000], run_id="run")
+        named = store.store(b"a", artifact_id="named", run_id="other")
+        kept = store.store(b"kept", run_id="run")
+        ids = [b.artifact_id, "absent", a.artifact_id, b.artifact_id, "absent"]
+        assert store.delete_many(ids) == [True, False, True, True, False]
+        assert store.delete_many(ids) == [False] * 5
+        assert store.load_text("named") == "a"
+        assert store.list_by_run("run") == [kept]
+        assert store.delete_many(iter([named.artifact_id, kept.artifact_id])) == [True, True]
+        assert store.list_all() == []
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_a_bad_id_fails_before_anything_is_deleted(self, store: ArtifactStore) -> None:
+        a = store.store(b"a")
+        for bad in ("not/valid", "", None):
+            with pytest.raises(InvalidArtifactError):
+                store.delete_many([a.artifact_id, bad])  # type: ignore[list-item]
+        with pytest.raises(InvalidArtifactError, match="iterable"):
+            store.delete_many(a.artifact_id)
+        assert store.exists(a.artifact_id)
+
+    def test_batches_of_more_than_a_page(self, store: ArtifactStore, harness: object) -> None:
+        contents = [b"%d" % n for n in range(1100)]
+        ids = [view.artifact_id for view in store.store_many(contents, run_id="run")]
+        assert [artifact and artifact.content for artifact in store.load_many(ids)] == contents
+        assert store.find_missing([*ids, "absent"]) == ["absent"]
+        assert store.delete_many(ids[::2]) == [True] * 550
+        assert store.find_missing(ids, ttl=60, run_id="other") == ids[::2]
+        assert len(store.list_by_run("other")) == 550
+        assert store.delete_many(ids) == [False, True] * 550
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
     def test_empty_batches(self, store: ArtifactStore) -> None:
         assert store.store_many([]) == []
         assert store.load_many([]) == []
         assert store.metadata_many([]) == []
         assert store.find_missing([]) == []
+        assert store.find_missing([], ttl=60, run_id="run") == []
+        assert store.delete_many([]) == []
 
     def test_generators_are_batches(self, store: ArtifactStore) -> None:
         stored = store.store_many(b"%d" % n for n in range(3))

@@ -111,10 +111,11 @@ local function index_set(key, member, deadline)
   return index_settle(key)
 end
 
--- Some members whose deadline has passed. Stores look for them before they write (so that a key of another type raises
--- in time) and drop them before they add (so that a renewed member stays): no index keeps growing with them.
-local function index_dead(key, now)
-  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 64)
+-- Some members whose deadline has passed, more than the `count` to be added. Whoever adds looks for them before it writes
+-- (so that a key of another type raises in time) and drops them first (so that a renewed member stays): no index keeps
+-- growing with them.
+local function index_dead(key, now, count)
+  return call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 63 + (count or 1))
 end
 
 local function index_forget(key, dead)
@@ -237,6 +238,21 @@ local function latest_lease(key, now)
     return nil
   end
   return top[1], field, value
+end
+
+-- Drops expired leases of an artifact that got one more: a sample each time, more while it finds many.
+local function leases_prune(key, now)
+  for _ = 1, 16 do
+    local sample, dead = call('HRANDFIELD', key, 8, 'WITHVALUES'), 0
+    for i = 1, #sample, 2 do
+      if is_lease(sample[i]) and lease_deadline(sample[i + 1]) <= now then
+        dead = dead + call('HDEL', key, sample[i])
+      end
+    end
+    if dead < 4 then
+      return
+    end
+  end
 end
 
 -- Content lives until the latest deadline of what needs it: its default artifact and the explicit ids in `leases`.

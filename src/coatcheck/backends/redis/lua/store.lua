@@ -159,18 +159,7 @@ if replaced then
   content_drop(at, old, id, now)
 elseif old and call('HLEN', artifact) > 2 then
   call('HSET', artifact, 't', field)
-  -- Expired leases of other runs: a sample each time, more while it finds many.
-  for _ = 1, 16 do
-    local sample, dead = call('HRANDFIELD', artifact, 8, 'WITHVALUES'), 0
-    for i = 1, #sample, 2 do
-      if is_lease(sample[i]) and lease_deadline(sample[i + 1]) <= now then
-        dead = dead + call('HDEL', artifact, sample[i])
-      end
-    end
-    if dead < 4 then
-      break
-    end
-  end
+  leases_prune(artifact, now)
 end
 if longest ~= before then
   expire(artifact, longest)

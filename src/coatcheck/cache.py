@@ -1,0 +1,144 @@
+"""Contents kept by the client, in memory and on request on its disk, so that loading them again needs no content sent.
+
+A digest means the same bytes for ever, so nothing in here can be out of date. What can change, whether an artifact is
+there, what it stands for and until when, is never kept: it is asked of the server each time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from .disk_cache import DiskCache
+from .ids import ID_LENGTH
+from .plan import Plan, Work
+
+OVERHEAD: Final = 256
+"""What an entry counts besides its content, so that many small ones are bounded too."""
+
+
+class CacheInfo(NamedTuple):
+    """Figures about a store's content cache since it was opened.
+
+    Attributes:
+        hits: Contents served from memory.
+        disk_hits: Contents served from the disk.
+        misses: Contents that came from the server.
+        bytes: What the memory tier holds now, each entry with its overhead.
+    """
+
+    hits: int = 0
+    disk_hits: int = 0
+    misses: int = 0
+    bytes: int = 0
+
+
+class Fetched(NamedTuple):
+    """A content that came from the server: verified, and as it was sealed."""
+
+    digest: bytes
+    content: bytes
+    sealed: bytes
+
+
+class ContentCache:
+    """The least recently used contents go first. Shared by threads; a forked child starts with an empty one.
+
+    Args:
+        size: Bytes to hold in memory; a content that is larger is not kept there. Zero: none.
+        disk: The second tier, if there is one.
+    """
+
+    def __init__(self, size: int, disk: DiskCache | None = None) -> None:
+        self._size = size
+        self._disk = disk
+        self.clear()
+        _caches.add(self)
+
+    def clear(self) -> None:
+        """Forget everything that lies in memory, and the figures."""
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()  # tag -> digest, content
+        self._bytes = self._hits = self._disk_hits = self._misses = 0
+
+    def info(self) -> CacheInfo:
+        """Figures so far."""
+        with self._lock:
+            return CacheInfo(self._hits, self._disk_hits, self._misses, self._bytes)
+
+    def lacks(self, artifact_id: str) -> bool:
+        """Whether an id looks like a content's own, and that content is surely not here.
+
+        Then content may as well be asked for together with its metadata. Everything else is worth asking first.
+        """
+        return self._disk is None and len(artifact_id) == ID_LENGTH and artifact_id not in self._entries
+
+    def fetch(self, digests: Sequence[bytes]) -> Plan[dict[bytes, bytes]]:
+        """Those contents that are here, by digest. They were verified on their way in and are not hashed again."""
+        found: dict[bytes, bytes] = {}
+        with self._lock:
+            for digest in digests:
+                tag = _tag(digest)
+                entry = self._entries.get(tag)
+                if entry is not None and entry[0] == digest:
+                    self._entries.move_to_end(tag)
+                    found[digest] = entry[1]
+            self._hits += len(found)
+        disk = self._disk
+        if disk is None or len(found) == len(digests):
+            return found
+        on_disk: dict[bytes, bytes] = yield Work(lambda: disk.read(digest for digest in digests if digest not in found))
+        for digest, content in on_disk.items():
+            self.remember(digest, content)
+        with self._lock:
+            self._disk_hits += len(on_disk)
+        return found | on_disk
+
+    def keep(self, contents: Iterable[Fetched]) -> Plan[None]:
+        """Take in what had to be fetched from the server."""
+        contents = list(contents)
+        for content in contents:
+            self.remember(content.digest, content.content)
+        with self._lock:
+            self._misses += len(contents)
+        disk = self._disk
+        if disk is not None:
+            yield Work(lambda: disk.write((content.digest, content.sealed) for content in contents))
+
+    def remember(self, digest: bytes, content: bytes) -> None:
+        """Take a whole plain content into memory; the digest has to be right."""
+        size = len(content) + OVERHEAD
+        if size > self._size:
+            return
+        tag = _tag(digest)
+        dropped = []  # freed after the lock: giving back large memory takes its time
+        with self._lock:
+            if tag in self._entries:
+                dropped.append(self._entries.pop(tag))
+            self._entries[tag] = (digest, content)
+            self._bytes += size - sum(len(old) + OVERHEAD for _, old in dropped)
+            while self._bytes > self._size:
+                _, entry = self._entries.popitem(last=False)
+                dropped.append(entry)
+                self._bytes -= len(entry[1]) + OVERHEAD
+
+
+def _tag(digest: bytes) -> str:
+    return digest.hex()[:ID_LENGTH]
+
+
+_caches: weakref.WeakSet[ContentCache] = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    # In a forked child: a thread that does not exist here may hold a lock, or have stopped in the middle of a change.
+    for cache in _caches:
+        cache.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
