@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-import redis
 
 import coatcheck.backends.redis.scripts as scripts
 from coatcheck import RedisArtifactStore, compute_artifact_id
@@ -123,24 +122,18 @@ def test_every_script_says_what_it_takes_and_returns() -> None:
         assert re.search(r"^-- Returns", header, re.M), name
 
 
-def test_only_keys_of_the_namespace_are_touched(server, namespace) -> None:
-    with server.client() as admin:
-        rules = ["on", "nopass", "resetkeys", f"~{namespace}:*", "+@all", "-@dangerous", "-@admin"]
-        admin.execute_command("ACL", "SETUSER", namespace, *rules, "-keys", "-scan", "-randomkey")
-        admin.set(f"{namespace}x", "a neighbour")
-    client = redis.Redis(unix_socket_path=str(server.socket), username=namespace, password="x")
-    store = RedisArtifactStore(client, namespace=namespace)
-    for operation in OPERATIONS.values():
-        store.default = store.store(b"default", run_id="a").artifact_id
-        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
-        store.store(b"explicit", artifact_id="explicit", run_id="a")
-        operation(store)
-    store.stats()
-    client.close()
-    with server.client() as admin:
-        assert admin.get(f"{namespace}x") == b"a neighbour"
-        admin.delete(f"{namespace}x")
-        admin.execute_command("ACL", "DELUSER", namespace)
+def test_only_keys_of_the_namespace_are_touched(client, user, namespace) -> None:
+    client.set(f"{namespace}x", "a neighbour")
+    url = user(f"~{namespace}:*", "+@all", "-@dangerous", "-@admin", "-keys", "-scan", "-randomkey")
+    with RedisArtifactStore(url, namespace=namespace) as store:
+        for operation in OPERATIONS.values():
+            store.default = store.store(b"default", run_id="a").artifact_id
+            store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+            store.store(b"explicit", artifact_id="explicit", run_id="a")
+            operation(store)
+        store.stats()
+    assert client.get(f"{namespace}x") == b"a neighbour"
+    client.delete(f"{namespace}x")
 
 
 def test_indexes_do_not_keep_expired_members(store, client, namespace) -> None:
@@ -206,9 +199,9 @@ def test_large_runs_are_listed_and_deleted_in_pages(store, keys_of) -> None:
     assert keys_of() == []
 
 
-def test_namespaces_never_meet(server, namespace) -> None:
+def test_namespaces_never_meet(server, namespace, leaks) -> None:
     names = [namespace, f"{namespace}:run", f"{namespace}:catalog", f"{namespace}:content", f"{namespace}-x"]
-    stores = [RedisArtifactStore(server.url, namespace=name) for name in names]
+    stores = [RedisArtifactStore(server.url, namespace=leaks.own(name)) for name in names]
     for store, name in zip(stores, names, strict=True):
         store.store(b"content", run_id="runs", tags={"ns": name})
         store.store(b"content", run_id="created", artifact_id="name")
