@@ -728,6 +728,7 @@ def test_a_runtime_directory_of_others_is_not_trusted(home: Path, runtime: Path)
         assert not engine.socket.is_relative_to(runtime)
         link = engine.socket.parent
     wait_until(lambda: not link.is_symlink())
+    link.parent.rmdir()
 
 
 # --- the default directory ----------------------------------------------------------------------------------
