@@ -1,15 +1,19 @@
-"""Engines for all tests: real servers, started once per test process, each test in a namespace of its own."""
+"""For all tests: real servers, started once per test process, a namespace for each test, and no leaks."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from coatcheck.testing import ENGINES, Engine, Server
 
+from .leaks import Leaks
 
 # A shell that starts a job in the background makes it ignore SIGINT, and so would every program the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,18 +30,67 @@ def require(engine: Engine) -> str:
     return binary
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "leaves_keys(why): what lies in the test's namespace makes no sense in the end")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """TMPDIR of this test process, so that what is left there was left by its tests."""
+    tmp_path_factory.getbasetemp()  # pytest keeps its own directories elsewhere
+    directory = Path(tempfile.mkdtemp(prefix="cct-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr(tempfile, "tempdir", str(directory))
+        yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.fixture(scope="session")
-def server_of() -> Iterator[Callable[[str], Server]]:
+def leaks(temporary_directory: Path) -> Iterator[Leaks]:
+    """Knows what may stay: see tests/leaks.py."""
+    leaks = Leaks(temporary_directory)
+    yield leaks
+    leaks.close()
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest, leaks: Leaks) -> Iterator[None]:
+    """Fails a test that leaves something behind. One that failed anyway still holds what its traceback shows."""
+    leaks.begin()
+    yield
+    left = leaks.end(damaged=request.node.get_closest_marker("leaves_keys") is not None)
+    if left and FAILED not in request.node.stash:
+        pytest.fail("the test left\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def server_of(leaks: Leaks) -> Iterator[Callable[[str], Server]]:
     """The shared server of an engine, started when a test first asks for it."""
     running: dict[str, Server] = {}
 
     def get(name: str) -> Server:
         if name not in running:
             [engine] = [engine for engine in ENGINES if engine.name == name]
-            running[name] = Server(require(engine), tcp=True)
+            binary = require(engine)
+            with leaks.lasting():
+                running[name] = Server(binary, tcp=True)
+                leaks.watch(name, running[name])
         return running[name]
 
     yield get
+    leaks.close()
     for server in running.values():
         server.stop()
 
@@ -58,6 +111,6 @@ _counter = iter(range(10**9))
 
 
 @pytest.fixture
-def namespace() -> str:
-    """A namespace no other test uses."""
-    return f"test{next(_counter)}"
+def namespace(leaks: Leaks) -> str:
+    """A namespace no other test uses. What the test stores there may stay."""
+    return leaks.own(f"test{next(_counter)}")

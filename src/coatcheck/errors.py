@@ -36,3 +36,7 @@ class StoreUnavailableError(ArtifactError):
 
 class AmbiguousWriteError(StoreUnavailableError):
     """A write was sent and its outcome is unknown. Every operation is safe to repeat."""
+
+
+class EvictingServerWarning(UserWarning):
+    """The server's `maxmemory-policy` lets it evict artifacts before their TTL. Given once per store."""

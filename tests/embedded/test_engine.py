@@ -23,6 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from coatcheck import RedisArtifactStore
 from coatcheck.embedded import EmbeddedEngine, default_directory, locate_server, start_engine
 from coatcheck.errors import StoreUnavailableError
 
@@ -727,6 +728,7 @@ def test_a_runtime_directory_of_others_is_not_trusted(home: Path, runtime: Path)
         assert not engine.socket.is_relative_to(runtime)
         link = engine.socket.parent
     wait_until(lambda: not link.is_symlink())
+    link.parent.rmdir()
 
 
 # --- the default directory ----------------------------------------------------------------------------------
@@ -746,3 +748,10 @@ def test_the_default_directory_is_used(home: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
     with start_engine() as engine:
         assert engine.directory == tmp_path / "xdg" / "coatcheck"
+
+
+def test_it_evicts_nothing_and_no_store_warns_of_it(home: Path) -> None:
+    with RedisArtifactStore(f"embedded://{home}") as store:
+        store.store(b"x")  # a warning would be an error
+        with start_engine(home) as engine, redis.Redis(unix_socket_path=str(engine.socket)) as client:
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}

@@ -31,6 +31,21 @@ def keys_of(client: redis.Redis, namespace: str) -> Callable[[], list[str]]:
     return keys
 
 
+@pytest.fixture
+def user(server: Server, client: redis.Redis) -> Iterator[Callable[..., str]]:
+    """Makes users with the rules given, and removes them; returns the URL with which they log in."""
+    names: list[str] = []
+
+    def make(*rules: str) -> str:
+        names.append(f"user{len(names)}")
+        client.execute_command("ACL", "SETUSER", names[-1], "on", ">secret", *rules)
+        return f"redis://{names[-1]}:secret@127.0.0.1:{server.port}/0"
+
+    yield make
+    if names:
+        client.acl_deluser(*names)
+
+
 @pytest.fixture(params=["sync", "async"])
 def opened(request: pytest.FixtureRequest) -> Iterator[Callable[..., ArtifactStore]]:
     """Opens stores by URL, blocking or awaited, and closes them."""

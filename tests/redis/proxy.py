@@ -55,6 +55,7 @@ class FaultProxy:
             thread.join()
         for sock in self._sockets:
             sock.close()
+        self.path.unlink()
 
     def _accept(self) -> None:
         while True:

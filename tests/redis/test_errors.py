@@ -100,10 +100,8 @@ def test_a_read_only_replica_is_named(opened, server) -> None:
             assert store.load("name") is None
 
 
-def test_missing_permissions_are_named(opened, server, namespace) -> None:
-    with server.client() as admin:
-        admin.execute_command("ACL", "SETUSER", "other", "on", ">secret", "~other:*", "+@all")
-    store = opened(f"redis://other:secret@127.0.0.1:{server.port}/0", namespace=namespace)
+def test_missing_permissions_are_named(opened, user, namespace) -> None:
+    store = opened(user("~other:*", "+@all"), namespace=namespace)
     with pytest.raises(StoreUnavailableError, match="permission"):
         store.store(b"x")
     with pytest.raises(StoreUnavailableError, match="permission"):
@@ -131,6 +129,7 @@ def test_a_full_server_is_named_and_nothing_is_written(opened, server_of, size) 
         assert client.keys() == []
 
 
+@pytest.mark.leaves_keys("of other types")
 @pytest.mark.parametrize("kind", ["artifact", "content", "leases", "run", "runs", "created", "deadlines"])
 @pytest.mark.parametrize("where", ["default", "explicit"])
 def test_a_key_of_another_type_is_named_and_nothing_is_written(opened, server, namespace, kind, where) -> None:
@@ -167,6 +166,7 @@ def test_an_envelope_from_the_future_is_named(opened, server, namespace) -> None
             store.store(b"content", run_id="b")
 
 
+@pytest.mark.leaves_keys("of a format unknown yet")
 def test_metadata_from_the_future_are_named(opened, server, namespace) -> None:
     store = opened(namespace=namespace)
     stored = store.store(b"content", run_id="a")
@@ -212,6 +212,7 @@ def test_evicted_content_is_lost_and_a_store_heals_it(opened, server, namespace)
         assert store.exists(stored.artifact_id)
 
 
+@pytest.mark.leaves_keys("a forged content")
 def test_a_digest_that_only_begins_alike_is_refused(opened, server, namespace) -> None:
     store = opened(namespace=namespace)
     digest = hashlib.sha256(b"content").digest()

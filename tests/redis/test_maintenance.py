@@ -35,6 +35,7 @@ def damage(store, client, namespace):
             "leases gone": lambda: client.delete(f"{k}leases:{{{named}}}"),
             "lease gone": lambda: client.hdel(f"{k}artifact:{{{tag}}}", "=a"),
             "artifact immortal": lambda: client.persist(f"{k}artifact:{{{tag}}}"),
+            "content immortal": lambda: client.persist(f"{k}content:{{{tag}}}"),
             "content passing": lambda: client.expire(f"{k}content:{{{tag}}}", 5),
             "index immortal": lambda: client.persist(f"{k}run:{{b}}"),
             "score wrong": lambda: client.zadd(f"{k}run:{{a}}", {tag: 5e12}),
@@ -60,6 +61,7 @@ REPAIRABLE = {
     "lease gone": {"stale-index-member"},
     "artifact immortal": {"wrong-expiry"},
     "content passing": {"wrong-expiry"},
+    "content immortal": {"wrong-expiry"},
     "index immortal": {"wrong-expiry"},
     "score wrong": {"unindexed-lease"},
     "orphan": {"orphan-content"},
@@ -96,6 +98,7 @@ LOST = {
 }
 
 
+@pytest.mark.leaves_keys("what no repair can undo")
 @pytest.mark.parametrize("what", LOST)
 def test_losses_are_reported_and_nothing_else_is_touched(store, damage, what) -> None:
     tag = damage(what)
@@ -125,6 +128,7 @@ def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage
     assert store.check(read_data=True).problems == []
 
 
+@pytest.mark.leaves_keys("a damage that is not gc's")
 def test_gc_removes_leftovers_and_only_those(store, damage, client, namespace) -> None:
     damage("orphan")
     damage("artifact immortal")
@@ -139,6 +143,7 @@ def test_gc_removes_leftovers_and_only_those(store, damage, client, namespace) -
     assert kinds(store.check()) == {"wrong-expiry": 1}
 
 
+@pytest.mark.leaves_keys("a lost index")
 def test_gc_keeps_what_an_explicit_id_needs_although_its_index_is_lost(store, damage) -> None:
     damage("leases gone")
     assert store.gc(grace=0).problems == []
@@ -146,6 +151,7 @@ def test_gc_keeps_what_an_explicit_id_needs_although_its_index_is_lost(store, da
     assert store.load_text("name") == "named"
 
 
+@pytest.mark.leaves_keys("damaged metadata and what might belong to it")
 def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, client, namespace) -> None:
     damage("head damaged")  # whose content is it now?
     damage("orphan")
@@ -156,8 +162,8 @@ def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, cl
     assert client.exists(f"{namespace}:content:{{{'0' * 32}}}")
 
 
-def test_other_namespaces_and_foreign_keys_are_left_alone(store, client, namespace, server) -> None:
-    with RedisArtifactStore(server.url, namespace=f"{namespace}:run") as other:
+def test_other_namespaces_and_foreign_keys_are_left_alone(store, client, namespace, server, leaks) -> None:
+    with RedisArtifactStore(server.url, namespace=leaks.own(f"{namespace}:run")) as other:
         other.store(b"theirs", run_id="content")
         client.set(f"{namespace}:something else", "x")
         client.set(f"{namespace}x", "y")
@@ -165,18 +171,15 @@ def test_other_namespaces_and_foreign_keys_are_left_alone(store, client, namespa
         assert store.gc(dry_run=False, grace=0).problems == []
         assert other.check(read_data=True).problems == []
         assert client.get(f"{namespace}:something else") == b"x"
-        client.delete(f"{namespace}x")
+        client.delete(f"{namespace}:something else", f"{namespace}x")
 
 
-def test_an_error_while_listing_ends_the_pass(server, namespace) -> None:
-    with server.client() as admin, RedisArtifactStore(server.url, namespace=namespace) as store:
-        store.store(b"1", run_id="a")
-        admin.execute_command("ACL", "SETUSER", f"gc{namespace}", "on", ">pw", f"~{namespace}:*", "+@all", "-scan")
-        url = f"redis://gc{namespace}:pw@127.0.0.1:{server.port}/0"
-        with RedisArtifactStore(url, namespace=namespace) as limited:
-            with pytest.raises(StoreUnavailableError, match="permission"):
-                limited.gc(dry_run=False, grace=0)
-        assert store.load_text(compute_artifact_id(b"1")) == "1"
+def test_an_error_while_listing_ends_the_pass(store, user, namespace) -> None:
+    store.store(b"1", run_id="a")
+    with RedisArtifactStore(user(f"~{namespace}:*", "+@all", "-scan"), namespace=namespace) as limited:
+        with pytest.raises(StoreUnavailableError, match="permission"):
+            limited.gc(dry_run=False, grace=0)
+    assert store.load_text(compute_artifact_id(b"1")) == "1"
 
 
 def test_gc_and_check_harm_nobody_under_traffic(server, namespace) -> None:

@@ -19,6 +19,7 @@ from ..base import Backend, Progress
 from . import records, scripts
 from .batching import PAGE, ROUND, batches, flat, pages, without_rivals
 from .durability import Durability, check_confirmed, confirmation, refused
+from .eviction import Exchanges
 from .keys import Keys
 from .link import CloseLink, Link
 from .maintenance import LEFTOVERS, Inspection
@@ -64,6 +65,7 @@ class RedisBackend(Backend):
     ) -> None:
         self._link = link
         self._keys = Keys(namespace)
+        self._exchange = Exchanges(self._keys.runs, warn=link.engine is None)
         self._retry_for = retry_for
         self._compression = compression
         self._verify = verify
@@ -90,13 +92,13 @@ class RedisBackend(Backend):
 
     def read(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that change nothing; their replies."""
-        return exchange(self._link, commands, self._retry_for, writes=False)
+        return self._exchange(self._link, commands, self._retry_for, writes=False)
 
     def write(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that may change something, and wait until they are as safe as promised; their replies."""
         if self._confirmation is None:
-            return (yield from exchange(self._link, commands, self._retry_for, writes=True))
-        *replies, confirmed = yield from exchange(
+            return (yield from self._exchange(self._link, commands, self._retry_for, writes=True))
+        *replies, confirmed = yield from self._exchange(
             self._link, [*commands, self._confirmation], self._retry_for, writes=True
         )
         check_confirmed(self._durability, confirmed)

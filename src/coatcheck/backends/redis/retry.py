@@ -132,6 +132,11 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
         CorruptArtifactError,
         "a newer coatcheck wrote this artifact: upgrade this one to change it",
     ),
+    (
+        "COATCHECKDAMAGED",
+        CorruptArtifactError,
+        "the metadata of this artifact are damaged: delete() it, store it again",
+    ),
     ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
     ("NOPERM", StoreUnavailableError, "the user lacks a permission that coatcheck needs: {text}"),
     ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),

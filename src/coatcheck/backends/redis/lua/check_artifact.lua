@@ -88,6 +88,13 @@ else
   if not is_named(head) and call('ZSCORE', leases, id) ~= score_read(deadline) then
     found('unindexed-artifact')
   end
+  local needed, named = math.max(deadline, index_last(leases) or 0), at.prefix .. 'artifact:{' .. tag .. '}'
+  if call('TYPE', named).ok == 'hash' then
+    needed = math.max(needed, expiry(named))
+  end
+  if stored and stored > needed then
+    found('wrong-expiry') -- content that nobody needs for so long
+  end
 end
 
 local repair = ARGV[3] == '1' or (ARGV[3] == 'e' and seen['expired-artifact'])

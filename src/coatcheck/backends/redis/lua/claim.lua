@@ -29,8 +29,11 @@ for i = 1, count do
     if mine and lease_deadline(mine) <= now then
       mine = nil
     end
+    if is_damaged(latest) or (mine and is_damaged(mine)) then
+      return redis.error_reply(DAMAGED)
+    end
     if not mine or lease_deadline(mine) < deadline then
-      local created = lease_created(latest) -- raises where the lease is damaged
+      local created = lease_created(latest)
       local leases = not is_named(head) and at.prefix .. 'leases:{' .. tag .. '}'
       if leases then
         call('ZCARD', leases)

@@ -8,6 +8,7 @@
 local call = redis.call
 local FOREVER = 281474976710655 -- a deadline that never comes: the largest 48-bit number
 local FUTURE = 'COATCHECKFUTURE a newer coatcheck wrote this artifact'
+local DAMAGED = 'COATCHECKDAMAGED the metadata of this artifact make no sense'
 
 local function number_at(bytes, first, width)
   local value = 0
@@ -205,12 +206,17 @@ local function is_lease(field)
   return field ~= 'h' and field ~= 't'
 end
 
+local function is_damaged(lease)
+  return #lease < 13
+end
+
+-- A damaged lease counts as one for ever: nothing is deleted because of it, and whoever reads it raises.
 local function lease_deadline(value)
-  return number_at(value, 1, 6)
+  return is_damaged(value) and FOREVER or number_at(value, 1, 6)
 end
 
 local function lease_created(value)
-  return number_at(value, 7, 7)
+  return is_damaged(value) and 0 or number_at(value, 7, 7)
 end
 
 -- The latest live lease of an artifact: head, field, value; nil where there is none.

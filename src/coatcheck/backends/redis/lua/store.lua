@@ -96,6 +96,9 @@ local old = call('HGET', artifact, 'h')
 if old and not is_known(old) then
   return redis.error_reply(FUTURE)
 end
+if old and #old < 35 then
+  return redis.error_reply(DAMAGED)
+end
 local replaced = old and digest_of(old) ~= digest_of(head)
 if replaced and (is_named(old) or is_named(head)) then
   return { 'taken' }
@@ -126,7 +129,7 @@ local deadline = deadline_after(now, ARGV[6])
 local before, longest
 if old and not replaced then
   local mine = call('HGET', artifact, field)
-  if mine then
+  if mine and not is_damaged(mine) then
     deadline = math.max(deadline, lease_deadline(mine))
   end
   before = expiry(artifact)

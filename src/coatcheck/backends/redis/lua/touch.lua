@@ -17,6 +17,9 @@ end
 if not is_known(head) then
   return redis.error_reply(FUTURE)
 end
+if is_damaged(value) then
+  return redis.error_reply(DAMAGED)
+end
 check_types(at, head, id, call('HKEYS', KEYS[1]))
 
 local deadline = deadline_after(now, ARGV[4])

@@ -1,0 +1,191 @@
+"""What a test leaves behind: connections, file descriptors, threads, child processes, temporary files, users, keys.
+
+The moment before a test is compared with the one after it. What ends by itself is waited for; what is still there then
+is a leak. What tests share is made within `lasting()`: it may stay.
+
+Keys have to lie under namespaces that the test `own`s. An artifact stored for ever declares its keys, so a test need
+not tidy up; but `check()` has to find nothing wrong, and once all artifacts are deleted no key without a TTL may be
+left. Tests that damage a store on purpose say so: `@pytest.mark.leaves_keys("why")`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import redis
+
+from coatcheck import ArtifactError, RedisArtifactStore
+from coatcheck.testing import Server
+
+Found = dict[str, str]
+"""What identifies a thing, and how to tell it to people."""
+
+
+class Leaks:
+    """The checker of one test process.
+
+    Args:
+        directory: Where everybody puts temporary files.
+        patience: Seconds for what ends by itself, such as a connection that the server has yet to see closed.
+    """
+
+    def __init__(self, directory: Path, patience: float = 5.0) -> None:
+        self._directory = directory
+        self._patience = patience
+        self._namespaces: set[str] = set()
+        self._servers: dict[str, redis.Redis] = {}
+        self._lasting = self._held()
+        self._before: Found = {}
+
+    @contextlib.contextmanager
+    def lasting(self) -> Iterator[None]:
+        """What is made within may stay until the session ends."""
+        before = self._held()
+        yield
+        self._lasting |= _new(self._held(), before)
+
+    def watch(self, name: str, server: Server) -> None:
+        """Look at a server that all tests share; call it within `lasting`."""
+        self._servers[name] = redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30)
+        self._servers[name].ping()  # connects, once for all
+
+    def close(self) -> None:
+        """Look at no server any more."""
+        for client in self._servers.values():
+            client.close()
+        self._servers.clear()
+
+    def begin(self) -> None:
+        """A test begins."""
+        self._namespaces.clear()
+        self._before = self._held()
+
+    def own(self, namespace: str) -> str:
+        """A namespace in which the test may leave artifacts."""
+        self._namespaces.add(namespace)
+        return namespace
+
+    def end(self, *, damaged: bool = False) -> list[str]:
+        """A test has ended; what it left. Afterwards the servers are empty.
+
+        Args:
+            damaged: The test said that what it left under its namespaces makes no sense.
+        """
+        keys = [
+            problem
+            for name, client in self._servers.items()
+            if client.info("keyspace")
+            for problem in self._keys(name, client, damaged=damaged)
+        ]
+        return keys + sorted(self._settled().values())
+
+    def _settled(self) -> Found:
+        """What is new and doesn't go away."""
+        give_up_at, pause = time.monotonic() + self._patience, 0.001
+        while left := _new(self._held(), self._before | self._lasting):
+            if time.monotonic() > give_up_at:
+                return left
+            gc.collect()  # what only a cycle keeps open is closed when that goes
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+        return {}
+
+    def _held(self) -> Found:
+        held: Found = {}
+        for thread in threading.enumerate():
+            held[f"thread {thread.name} {thread.ident}"] = f"thread {thread.name}"
+        held |= _descriptors()
+        held |= _children()
+        for parent, directories, names in os.walk(self._directory):
+            for name in directories + names:
+                path = os.path.join(parent, name)
+                held[path] = f"temporary file {path}"
+        for name, client in self._servers.items():
+            held |= _clients(name, client)
+        return held
+
+    # Keys ------------------------------------------------------------------------------------------------------
+
+    def _keys(self, server: str, client: redis.Redis, *, damaged: bool) -> list[str]:
+        try:
+            leaks = [f"keys in {name} of {server}" for name in client.info("keyspace") if name != "db0"]
+            owned = tuple(f"{namespace}:".encode() for namespace in self._namespaces)
+            leaks += [
+                f"key outside of the test's namespaces on {server}: {key!r}"
+                for key in client.scan_iter(count=1000)
+                if not key.startswith(owned)
+            ]
+            if not damaged:
+                for namespace in sorted(self._namespaces):
+                    leaks += self._artifacts(client, namespace)
+                leaks += [
+                    f"key without TTL and without an artifact on {server}: {key!r}"
+                    for key in client.scan_iter(count=1000)
+                    if key.startswith(owned) and client.pttl(key) == -1
+                ]
+            return leaks
+        finally:
+            client.flushall()
+
+    def _artifacts(self, client: redis.Redis, namespace: str) -> Iterable[str]:
+        """What is wrong with the artifacts of a namespace; deletes them."""
+        store = RedisArtifactStore(client, namespace=namespace)
+        try:
+            problems = [f"{problem.kind} in {namespace}: {problem}" for problem in store.check().problems]
+            for run in store.list_runs():
+                store.delete_by_run(run)
+            for view in store.list_all(limit=0):
+                store.delete(view.artifact_id)
+        except ArtifactError as error:
+            return [f"{type(error).__name__} in {namespace}: {error}"]
+        return problems
+
+
+def _new(held: Found, before: Found) -> Found:
+    return {key: text for key, text in held.items() if key not in before}
+
+
+def _descriptors() -> Found:
+    found: Found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that lists the directory
+            target = os.readlink(f"/proc/self/fd/{number}")
+            kept_by_multiprocessing = int(number) == resource_tracker._resource_tracker._fd or "/pym-" in target
+            if not kept_by_multiprocessing:
+                found[f"descriptor {number} {target}"] = f"file descriptor {number} of {target}"
+    return found
+
+
+def _children() -> Found:
+    found: Found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            for pid in (task / "children").read_text().split():
+                if int(pid) != resource_tracker._resource_tracker._pid:
+                    found[f"child {pid}"] = f"child process {pid}: {_command_line(pid)}"
+    return found
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") or "ended"
+    except OSError:
+        return "ended"
+
+
+def _clients(name: str, client: redis.Redis) -> Found:
+    """Connections and users of a server."""
+    with client.pipeline(transaction=False) as pipeline:
+        mine, connections, users = pipeline.client_id().client_list().acl_list().execute()
+    return {
+        f"{name} client {one['id']}": f"connection to {name}, last command {one['cmd']}"
+        for one in connections
+        if int(one["id"]) != mine
+    } | {f"{name} {user}": f"user on {name}: {user}" for user in users}
