@@ -14,7 +14,9 @@ from .backends.redis import DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, run
+from .reader import ArtifactReader
 from .search import Filter
+from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
 
 if TYPE_CHECKING:
@@ -111,6 +113,27 @@ class BackendStore(ArtifactStore):
     def find_missing(self, ids: Iterable[str]) -> list[str]:
         return self._run(self._operations.find_missing(ids))
 
+    def store_file(
+        self,
+        source: SourceLike,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+        progress: TransferProgress | None = None,
+    ) -> ArtifactMetadata:
+        plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
+        return self._run(plan)
+
+    def open(self, artifact_id: str) -> ArtifactReader | None:
+        opened = self._run(self._operations.open(artifact_id))
+        return None if opened is None else ArtifactReader(opened, self._run)
+
+    def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        return self._run(self._operations.load_range(artifact_id, start, stop))
+
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
 
@@ -198,7 +221,7 @@ class RedisArtifactStore(BackendStore):
         compression: `"zstd"` where it pays, or `None`.
         verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
         retry_for: Seconds during which a call is repeated while the server cannot be reached.
-        max_size: Largest content in bytes; left out: 64 MiB.
+        max_size: Largest content in bytes; left out: as much as the server's memory takes.
         durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
             it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
             `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises

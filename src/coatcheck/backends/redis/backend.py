@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from ...arguments import StoreRequest
-from ...envelope import Compression, Verify, seal, unseal
-from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
+from ...arguments import Request, SourceRequest, StoreRequest
+from ...envelope import Compression, Verify, is_manifest, seal, unseal
+from ...errors import CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
+from ...sources import BytesSource, Source, TransferProgress
 from ..base import Backend, Progress
+from ..opened import OpenedArtifact, WholeArtifact
 from . import records, scripts
 from .batching import PAGE, batches, flat, pages, without_rivals
+from .download import ChunkedArtifact, lost
 from .durability import Durability, check_confirmed, confirmation, refused
 from .keys import Keys
 from .link import CloseLink, Link
 from .maintenance import LEFTOVERS, Inspection
+from .manifest import Manifest
 from .retry import exchange
 from .scripts import Call, Command
+from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
+Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
+"""Makes something of an artifact's metadata and sealed content; `None` where its chunks are gone."""
 
 INLINE: Final = 64 * 1024
 """Sealed bytes that travel as a script argument; Lua copies arguments, so larger contents are staged first."""
@@ -32,8 +40,6 @@ INLINE: Final = 64 * 1024
 LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
 
-MAX_SIZE: Final = 64 * 1024 * 1024
-_STAGING_MS: Final = 60_000
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
 
@@ -46,7 +52,7 @@ class RedisBackend(Backend):
         retry_for: Seconds during which failed exchanges are repeated.
         compression: `"zstd"` where it pays, or `None`.
         verify: See `envelope.unseal`.
-        max_size: Largest content in bytes.
+        max_size: Largest content in bytes; `None`: as much as the server's memory takes.
         durability: How safe a write is before it is acknowledged.
     """
 
@@ -68,7 +74,7 @@ class RedisBackend(Backend):
         self._verify = verify
         self._durability = durability
         self._confirmation = confirmation(durability)
-        self.max_size = MAX_SIZE if max_size is None else max_size
+        self.max_size = max_size
 
     @property
     def keys(self) -> Keys:
@@ -88,6 +94,11 @@ class RedisBackend(Backend):
         )
         check_confirmed(self._durability, confirmed)
         return replies
+
+    def prepare(self, *commands: Call | Command, retry_for: float | None = None) -> Plan[list[Any]]:
+        """Send commands that concern no artifact yet: if their outcome is unknown, nothing is in doubt."""
+        patience = self._retry_for if retry_for is None else retry_for
+        return exchange(self._link, commands, patience, writes=False)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises.
@@ -115,8 +126,9 @@ class RedisBackend(Backend):
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         commands: list[Call] = []
+        inline = min(INLINE, self.chunking.threshold - 1)
         for request in requests:
-            if len(request.content) <= INLINE:
+            if request.size <= inline:
                 sealed = seal(request.content, request.digest, request.content_type, self._compression)
                 commands.append(self._store_call(request, b"c", sealed))
             else:
@@ -129,27 +141,48 @@ class RedisBackend(Backend):
             results.append(_stored(request, reply))
         return results
 
+    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
+        [reply] = yield from self.write(self._store_call(request, b"k"))
+        if reply[0] == b"need":
+            reply = yield from self._upload_chunks(request, request.source, progress)
+        if progress is not None:
+            progress(request.size, request.size)
+        return _stored(request, reply)
+
     def _upload(self, request: StoreRequest) -> Plan[Any]:
+        if request.size >= self.chunking.threshold:
+            source = BytesSource(request.content, request.digest, self.chunking.size)
+            return (yield from self._upload_chunks(request, source, None))
         sealed: tuple[bytes, bytes]
         if len(request.content) >= LONG_WORK:
             sealed = yield Work(lambda: seal(request.content, request.digest, request.content_type, self._compression))
         else:
             sealed = seal(request.content, request.digest, request.content_type, self._compression)
         for _ in range(_TRIES):
-            staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
-            _, reply = yield from self.write(
-                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
-                self._store_call(request, b"s", staging=staging),
-            )
+            token = os.urandom(8).hex().encode()
+            reply = yield from self._publish(request, token, sealed)
             if reply[0] != b"need":
                 return reply
         raise StoreUnavailableError(
             f"upload of artifact {request.artifact_id} vanished from the server {_TRIES} times: is it evicting keys?"
         )
 
+    def _upload_chunks(self, request: Request, source: Source, progress: TransferProgress | None) -> Plan[Any]:
+        upload = Upload(self, request, source, self.chunking, self._compression, progress)
+        return upload.run(lambda manifest: self._publish(request, manifest.token, manifest.seal()))
+
+    def _publish(self, request: Request, token: bytes, sealed: tuple[bytes, bytes]) -> Plan[Any]:
+        """Send a sealed content or manifest, and store it, in one exchange."""
+        staging = self._keys.staging(records.tag_of(request.digest), token)
+        _, reply = yield from self.write(
+            Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+            self._store_call(request, b"s", staging=staging),
+        )
+        return reply
+
     def _store_call(
         self,
-        request: StoreRequest,
+        request: Request,
         where: bytes,
         sealed: tuple[bytes, bytes] = (b"", b""),
         staging: bytes | None = None,
@@ -186,63 +219,102 @@ class RedisBackend(Backend):
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         if len(ids) == 1:
-            return [(yield from self._load_one(ids[0]))]
+            return [(yield from self._load_one(ids[0], self._artifact))]
         views = yield from self._views(ids)
         results: list[Artifact | None] = [None] * len(ids)
         present = [(i, view) for i, view in enumerate(views) if view is not None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
-                if sealed is None:  # deleted meanwhile, or lost: look again
-                    results[i] = yield from self._load_one(ids[i])
-                else:
+                if sealed is not None:
                     results[i] = yield from self._artifact(view, sealed)
+                if results[i] is None:  # deleted meanwhile, or lost: look again
+                    results[i] = yield from self._load_one(ids[i], self._artifact)
         return results
 
     def _get(self, digest: bytes) -> Command:
         return Command(b"GET", self._keys.content(records.tag_of(digest)))
 
-    def _load_one(self, artifact_id: str) -> Plan[Artifact | None]:
-        name = artifact_id.encode()
-        key = self._keys.artifact(name)
-        view: ArtifactMetadata | None
-        if len(artifact_id) == ID_LENGTH:  # most likely a default id: the id tells where the content is
-            [[reply], sealed] = yield from self.read(
-                scripts.METADATA.call([key], ()), Command(b"GET", self._keys.content(name))
-            )
-            if reply is None:
-                return None
-            view = records.decode_view(artifact_id, *reply)
-            if sealed is not None and _digest(view).hex()[:ID_LENGTH] == artifact_id:
-                return (yield from self._artifact(view, sealed))
-        for _ in range(_TRIES):
-            [found] = yield from self.read(
-                scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
-            )
+    def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
+        incomplete = b""
+        for attempt in range(_TRIES):
+            # Most likely a default id: the id tells where the content is.
+            guess = attempt == 0 and len(artifact_id) == ID_LENGTH
+            found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
-            *parts, sealed, length = found
-            view = records.decode_view(artifact_id, *parts)
-            if length == 0:
-                raise ArtifactLostError(
-                    f"the content of artifact {artifact_id} is gone, most likely evicted: store it again, "
-                    "and set maxmemory-policy noeviction on the server"
-                )
+            view, sealed = found
             if not sealed:
-                [sealed] = yield from self.read(self._get(_digest(view)))
-            if sealed:
-                return (yield from self._artifact(view, sealed))
+                continue
+            if sealed == incomplete:  # nobody deleted or replaced it
+                raise lost(artifact_id)
+            finished = yield from finish(view, sealed)
+            if finished is not None:
+                return finished
+            incomplete = sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact]:
+    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content, if the content is that of a default id."""
+        name = artifact_id.encode()
+        [[reply], sealed] = yield from self.read(
+            scripts.METADATA.call([self._keys.artifact(name)], ()), Command(b"GET", self._keys.content(name))
+        )
+        if reply is None:
+            return None
+        view = records.decode_view(artifact_id, *reply)
+        return view, sealed if _digest(view).hex()[:ID_LENGTH] == artifact_id else None
+
+    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content; no content where it vanished on the way."""
+        name = artifact_id.encode()
+        [found] = yield from self.read(
+            scripts.LOAD.call([self._keys.artifact(name)], (self._keys.prefix, name, b"%d" % INLINE)),
+        )
+        if found is None:
+            return None
+        *parts, sealed, length = found
+        view = records.decode_view(artifact_id, *parts)
+        if length == 0:
+            raise lost(artifact_id)
+        if not sealed:
+            [sealed] = yield from self.read(self._get(_digest(view)))
+        return view, sealed
+
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        return self._load_one(artifact_id, self._opened)
+
+    def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
+        if is_manifest(sealed):
+            return self.chunked(view, sealed)
+        artifact = yield from self._artifact(view, sealed)
+        return None if artifact is None else WholeArtifact(artifact)
+
+    def chunked(self, view: ArtifactMetadata, sealed: bytes) -> ChunkedArtifact:
+        """A content by its manifest.
+
+        Raises:
+            CorruptArtifactError: The manifest is damaged.
+        """
+
+        def current(view: ArtifactMetadata, sealed: bytes) -> Plan[Manifest | None]:
+            yield from ()
+            return Manifest.unseal(sealed, _digest(view)) if is_manifest(sealed) else None
+
+        with _named(view):
+            manifest = Manifest.unseal(sealed, _digest(view))
+        return ChunkedArtifact(self, view, manifest, self._verify, lambda: self._load_one(view.artifact_id, current))
+
+    def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact | None]:
         digest = _digest(view)
-        try:
+        if is_manifest(sealed):
+            content = yield from self.chunked(view, sealed).load()
+            return None if content is None else Artifact(metadata=view, content=content)
+        with _named(view):
             if len(sealed) >= LONG_WORK or view.size_bytes >= LONG_WORK:
                 content = yield Work(lambda: unseal(sealed, digest, self._verify))
             else:
                 content = unseal(sealed, digest, self._verify)
-        except CorruptArtifactError as error:
-            raise CorruptArtifactError(f"artifact {view.artifact_id}: {error}") from None
         if len(content) != view.size_bytes:
             raise CorruptArtifactError(
                 f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
@@ -419,7 +491,16 @@ class RedisBackend(Backend):
         yield CloseLink(self._link)
 
 
-def _stored(request: StoreRequest, reply: Any) -> ArtifactMetadata:
+@contextmanager
+def _named(view: ArtifactMetadata) -> Iterator[None]:
+    """Say in an error which artifact is damaged."""
+    try:
+        yield
+    except CorruptArtifactError as error:
+        raise CorruptArtifactError(f"artifact {view.artifact_id}: {error}") from None
+
+
+def _stored(request: Request, reply: Any) -> ArtifactMetadata:
     if reply[0] == b"taken":
         raise InvalidArtifactError(
             f"artifact id {request.artifact_id} already is the name of other content: "

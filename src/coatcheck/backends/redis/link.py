@@ -24,6 +24,7 @@ from redis.exceptions import (
 
 from ...embedded import EmbeddedEngine
 from ...plan import Step
+from .wire import Piece
 
 TRANSPORT_ERRORS = (RedisConnectionError, redis.exceptions.TimeoutError, OSError)
 
@@ -45,7 +46,7 @@ class Link(Protocol):
 
     engine: EmbeddedEngine | None
 
-    def exchange(self, buffers: Sequence[bytes], count: int) -> Any:
+    def exchange(self, buffers: Sequence[Piece], count: int) -> Any:
         """Send packed commands and read `count` replies; error replies are returned in place, not raised."""
 
     def close(self) -> Any:
@@ -57,7 +58,7 @@ class Exchange(Step):
 
     __slots__ = ("buffers", "count", "link")
 
-    def __init__(self, link: Link, buffers: Sequence[bytes], count: int) -> None:
+    def __init__(self, link: Link, buffers: Sequence[Piece], count: int) -> None:
         self.link = link
         self.buffers = buffers
         self.count = count
@@ -101,7 +102,7 @@ class SyncLink:
         self._owned = owned
         self.engine = engine
 
-    def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+    def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
         pool = self._pool
         try:
             connection = pool.get_connection()
@@ -143,7 +144,7 @@ class AsyncLink:
         self._owned = owned
         self.engine = engine
 
-    async def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+    async def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
         pool = self._pool
         try:
             connection = await pool.get_connection()

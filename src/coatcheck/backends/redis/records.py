@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ...arguments import StoreRequest
+from ...arguments import Request
 from ...errors import CorruptArtifactError
 from ...ids import ID_LENGTH
 from ...model import ArtifactMetadata, Lease, format_time
@@ -37,13 +37,13 @@ def lease_field(run_id: str | None) -> bytes:
     return b"-" if run_id is None else b"=" + run_id.encode()
 
 
-def encode_head(request: StoreRequest) -> bytes:
+def encode_head(request: Request) -> bytes:
     """The field `h`."""
     named = request.artifact_id == request.digest.hex()[:ID_LENGTH]
-    return b"%c%c%b%d" % (VERSION, named, request.digest, len(request.content))
+    return b"%c%c%b%d" % (VERSION, named, request.digest, request.size)
 
 
-def encode_view(request: StoreRequest) -> bytes:
+def encode_view(request: Request) -> bytes:
     """The lease's own metadata: msgpack of content type (nil: the default) and tags; empty where both are default."""
     content_type = None if request.content_type == DEFAULT_TYPE else request.content_type
     if request.tags:
@@ -133,12 +133,12 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
     )
 
 
-def stored_view(request: StoreRequest, created: int, deadline: int) -> ArtifactMetadata:
+def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
     return ArtifactMetadata(
         artifact_id=request.artifact_id,
         content_type=request.content_type,
-        size_bytes=len(request.content),
+        size_bytes=request.size,
         created_at=format_time(created),
         run_id=request.run_id,
         tags=request.tags,

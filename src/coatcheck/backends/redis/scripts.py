@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
-from .wire import Argument, pack
+from .wire import Argument, Piece, pack
 
 _LUA: Final = files(__package__) / "lua"
 _LIB: Final = (_LUA / "lib.lua").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ class Call:
         self.keys = keys
         self.arguments = arguments
 
-    def packed(self, *, by_hash: bool = True) -> list[bytes]:
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The command as the server reads it."""
         return pack((*self.script.head(by_hash=by_hash), b"%d" % len(self.keys), *self.keys, *self.arguments))
 
@@ -53,7 +53,7 @@ class Command:
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
 
-    def packed(self, *, by_hash: bool = True) -> list[bytes]:  # noqa: ARG002  # the same either way
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
         """The command as the server reads it."""
         return pack(self.arguments)
 
@@ -81,4 +81,6 @@ CHECK_ARTIFACT: Final = Script("check_artifact")
 CHECK_CONTENT: Final = Script("check_content")
 CHECK_INDEX: Final = Script("check_index")
 DROP_CONTENT: Final = Script("drop_content")
+DISCARD: Final = Script("discard")
+CHECK_CHUNKS: Final = Script("check_chunks")
 ALL: Final = tuple(value for value in list(vars().values()) if isinstance(value, Script))
