@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..store import ArtifactStore
-from .cases import batches, expiry, inherited, invalid, leases, listing, maintenance, replacement
+from .cases import batches, expiry, inherited, invalid, leases, listing, maintenance, replacement, streaming
 
 
 class StoreHarness(Protocol):
@@ -32,6 +32,7 @@ class ArtifactStoreContract(
     listing.Listing,
     batches.Batches,
     maintenance.Maintenance,
+    streaming.Streaming,
     invalid.Invalid,
 ):
     """All cases. A subclass provides the fixture `harness`."""
