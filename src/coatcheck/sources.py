@@ -22,8 +22,6 @@ from .errors import ArtifactTooLargeError, InvalidArtifactError
 from .plan import Plan, Work
 
 MIB: Final = 1024 * 1024
-WINDOW: Final = 4 * MIB
-"""Bytes that are in memory, or under way in one exchange, at a time."""
 
 TransferProgress = Callable[[int, int | None], None]
 """Told how many bytes were read while their number is not known yet, then how many of how many were stored."""
@@ -37,15 +35,12 @@ class Chunking(NamedTuple):
     Attributes:
         size: Length of a chunk in bytes.
         threshold: Content of this length and more is cut.
+        window: How many chunks are in memory, and under way in one exchange, at a time.
     """
 
     size: int = MIB
     threshold: int = 16 * MIB
-
-    @property
-    def window(self) -> int:
-        """How many chunks are in memory at a time."""
-        return max(1, WINDOW // self.size)
+    window: int = 4
 
     def count(self, length: int) -> int:
         """How many chunks a content of that length has."""

@@ -29,7 +29,7 @@ from ..ids import ID_LENGTH, validate_artifact_id
 from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
 from ..plan import Plan, Work
-from ..sources import WINDOW, Source, TransferProgress
+from ..sources import MIB, Source, TransferProgress
 from .ledger import Claim, Clock, LedgerBackend, Record, damaged, lost
 from .opened import Block, OpenedArtifact
 
@@ -306,7 +306,7 @@ class _OpenedFile(OpenedArtifact):
         return [block]
 
     def _block(self, start: int, stop: int) -> Block:
-        wanted = min(max(stop - start, _LEAST_READ), WINDOW, self.size - start)
+        wanted = min(max(stop - start, _LEAST_READ), MIB, self.size - start)
         self._file.seek(start)
         data = self._file.read(wanted)
         if len(data) != wanted:

@@ -13,7 +13,6 @@ from ...envelope import Verify, unpack
 from ...errors import ArtifactLostError, CorruptArtifactError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
-from ...sources import WINDOW
 from ..opened import Block, OpenedArtifact
 from . import records
 from .manifest import Manifest
@@ -77,7 +76,7 @@ class ChunkedArtifact(OpenedArtifact):
         """As `blocks`, about a window at a time; `None` where a chunk is gone."""
         manifest, width = self._manifest, self._manifest.chunk_size
         first = start // width
-        numbers = range(first, min(-(-stop // width), first + max(1, WINDOW // width)))
+        numbers = range(first, min(-(-stop // width), first + self._backend.chunking.window))
         tag = records.tag_of(manifest.digest)
         payloads = yield from self._backend.read(
             *(Command(b"GET", self._backend.keys.chunk(tag, manifest.token, n)) for n in numbers)

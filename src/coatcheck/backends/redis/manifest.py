@@ -16,7 +16,7 @@ from ...errors import CorruptArtifactError
 
 _FIXED: Final = struct.Struct(">I8s")
 _ENTRY: Final = struct.Struct(">BIQ")
-_LARGEST_CHUNK: Final = 64 * 1024 * 1024  # what a damaged manifest may make us allocate
+_LARGEST_CHUNK: Final = 16 * 1024 * 1024  # what a damaged manifest may make us allocate
 
 
 class Entry(NamedTuple):
