@@ -178,7 +178,7 @@ class AsyncArtifactStore:
         ttl: TtlOrDefault = DEFAULT,
         progress: TransferProgress | None = None,
     ) -> ArtifactMetadata:
-        """See `ArtifactStore.store_file`. The source is read in threads."""
+        """See `ArtifactStore.store_file`. Threads read the source; one may still do so after a cancellation."""
         plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
         return await self._run(plan)
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import re
+import threading
 
 import pytest
 
@@ -470,3 +471,37 @@ def test_other_ways_to_cut_are_read(server, namespace, store, chunks) -> None:
     assert store.load_range(NAME, 15_000, 45_000) == CONTENT[15_000:45_000]
     store.store_file(io.BytesIO(CONTENT))
     assert chunks() == []
+
+
+def test_a_cancelled_read_does_not_disturb_the_next(server, namespace, store) -> None:
+    class Gate:
+        """A hash that is held up once, in its thread."""
+
+        def __init__(self, inner) -> None:
+            self.inner, self.entered, self.go_on = inner, threading.Event(), threading.Event()
+
+        def update(self, data) -> None:
+            if not self.entered.is_set():
+                self.entered.set()
+                assert self.go_on.wait(20)
+            self.inner.update(data)
+
+        def digest(self) -> bytes:
+            return self.inner.digest()
+
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as asynchronous:
+            async with await chunk(asynchronous, CHUNKING).open(NAME) as reader:
+                gate = reader._cursor.opened._hash = Gate(hashlib.sha256())
+                first = asyncio.create_task(reader.read())
+                await asyncio.to_thread(gate.entered.wait, 20)
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+                assert reader.tell() == 0
+                second = asyncio.create_task(reader.read())
+                asyncio.get_running_loop().call_later(0.05, gate.go_on.set)
+                assert await second == CONTENT
+
+    store.store(CONTENT)
+    asyncio.run(main())

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -300,6 +301,7 @@ class _OpenedFile(OpenedArtifact):
     def __init__(self, metadata: ArtifactMetadata, file: BufferedReader) -> None:
         super().__init__(metadata)
         self._file = file
+        self._lock = threading.Lock()  # an awaited read that was cancelled may still be in its thread
 
     def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
         block: Block = yield Work(lambda: self._block(start, stop))
@@ -307,8 +309,9 @@ class _OpenedFile(OpenedArtifact):
 
     def _block(self, start: int, stop: int) -> Block:
         wanted = min(max(stop - start, _LEAST_READ), MIB, self.size - start)
-        self._file.seek(start)
-        data = self._file.read(wanted)
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(wanted)
         if len(data) != wanted:
             raise damaged(self.metadata.artifact_id)
         return Block(start, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ class ChunkedArtifact(OpenedArtifact):
         self._renew = renew
         self._hash = hashlib.sha256() if verify == "full" else None
         self._hashed = 0  # bytes, from the start
+        self._hashing = threading.Lock()  # an awaited read that was cancelled may still be in its thread
 
     def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
         while True:
@@ -109,7 +111,8 @@ class ChunkedArtifact(OpenedArtifact):
         return True
 
     def _verified(self, numbers: Sequence[int], payloads: list[Any]) -> list[Block]:
-        return [self._block(n, payload) for n, payload in zip(numbers, payloads, strict=True)]
+        with self._hashing:
+            return [self._block(n, payload) for n, payload in zip(numbers, payloads, strict=True)]
 
     def _block(self, n: int, payload: bytes) -> Block:
         codec, length, checksum = self._manifest.chunks[n]
