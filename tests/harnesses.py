@@ -14,13 +14,19 @@ from coatcheck import (
 )
 from coatcheck.aio import AsyncArtifactStore
 from coatcheck.backends.memory import MemoryBackend
+from coatcheck.sources import Chunking
 from coatcheck.testing import ENGINES, Blocking
 
 ENGINE_NAMES = [engine.name for engine in ENGINES]
 
 
+TINY = Chunking(size=10_000, threshold=25_000)
+
+
 class Harness:
     """Opens stores of one twin, or of both in turn, remembers them, closes them."""
+
+    chunking: Chunking | None = None  # for all stores that are opened; None: as it comes
 
     def __init__(self, *, twin: str) -> None:
         self.twin = twin
@@ -29,12 +35,21 @@ class Harness:
     def open(self, **options) -> ArtifactStore:
         twin = ("sync", "async")[len(self.opened) % 2] if self.twin == "both" else self.twin
         store = self.sync(**options) if twin == "sync" else Blocking(lambda: self.asynchronous(**options))
+        if self.chunking is not None:
+            chunk(store, self.chunking)
         self.opened.append(store)
         return store
 
     def close(self) -> None:
         for store in self.opened:
             store.close()
+
+
+def chunk(store, chunking: Chunking):
+    """Let a store cut content earlier, so that tests stay small."""
+    inner = store._store if isinstance(store, Blocking) else store
+    inner._operations.backend.chunking = chunking
+    return store
 
 
 class MemoryHarness(Harness):

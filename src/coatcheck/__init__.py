@@ -20,6 +20,7 @@ from .errors import (
 )
 from .ids import compute_artifact_id, validate_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
+from .reader import ArtifactReader, AsyncArtifactReader
 from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
 from .store import ArtifactStore
 from .stores import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
@@ -34,8 +35,10 @@ __all__ = [
     "ArtifactError",
     "ArtifactLostError",
     "ArtifactMetadata",
+    "ArtifactReader",
     "ArtifactStore",
     "ArtifactTooLargeError",
+    "AsyncArtifactReader",
     "AsyncArtifactStore",
     "AsyncFileArtifactStore",
     "AsyncInMemoryArtifactStore",

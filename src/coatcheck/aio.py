@@ -15,7 +15,9 @@ from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, arun
+from .reader import AsyncArtifactReader
 from .search import Filter
+from .sources import SourceLike, TransferProgress
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -172,6 +174,30 @@ class AsyncArtifactStore:
     async def delete_many(self, ids: Iterable[str]) -> list[bool]:
         """See `ArtifactStore.delete_many`."""
         return await self._run(self._operations.delete_many(ids))
+
+    async def store_file(
+        self,
+        source: SourceLike,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+        progress: TransferProgress | None = None,
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.store_file`. Threads read the source; one may still do so after a cancellation."""
+        plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
+        return await self._run(plan)
+
+    async def open(self, artifact_id: str) -> AsyncArtifactReader | None:
+        """See `ArtifactStore.open`."""
+        opened = await self._run(self._operations.open(artifact_id))
+        return None if opened is None else AsyncArtifactReader(opened, self._run)
+
+    async def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        """See `ArtifactStore.load_range`."""
+        return await self._run(self._operations.load_range(artifact_id, start, stop))
 
     async def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
 from .ids import ID_LENGTH, compute_digest, validate_artifact_id
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .sources import Source
 
 MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
 """A TTL above 100 years is a mistake in units; `None` is the way to say for ever."""
@@ -45,27 +48,46 @@ class Payload:
     ttl: TtlOrDefault = DEFAULT
 
 
-class StoreRequest:
+class Details(NamedTuple):
+    """What is known of an item before its content was read."""
+
+    artifact_id: str | None
+    content_type: str
+    run_id: str | None
+    tags: dict[str, str]
+    ttl_ms: int | None
+
+
+class Request:
     """One item to store, checked and hashed. Backends take nothing else."""
 
-    __slots__ = ("artifact_id", "content", "content_type", "digest", "run_id", "tags", "ttl_ms")
+    __slots__ = ("artifact_id", "content_type", "digest", "run_id", "size", "tags", "ttl_ms")
 
-    def __init__(
-        self,
-        content: bytes,
-        artifact_id: str | None,
-        content_type: str,
-        run_id: str | None,
-        tags: dict[str, str],
-        ttl_ms: int | None,
-    ) -> None:
+    def __init__(self, digest: bytes, size: int, details: Details) -> None:
+        self.digest = digest
+        self.size = size
+        self.artifact_id = digest.hex()[:ID_LENGTH] if details.artifact_id is None else details.artifact_id
+        _, self.content_type, self.run_id, self.tags, self.ttl_ms = details
+
+
+class StoreRequest(Request):
+    """An item whose content is in memory."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes, details: Details) -> None:
+        super().__init__(compute_digest(content), len(content), details)
         self.content = content
-        self.digest = compute_digest(content)
-        self.artifact_id = self.digest.hex()[:ID_LENGTH] if artifact_id is None else artifact_id
-        self.content_type = content_type
-        self.run_id = run_id
-        self.tags = tags
-        self.ttl_ms = ttl_ms
+
+
+class SourceRequest(Request):
+    """An item whose content is read piece by piece."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Source, details: Details) -> None:
+        super().__init__(source.digest, source.size, details)
+        self.source = source
 
 
 def check_content(content: object, max_size: int | None) -> bytes:
@@ -157,6 +179,19 @@ def check_grace(grace: Any) -> int:
     return math.ceil(grace * 1000)
 
 
+def check_details(*, content_type: Any, run_id: Any, tags: Any, artifact_id: Any, ttl_ms: int | None) -> Details:
+    """Everything that `store` takes but the content, checked."""
+    if artifact_id is not None:
+        validate_artifact_id(artifact_id)
+    return Details(
+        artifact_id,
+        check_text(content_type, "content_type"),
+        None if run_id is None else check_run_id(run_id),
+        check_tags(tags),
+        ttl_ms,
+    )
+
+
 def check_request(
     content: Any,
     *,
@@ -168,16 +203,16 @@ def check_request(
     max_size: int | None,
 ) -> StoreRequest:
     """Everything that `store` takes, checked; the content is hashed last."""
-    if artifact_id is not None:
-        validate_artifact_id(artifact_id)
-    return StoreRequest(
-        check_content(content, max_size),
-        artifact_id,
-        check_text(content_type, "content_type"),
-        None if run_id is None else check_run_id(run_id),
-        check_tags(tags),
-        ttl_ms,
-    )
+    details = check_details(content_type=content_type, run_id=run_id, tags=tags, artifact_id=artifact_id, ttl_ms=ttl_ms)
+    return StoreRequest(check_content(content, max_size), details)
+
+
+def check_bound(bound: Any, what: str) -> int | None:
+    """An end of a range, as slices take it."""
+    try:
+        return None if bound is None else operator.index(bound)
+    except TypeError:
+        raise InvalidArtifactError(f"{what} must be an int or None, not {type(bound).__name__}") from None
 
 
 def encode_text(text: Any, encoding: str) -> bytes:

@@ -66,21 +66,21 @@ class Zstd:
         if not _is_int(self.threshold) or self.threshold < 0:
             raise InvalidArtifactError(f"compression_threshold must be bytes, 0 or more, not {self.threshold!r}")
 
-    def pack(self, content: bytes, content_type: str) -> bytes | None:
+    def pack(self, content: bytes | memoryview, content_type: str) -> bytes | None:
         """One frame that declares its size and is shorter than the content; `None` where that is not worth it."""
         if len(content) < self.threshold or _is_packed(content_type) or self._is_noise(content):
             return None
         packed = _compressor(self.level).compress(content)
         return packed if len(packed) < len(content) else None
 
-    def _is_noise(self, content: bytes) -> bool:
+    def _is_noise(self, content: bytes | memoryview) -> bool:
         if len(content) < _PROBED_FROM:
             return False
         if len(content) < _SAMPLED_FROM:
             spread = content[:: len(content) // _SPREAD | 1]  # odd steps see every column of a table of numbers
             return len(set(spread)) > _NOISE * len(spread)
         middle = len(content) // 2
-        sample = content[:_SAMPLE] + content[middle : middle + _SAMPLE]
+        sample = b"".join((content[:_SAMPLE], content[middle : middle + _SAMPLE]))
         return len(_compressor(min(self.level, DEFAULT_LEVEL)).compress(sample)) >= 0.9 * len(sample)
 
 

@@ -25,6 +25,7 @@ _SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the che
 
 RAW: Final = 0
 ZSTD: Final = 1
+MANIFEST: Final = 2  # the payload names the chunks that hold the content
 
 Verify = Literal["full", "checksum"]
 _DEFAULT_COMPRESSION: Final = Zstd()
@@ -37,6 +38,58 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     except AttributeError:
         found = _contexts.decompressor = zstandard.ZstdDecompressor()
     return found
+
+
+def pack(content: bytes | memoryview, content_type: str, compression: Zstd | None) -> tuple[int, bytes | memoryview]:
+    """Codec and payload of a content: compressed where that pays, else the content itself."""
+    packed = None if compression is None else compression.pack(content, content_type)
+    return (RAW, content) if packed is None else (ZSTD, packed)
+
+
+def unpack(codec: int, payload: bytes | memoryview, size: int) -> bytes | memoryview:
+    """The content of a payload.
+
+    Raises:
+        CorruptArtifactError: Damaged, of another size, or of an unknown codec.
+    """
+    if codec == ZSTD:
+        payload = _decompress(payload, size)
+    elif codec != RAW:
+        raise CorruptArtifactError(f"stored content has unknown codec {codec}: upgrade coatcheck to read it")
+    if len(payload) != size:
+        raise CorruptArtifactError(f"stored content has {len(payload)} bytes, its envelope says {size}")
+    return payload
+
+
+def header(codec: int, size: int, digest: bytes, payload: bytes | memoryview) -> bytes:
+    """What stands in front of a payload."""
+    signed = _SIGNED.pack(VERSION, codec, size, digest)
+    checksum = xxhash.xxh3_64(signed)
+    checksum.update(payload)
+    return signed + checksum.digest()
+
+
+def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, memoryview]:
+    """Codec, plain size and payload of a sealed value whose checksum and digest are as they should be.
+
+    Raises:
+        CorruptArtifactError: As `unseal`.
+    """
+    if len(sealed) < HEADER.size:
+        raise CorruptArtifactError(f"stored content is truncated: {len(sealed)} bytes, no envelope")
+    version, codec, size, stored_digest, checksum = HEADER.unpack_from(sealed)
+    if version != VERSION:
+        raise CorruptArtifactError(
+            f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
+        )
+    actual = xxhash.xxh3_64(sealed[: _SIGNED.size])
+    payload = memoryview(sealed)[HEADER.size :]
+    actual.update(payload)
+    if actual.intdigest() != checksum:
+        raise CorruptArtifactError("stored content is damaged: its checksum does not match")
+    if stored_digest != digest:
+        raise CorruptArtifactError("stored content is intact, but it is the content of another artifact")
+    return codec, size, payload
 
 
 def seal(
@@ -54,12 +107,9 @@ def seal(
         Header and payload. They are stored as one value; kept apart so that large contents are not copied.
         Never longer than the content plus the header.
     """
-    packed = None if compression is None else compression.pack(content, content_type)
-    codec, payload = (RAW, content) if packed is None else (ZSTD, packed)
-    signed = _SIGNED.pack(VERSION, codec, len(content), digest)
-    checksum = xxhash.xxh3_64(signed)
-    checksum.update(payload)
-    return signed + checksum.digest(), payload
+    codec, payload = pack(content, content_type, compression)
+    assert isinstance(payload, bytes)
+    return header(codec, len(content), digest, payload), payload
 
 
 def unseal(sealed: bytes, digest: bytes, verify: Verify = "full") -> bytes:
@@ -74,34 +124,19 @@ def unseal(sealed: bytes, digest: bytes, verify: Verify = "full") -> bytes:
         CorruptArtifactError: It is not an envelope of a known version, or not that content, or damaged.
             Memory stays bounded by the declared size, which the digest's owner wrote.
     """
-    if len(sealed) < HEADER.size:
-        raise CorruptArtifactError(f"stored content is truncated: {len(sealed)} bytes, no envelope")
-    version, codec, size, stored_digest, checksum = HEADER.unpack_from(sealed)
-    if version != VERSION:
-        raise CorruptArtifactError(
-            f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
-        )
-    actual = xxhash.xxh3_64(sealed[: _SIGNED.size])
-    view = memoryview(sealed)[HEADER.size :]
-    actual.update(view)
-    if actual.intdigest() != checksum:
-        raise CorruptArtifactError("stored content is damaged: its checksum does not match")
-    if stored_digest != digest:
-        raise CorruptArtifactError("stored content is intact, but it is the content of another artifact")
-    if codec == RAW:
-        content = sealed[HEADER.size :]
-    elif codec == ZSTD:
-        content = _decompress(view, size)
-    else:
-        raise CorruptArtifactError(f"stored content has unknown codec {codec}: upgrade coatcheck to read it")
-    if len(content) != size:
-        raise CorruptArtifactError(f"stored content has {len(content)} bytes, its envelope says {size}")
+    codec, size, payload = open_envelope(sealed, digest)
+    content = bytes(unpack(codec, payload, size))
     if verify == "full" and compute_digest(content) != digest:
         raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
 
 
-def _decompress(frame: memoryview, size: int) -> bytes:
+def is_manifest(sealed: bytes) -> bool:
+    """Whether a sealed value says that its payload is a manifest."""
+    return len(sealed) > 1 and sealed[1] == MANIFEST
+
+
+def _decompress(frame: bytes | memoryview, size: int) -> bytes:
     # zstandard allocates what the frame declares: believe it only when the envelope says the same.
     try:
         if zstandard.get_frame_parameters(frame).content_size != size:

@@ -6,15 +6,19 @@ Each method is a plan; `stores.py` runs it in the caller's thread, `aio.py` on t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
 from .arguments import (
     DEFAULT,
     Payload,
+    SourceRequest,
     StoreRequest,
     Ttl,
     TtlOrDefault,
+    check_bound,
+    check_details,
     check_grace,
     check_ids,
     check_optional_run_id,
@@ -23,11 +27,14 @@ from .arguments import (
     check_ttl,
 )
 from .backends.base import Backend, Progress
+from .backends.opened import OpenedArtifact
 from .errors import InvalidArtifactError
 from .ids import validate_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
+from .reader import Cursor
 from .search import Filter, check_count, check_order, slice_of
+from .sources import TransferProgress, open_source, read_source
 
 T = TypeVar("T")
 
@@ -107,10 +114,48 @@ class Operations:
                 for item in payloads
             ]
 
-        if sum(_length(item.content) for item in payloads) < _LONG:
-            return check()
-        requests: list[StoreRequest] = yield Work(check)
-        return requests
+        return (yield from _long(sum(_length(item.content) for item in payloads), check))
+
+    def store_file(
+        self,
+        source: Any,
+        content_type: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None,
+        artifact_id: str | None,
+        ttl: TtlOrDefault,
+        progress: TransferProgress | None,
+    ) -> Plan[ArtifactMetadata]:
+        backend = self.backend
+        details = check_details(
+            content_type=content_type, run_id=run_id, tags=tags, artifact_id=artifact_id, ttl_ms=self._ttl_ms(ttl)
+        )
+        with ExitStack() as closing:
+            stream = open_source(source, closing)
+            content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
+            if not isinstance(content, bytes):
+                return (yield from backend.store_source(SourceRequest(content, details), progress))
+            request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, details))
+            [stored] = yield from backend.store([request])
+            if progress is not None:
+                progress(len(content), len(content))
+            return stored
+
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        return (yield from self.backend.open(_id(artifact_id)))
+
+    def load_range(self, artifact_id: str, start: int | None, stop: int | None) -> Plan[bytes | None]:
+        wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
+        opened = yield from self.open(artifact_id)
+        if opened is None:
+            return None
+        cursor = Cursor(opened)
+        try:
+            first, last, _ = wanted.indices(opened.size)
+            cursor.seek(first, 0)
+            return (yield from cursor.read(max(0, last - first)))
+        finally:
+            cursor.close()
 
     def load(self, artifact_id: str) -> Plan[Artifact | None]:
         [artifact] = yield from self.backend.load([_id(artifact_id)])
@@ -225,6 +270,14 @@ class Operations:
 
     def close(self) -> Plan[None]:
         yield from self.backend.close()
+
+
+def _long(length: int, call: Callable[[], T]) -> Plan[T]:
+    """Do something with that many bytes; if they are many, away from an event loop."""
+    if length < _LONG:
+        return call()
+    result: T = yield Work(call)
+    return result
 
 
 def _length(content: Any) -> int:

@@ -10,8 +10,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from .arguments import DEFAULT, Payload, TtlOrDefault, check_ids, check_run_id, encode_json, encode_text
+from .arguments import (
+    DEFAULT,
+    Payload,
+    TtlOrDefault,
+    check_bound,
+    check_ids,
+    check_run_id,
+    encode_json,
+    encode_text,
+)
+from .backends.opened import WholeArtifact
+from .plan import run
+from .reader import ArtifactReader
 from .search import Filter, slice_of
+from .sources import SourceLike, TransferProgress, read_whole
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -81,7 +94,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def exists(self, artifact_id: str) -> bool:
-        """Whether the artifact is there, content included."""
+        """Whether the artifact is there, content included (of chunked content: its list of chunks)."""
 
     @abstractmethod
     def delete(self, artifact_id: str) -> bool:
@@ -236,6 +249,64 @@ class ArtifactStore(ABC):
         wanted = check_ids(ids)
         deleted = {artifact_id: self.delete(artifact_id) for artifact_id in dict.fromkeys(wanted)}
         return [deleted[artifact_id] for artifact_id in wanted]
+
+    # Large content ----------------------------------------------------------------------------------------------
+
+    def store_file(
+        self,
+        source: SourceLike,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+        progress: TransferProgress | None = None,
+    ) -> ArtifactMetadata:
+        """`store` for a file or a binary stream, a piece at a time: memory stays small whatever its size.
+
+        The source is read twice, first for its SHA-256, and not sent if its content is there already. A stream that
+        cannot seek is copied to a temporary file meanwhile (where `tempfile` puts it: `TMPDIR`).
+
+        Args:
+            source: A path, or a binary stream, which is read from where it stands to its end and left open.
+            content_type: As for `store`, like all that follow.
+            run_id: Who stores.
+            tags: The run's own key-value tags.
+            artifact_id: Left out: by content.
+            ttl: Seconds or a `timedelta`; `None`: for ever; left out: the store's default.
+            progress: Called with `(bytes read, None)` while the source is read first, then with `(bytes stored, all)`;
+                the last call says that everything is stored. After a disturbance it may begin anew.
+
+        Raises:
+            InvalidArtifactError: Not a binary source, or it changed while it was read; nothing was stored.
+            OSError: The file cannot be read; as is everything else that the stream raises.
+        """
+        metadata = self.store(
+            read_whole(source), content_type=content_type, run_id=run_id, tags=tags, **given(artifact_id, ttl)
+        )
+        if progress is not None:
+            progress(metadata.size_bytes, metadata.size_bytes)
+        return metadata
+
+    def open(self, artifact_id: str) -> ArtifactReader | None:
+        """Open an artifact for reading: a seekable binary stream, or `None` where there is no such artifact.
+
+        Bytes are verified before they are given, and are never a mix of two contents. If the artifact is deleted or
+        replaced meanwhile, the reader goes on with what was opened, or raises `ArtifactLostError`.
+        """
+        artifact = self.load(artifact_id)
+        return None if artifact is None else ArtifactReader(WholeArtifact(artifact), run)
+
+    def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        """`content[start:stop]`, by the rules of slices, or `None` where there is no such artifact.
+
+        Of large content only the chunks that are needed are fetched, and verified by their own checksums; the SHA-256
+        of the whole can only be compared when the whole is read.
+        """
+        wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
+        artifact = self.load(artifact_id)
+        return None if artifact is None else artifact.content[wanted]
 
     # Leases -----------------------------------------------------------------------------------------------------
 

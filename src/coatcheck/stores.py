@@ -15,7 +15,9 @@ from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
 from .plan import Plan, run
+from .reader import ArtifactReader
 from .search import Filter
+from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
 
 if TYPE_CHECKING:
@@ -116,6 +118,27 @@ class BackendStore(ArtifactStore):
     def delete_many(self, ids: Iterable[str]) -> list[bool]:
         return self._run(self._operations.delete_many(ids))
 
+    def store_file(
+        self,
+        source: SourceLike,
+        *,
+        content_type: str = "application/octet-stream",
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifact_id: str | None = None,
+        ttl: TtlOrDefault = DEFAULT,
+        progress: TransferProgress | None = None,
+    ) -> ArtifactMetadata:
+        plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
+        return self._run(plan)
+
+    def open(self, artifact_id: str) -> ArtifactReader | None:
+        opened = self._run(self._operations.open(artifact_id))
+        return None if opened is None else ArtifactReader(opened, self._run)
+
+    def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        return self._run(self._operations.load_range(artifact_id, start, stop))
+
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
 
@@ -203,7 +226,7 @@ class RedisArtifactStore(BackendStore):
         compression: `"zstd"` where it pays, or `None`.
         verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
         retry_for: Seconds during which a call is repeated while the server cannot be reached.
-        max_size: Largest content in bytes; left out: 64 MiB.
+        max_size: Largest content in bytes; left out: as much as the server's memory takes.
         durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
             it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
             `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises

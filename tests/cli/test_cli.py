@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 import json
 import os
 import pty
@@ -84,10 +86,10 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-W", "error", "-m", "coatcheck", *arguments], **options)
 
 
-def on_terminal(*arguments: str, answer: bytes = b"") -> tuple[int, bytes]:
+def on_terminal(*arguments: str, answer: bytes = b"", term: str = "dumb") -> tuple[int, bytes]:
     """Run a command on a terminal: its exit code and everything shown."""
     mine, its = pty.openpty()
-    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200"}
+    environment = {**os.environ, "TERM": term, "COLUMNS": "200"}
     with process(*arguments, stdin=its, stdout=its, stderr=its, env=environment) as running:
         os.close(its)
         try:
@@ -238,6 +240,54 @@ def test_get_writes_a_whole_file_or_nothing(coatcheck: Coatcheck, store: Artifac
     assert coatcheck("get", view.artifact_id, "-o", str(out / "f")).code == 0
     assert (out / "f").read_bytes() == b"content"
     assert [path.name for path in out.iterdir()] == ["f"]
+
+
+def test_large_content_passes_through_in_little_memory(url: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    size = 300 << 20
+    with source.open("wb") as file:
+        file.truncate(size)
+
+    def run(*arguments: str, **options: Any) -> bytes:
+        with process("--url", url, *arguments, stdout=subprocess.PIPE, **options) as running:
+            shown = running.stdout.read()
+            _, status, used = os.wait4(running.pid, 0)
+            running.returncode = os.waitstatus_to_exitcode(status)
+        assert running.returncode == 0
+        assert used.ru_maxrss < 200 << 10  # KiB, the interpreter and its modules included
+        return shown
+
+    ticket = run("put", str(source)).decode()
+    with source.open("rb") as file:
+        assert run("put", "-", stdin=file).decode() == ticket
+    run("get", ticket_of(ticket), "-o", str(target))
+    assert target.stat().st_size == size
+    with target.open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest()[:32] == ticket_of(ticket)
+
+
+def test_a_damaged_artifact_leaves_the_old_file(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
+    view = store.store(b"content")
+    target = tmp_path / "f"
+    target.write_bytes(b"old")
+    next((tmp_path / "store").rglob(f"{view.artifact_id}.bin")).write_bytes(b"CONTENT")
+
+    assert coatcheck("get", view.artifact_id, "-o", str(target), "--force").code == 1
+    assert target.read_bytes() == b"old"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
+
+
+def test_a_large_file_of_a_directory_is_stored_too(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a.txt").write_bytes(b"a")
+    (tmp_path / "tree" / "b.txt").write_bytes(bytes(20 << 20))
+
+    put = coatcheck("put", str(tmp_path / "tree"), "--tag", "k=v", "--run", "r", "--json").json
+
+    assert [view["size_bytes"] for view in put] == [1, 20 << 20]
+    assert [view["content_type"] for view in put] == ["text/plain"] * 2
+    assert [view["tags"] for view in put] == [{"k": "v", "path": "a.txt"}, {"k": "v", "path": "b.txt"}]
+    assert len(store.list_by_run("r")) == 2
 
 
 def test_get_overwrites_only_when_forced(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
@@ -571,6 +621,21 @@ def test_a_terminal_is_given_tables_and_a_bar(url: str, tmp_path: Path) -> None:
         code, shown = on_terminal("--url", url, command)
         assert code == 0
         assert expected in shown
+
+
+def test_a_terminal_is_shown_how_far_large_content_has_come(url: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(40 << 20))
+
+    code, shown = on_terminal("--url", url, "put", str(tmp_path / "large"), term="xterm")
+    assert code == 0
+    assert b"storing" in shown
+    ticket = re.search(rb'{"\$artifact": "[0-9a-f]+"}', shown)[0].decode()
+
+    code, shown = on_terminal("--url", url, "get", ticket, "-o", str(tmp_path / "copy"), term="xterm")
+    assert code == 0
+    assert b"getting" in shown
+    assert b"MB" in shown
+    assert (tmp_path / "copy").stat().st_size == 40 << 20
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

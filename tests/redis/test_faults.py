@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
+import io
 import os
 
 import pytest
@@ -19,12 +21,39 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+from coatcheck.sources import Chunking
 from coatcheck.testing import Blocking, Server
 
+from ..harnesses import chunk
 from .proxy import FAULTS, FaultProxy
 
 SHARED, LARGE = b"shared content", hashlib.shake_128(b"large").digest(150_000)
 NEW, NEW_LARGE = b"new content", hashlib.shake_128(b"new large").digest(150_000)
+
+# Content from here on lies in chunks, three in an exchange: the largest takes two exchanges and a commit.
+CHUNKING = Chunking(size=50_000, threshold=200_000, window=3)
+CHUNKED, NEW_CHUNKED = (hashlib.shake_128(name).digest(240_000) for name in (b"chunked", b"new chunked"))
+
+
+def read_all(store, artifact_id: str):
+    """Open, read in two pieces from the end on, close; by hand for an asyncio store."""
+    reader = store.open(artifact_id)
+    if inspect.isawaitable(reader):
+
+        async def awaited() -> bytes:
+            async with await reader as opened:
+                opened.seek(100_000)
+                end = await opened.read()
+                opened.seek(0)
+                return await opened.read(100_000) + end
+
+        return awaited()
+    with reader:
+        reader.seek(100_000)
+        end = reader.read()
+        reader.seek(0)
+        return reader.read(100_000) + end
+
 
 OPERATIONS = {
     "store": lambda s: s.store(NEW, run_id="a", tags={"k": "v"}, ttl=600),
@@ -33,6 +62,15 @@ OPERATIONS = {
     "store large shared": lambda s: s.store(LARGE, run_id="c"),
     "replace": lambda s: s.store(NEW_LARGE, artifact_id="name", run_id="c"),
     "store_many": lambda s: s.store_many([NEW, SHARED, NEW_LARGE, LARGE], run_id="c"),
+    "store chunked": lambda s: s.store(NEW_CHUNKED, run_id="a", ttl=600),
+    "store_file": lambda s: s.store_file(io.BytesIO(NEW_CHUNKED), run_id="a", ttl=600),
+    "store_file shared": lambda s: s.store_file(io.BytesIO(CHUNKED), run_id="c"),
+    "store_file replaces": lambda s: s.store_file(io.BytesIO(NEW_CHUNKED), artifact_id="name", run_id="c"),
+    "load chunked": lambda s: s.load(compute_artifact_id(CHUNKED)),
+    "open": lambda s: read_all(s, compute_artifact_id(CHUNKED)),
+    "load_range": lambda s: s.load_range(compute_artifact_id(CHUNKED), 60_000, -10),
+    "touch chunked": lambda s: s.touch(compute_artifact_id(CHUNKED), 500, "b"),
+    "delete chunked": lambda s: s.delete(compute_artifact_id(CHUNKED)),
     "load": lambda s: s.load(compute_artifact_id(SHARED)),
     "load large": lambda s: s.load(compute_artifact_id(LARGE)),
     "load explicit": lambda s: s.load("name"),
@@ -62,6 +100,7 @@ def prepare(store) -> None:
     store.store(SHARED, run_id="a", ttl=900)
     store.store(SHARED, run_id="b")
     store.store(LARGE, run_id="b", ttl=900)
+    store.store(CHUNKED, run_id="b", ttl=900)
     store.store(b"named", artifact_id="name", run_id="a")
 
 
@@ -95,7 +134,7 @@ def faulty(request, proxy, namespace):
             opened.append(RedisArtifactStore(url, namespace=namespace, **options))
         else:
             opened.append(Blocking(lambda: AsyncRedisArtifactStore(url, namespace=namespace, **options)))
-        return opened[-1]
+        return chunk(opened[-1], CHUNKING)
 
     yield open_
     for store in opened:
@@ -105,7 +144,7 @@ def faulty(request, proxy, namespace):
 @pytest.fixture
 def direct(valkey, namespace):
     with RedisArtifactStore(valkey.url, namespace=namespace) as store:
-        yield store
+        yield chunk(store, CHUNKING)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -184,6 +223,7 @@ def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, 
 
     async def main() -> None:
         async with AsyncRedisArtifactStore(valkey.url, namespace=namespace) as store:
+            chunk(store, CHUNKING)
             finished, ticks = False, 0
             while not finished:
                 ticks += 1
@@ -195,7 +235,7 @@ def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, 
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 neighbours = await asyncio.gather(*(store.load("name") for _ in range(3)))
-                assert all(one is None or one.content in (b"named", NEW_LARGE) for one in neighbours)
+                assert all(one is None or one.content in (b"named", NEW_LARGE, NEW_CHUNKED) for one in neighbours)
                 await OPERATIONS[operation](store)
                 assert await asyncio.to_thread(state, direct) == after
                 ticks += ticks // 8  # every tick at first, then in growing steps

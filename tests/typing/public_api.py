@@ -1,6 +1,9 @@
 """The public API as users write it; checked by mypy --strict, never run."""
 
+import io
+import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import assert_type
 
 import redis
@@ -9,7 +12,9 @@ import redis.asyncio
 from coatcheck import (
     Artifact,
     ArtifactMetadata,
+    ArtifactReader,
     ArtifactStore,
+    AsyncArtifactReader,
     AsyncArtifactStore,
     AsyncRedisArtifactStore,
     FileArtifactStore,
@@ -41,6 +46,19 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.stats(), StoreStats)
     assert_type(store.find_missing(["a"], ttl=60, run_id="a"), list[str])
     assert_type(store.delete_many(["a"]), list[bool])
+    with open("/tmp/x", "rb") as file:
+        assert_type(
+            store.store_file(file, run_id="a", progress=lambda done, total: print(done, total)), ArtifactMetadata
+        )
+    assert_type(store.store_file("/tmp/x"), ArtifactMetadata)
+    assert_type(store.store_file(Path("/tmp/x"), ttl=60), ArtifactMetadata)
+    assert_type(store.load_range("name", -10), bytes | None)
+    reader = store.open("name")
+    assert_type(reader, ArtifactReader | None)
+    if reader is not None:
+        shutil.copyfileobj(io.BufferedReader(reader), io.BytesIO())
+        assert_type(reader.read(10), bytes)
+        assert_type(reader.metadata, ArtifactMetadata)
     if is_artifact_ref(value):
         assert_type(resolve_artifact(artifact_ref("name"), store), Artifact | None)
     assert_type(get_artifact_id({"$artifact": "name"}), str)
@@ -50,6 +68,16 @@ async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
     assert_type(await store.load("name"), Artifact | None)
     assert_type(await store.delete_by_run("a"), int)
+    assert_type(await store.store_file("/tmp/x"), ArtifactMetadata)
+    assert_type(await store.load_range("name", 1, 2), bytes | None)
+    reader = await store.open("name")
+    assert_type(reader, AsyncArtifactReader | None)
+    if reader is not None:
+        async with reader:
+            assert_type(await reader.read(10), bytes)
+            assert_type(reader.seek(0), int)
+            async for chunk in reader:
+                assert_type(chunk, bytes)
     async with await aopen_store("memory://") as other:
         assert_type(other, AsyncArtifactStore)
 

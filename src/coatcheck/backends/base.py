@@ -10,10 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..sources import Chunking, TransferProgress
+
 if TYPE_CHECKING:
-    from ..arguments import StoreRequest
+    from ..arguments import SourceRequest, StoreRequest
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
+    from .opened import OpenedArtifact
 
 
 Progress = Callable[[int], None] | None
@@ -26,9 +29,20 @@ class Backend(ABC):
     max_size: int | None = None
     """Largest content in bytes; `None`: no limit of its own."""
 
+    chunking: Chunking = Chunking()
+    """What is long: such content comes to `store_source`, and is cut like this where it is cut at all."""
+
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """Store items, each all or nothing; returns the storing run's own view of each, in order."""
+
+    @abstractmethod
+    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
+        """Store one long content, read piece by piece. Content that is there already is not read."""
+
+    @abstractmethod
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        """Open an artifact for reading; `None` where absent."""
 
     @abstractmethod
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:

@@ -9,15 +9,19 @@ between the two renames leaves either the old artifact or the new one. Directori
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
 import stat
+import threading
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +29,14 @@ from ..errors import CorruptArtifactError, InvalidArtifactError, StoreFullError,
 from ..ids import ID_LENGTH, validate_artifact_id
 from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
-from .ledger import Claim, Clock, LedgerBackend, Record
+from ..plan import Plan, Work
+from ..sources import MIB, Source, TransferProgress
+from .ledger import Claim, Clock, LedgerBackend, Record, damaged, lost
+from .opened import Block, OpenedArtifact
 
 VERSION: Final = 1
+_LEAST_READ: Final = 64 * 1024
+_PART_SECONDS: Final = 60  # a streamed file that is written to at least this often is under way
 _FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DEVICES: Final = frozenset({"con", "prn", "aux", "nul"}) | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
@@ -132,7 +141,7 @@ class FileBackend(LedgerBackend):
         if (runtime := self._runtime_meta(record.artifact_id)).exists():
             self._adopt(record, runtime)
 
-    def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
+    def _put_content(self, record: Record, content: bytes | Path, previous: Record | None) -> None:
         final = self._path(record.artifact_id, ".bin")
         beside = self._beside(record)
         self._write(beside if previous is not None else final, content)
@@ -174,6 +183,8 @@ class FileBackend(LedgerBackend):
             return False
         if path.suffix == ".tmp":
             return path.name.startswith(".")
+        if path.suffix == ".part":
+            return path.name.startswith(".") and path.lstat().st_mtime <= time.time() - _PART_SECONDS
         artifact_id, _, digest = path.stem.partition(".")
         if path.suffix != ".bin" or not _is_id(artifact_id):
             return False
@@ -207,24 +218,106 @@ class FileBackend(LedgerBackend):
         sizes = (path.lstat().st_size for path in self._content_paths(record) if path.is_file())
         return next(sizes, 0)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        # Synced before it gets its name, and the name synced before anyone is told.
-        temporary = self._dir / f".{uuid.uuid4().hex}.tmp"
+    def _open(self, artifact_id: str) -> OpenedArtifact | None:
+        with self._reading():
+            record = self._live(artifact_id)
+            if record is None:
+                return None
+            files = (_open(path) for path in self._content_paths(record))
+            file = next((file for file in files if file is not None), None)
+        if file is None:
+            raise lost(artifact_id)
         try:
-            fd = os.open(temporary, _WRITE_FLAGS, 0o644)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
-            temporary.replace(path)
-            _sync_directory(self._dir)
+            if os.fstat(file.fileno()).st_size != record.size or (
+                record.digest and hashlib.file_digest(file, "sha256").digest() != record.digest
+            ):
+                raise damaged(artifact_id)
+        except BaseException:
+            file.close()
+            raise
+        return _OpenedFile(record.view(record.latest()), file)
+
+    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | Path]:
+        path = self._dir / f".{uuid.uuid4().hex}.part"
+        done = 0
+        try:
+            with self._create(path) as file:
+                for first in range(0, self.chunking.count(source.size), self.chunking.window):
+                    done += yield Work(partial(self._copy, source, first, file))
+                    if progress is not None and done < source.size:
+                        progress(done, source.size)
+                yield Work(partial(self._sync, file))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _copy(self, source: Source, first: int, file: BufferedWriter) -> int:
+        chunks = source.chunks(first, self.chunking.window)
+        with self._telling(file.name):
+            file.writelines(chunk.data for chunk in chunks)
+        return sum(len(chunk.data) for chunk in chunks)
+
+    def _create(self, path: Path) -> BufferedWriter:
+        with self._telling(path.name):
+            return os.fdopen(os.open(path, _WRITE_FLAGS, 0o644), "wb")
+
+    def _sync(self, file: BufferedWriter) -> None:
+        with self._telling(file.name):
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write(self, path: Path, data: bytes | Path) -> None:
+        """Write a file; `data` may be the path of one that is written and synced already."""
+        # Synced before it gets its name, and the name synced before anyone is told.
+        temporary = data if isinstance(data, Path) else self._dir / f".{uuid.uuid4().hex}.tmp"
+        try:
+            if isinstance(data, bytes):
+                with self._create(temporary) as file:
+                    with self._telling(path.name):
+                        file.write(data)
+                    self._sync(file)
+            with self._telling(path.name):
+                temporary.replace(path)
+                _sync_directory(self._dir)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _telling(self, name: object) -> Iterator[None]:
+        """Say what an error means that the file system has."""
+        try:
+            yield
         except OSError as error:
             full = error.errno in _FULL
             kind = StoreFullError if full else StoreUnavailableError
             cure = "delete artifacts or make room" if full else "is the directory still there and writable?"
-            raise kind(f"cannot write {path.name} in {self._dir}: {error.strerror}; {cure}") from None
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise kind(f"cannot write {name} in {self._dir}: {error.strerror}; {cure}") from None
+
+
+class _OpenedFile(OpenedArtifact):
+    """A content file that was verified when it was opened. Replacing and deleting leave an open file as it is."""
+
+    def __init__(self, metadata: ArtifactMetadata, file: BufferedReader) -> None:
+        super().__init__(metadata)
+        self._file = file
+        self._lock = threading.Lock()  # an awaited read that was cancelled may still be in its thread
+
+    def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
+        block: Block = yield Work(lambda: self._block(start, stop))
+        return [block]
+
+    def _block(self, start: int, stop: int) -> Block:
+        wanted = min(max(stop - start, _LEAST_READ), MIB, self.size - start)
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(wanted)
+        if len(data) != wanted:
+            raise damaged(self.metadata.artifact_id)
+        return Block(start, data)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _is_id(name: str) -> bool:
@@ -247,6 +340,15 @@ def _sync_directory(path: Path) -> None:
 
 def _read(path: Path) -> bytes | None:
     """A regular file's bytes; `None` where there is none."""
+    file = _open(path)
+    if file is None:
+        return None
+    with file:
+        return file.read()
+
+
+def _open(path: Path) -> BufferedReader | None:
+    """A regular file, open for reading; `None` where there is none."""
     try:
         fd = os.open(path, _READ_FLAGS)
     except FileNotFoundError:
@@ -255,10 +357,10 @@ def _read(path: Path) -> bytes | None:
         if path.is_symlink():
             raise CorruptArtifactError(f"{path} is a symbolic link, which the file store does not follow") from None
         raise StoreUnavailableError(f"cannot read {path}: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CorruptArtifactError(f"{path} is not a regular file")
-        return file.read()
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CorruptArtifactError(f"{path} is not a regular file")
+    return os.fdopen(fd, "rb")
 
 
 def _encode(record: Record) -> bytes:

@@ -10,14 +10,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
-from ..arguments import StoreRequest
+from ..arguments import Request, SourceRequest, StoreRequest
 from ..errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError
 from ..ids import ID_LENGTH, compute_digest
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
+from ..sources import Source, TransferProgress
 from .base import Backend, Progress
+from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -112,8 +115,12 @@ class LedgerBackend(Backend):
         """Write a record whose content is there already."""
 
     @abstractmethod
-    def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
-        """Write a record with its content; readers see both or neither."""
+    def _put_content(self, record: Record, content: bytes | Path, previous: Record | None) -> None:
+        """Write a record with its content, which may lie in a file of `_stage`; readers see both or neither."""
+
+    @abstractmethod
+    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | Path]:
+        """Read a source to where `_put_content` takes it from. Nobody else waits meanwhile."""
 
     @abstractmethod
     def _remove(self, record: Record) -> None:
@@ -145,6 +152,23 @@ class LedgerBackend(Backend):
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         return self._plan(lambda: [self._store(request) for request in requests])
+
+    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
+        stored = yield from self._plan(lambda: self._store_content(request, None))
+        if stored is None:
+            content = yield from self._stage(request.source, progress)
+            try:
+                stored = yield from self._plan(lambda: self._store_content(request, content))
+            finally:
+                if isinstance(content, Path):
+                    content.unlink(missing_ok=True)
+        assert stored is not None
+        if progress is not None:
+            progress(request.size, request.size)
+        return stored
+
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        return self._plan(lambda: self._open(artifact_id))
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         return self._plan(lambda: [self._load(artifact_id) for artifact_id in ids])
@@ -365,14 +389,20 @@ class LedgerBackend(Backend):
         return True
 
     def _store(self, request: StoreRequest) -> ArtifactMetadata:
+        stored = self._store_content(request, request.content)
+        assert stored is not None
+        return stored
+
+    def _store_content(self, request: Request, content: bytes | Path | None) -> ArtifactMetadata | None:
+        """Store a content; without one, only if it is there already, else return `None`."""
         with self._writing():
             now = self._now()
             claim = Claim(request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags)
             previous = self._get(request.artifact_id)
-            record = Record(request.artifact_id, request.digest, len(request.content))
+            record = Record(request.artifact_id, request.digest, request.size)
             if previous is not None and not previous.digest:
-                content = self._content(previous)
-                previous.digest = b"" if content is None else compute_digest(content)
+                old = self._content(previous)
+                previous.digest = b"" if old is None else compute_digest(old)
             if previous is not None and previous.prune(now):
                 if previous.digest == record.digest:
                     record = previous
@@ -386,8 +416,10 @@ class LedgerBackend(Backend):
             record.claims[request.run_id] = claim
             if record is previous and self._has_content(record):
                 self._put(record)
+            elif content is None:
+                return None
             else:
-                self._put_content(record, request.content, previous)
+                self._put_content(record, content, previous)
             return record.view(claim)
 
     def _claim(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
@@ -415,6 +447,10 @@ class LedgerBackend(Backend):
             self._remove(record)
             return record.prune(self._now())
 
+    def _open(self, artifact_id: str) -> OpenedArtifact | None:
+        artifact = self._load(artifact_id)
+        return None if artifact is None else WholeArtifact(artifact)
+
     def _load(self, artifact_id: str) -> Artifact | None:
         with self._reading():
             record = self._live(artifact_id)
@@ -422,9 +458,19 @@ class LedgerBackend(Backend):
                 return None
             content = self._content(record)
         if content is None:
-            raise ArtifactLostError(f"the content of artifact {artifact_id} is gone: store it again")
+            raise lost(artifact_id)
         if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
-            raise CorruptArtifactError(
-                f"artifact {artifact_id}: the stored content is not what was stored; delete it and store it again"
-            )
+            raise damaged(artifact_id)
         return Artifact(metadata=record.view(record.latest()), content=content)
+
+
+def lost(artifact_id: str) -> ArtifactLostError:
+    """The error for metadata without content."""
+    return ArtifactLostError(f"the content of artifact {artifact_id} is gone: store it again")
+
+
+def damaged(artifact_id: str) -> CorruptArtifactError:
+    """The error for content that does not match its metadata."""
+    return CorruptArtifactError(
+        f"artifact {artifact_id}: the stored content is not what was stored; delete it and store it again"
+    )

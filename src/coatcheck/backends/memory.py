@@ -7,7 +7,12 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
+from io import BytesIO
+from pathlib import Path
 
+from ..plan import Plan, Work
+from ..sources import Source, TransferProgress
 from .ledger import Clock, LedgerBackend, Record
 
 
@@ -39,11 +44,21 @@ class MemoryBackend(LedgerBackend):
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
         self._drop_expired()
 
-    def _put_content(self, record: Record, content: bytes, previous: Record | None) -> None:
+    def _put_content(self, record: Record, content: bytes | Path, previous: Record | None) -> None:
+        assert isinstance(content, bytes)
         if previous is not None:
             self._drop_content(previous)
         self._contents.setdefault(record.digest, (content, set()))[1].add(record.artifact_id)
         self._put(record)
+
+    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | Path]:
+        content = BytesIO()
+        for first in range(0, self.chunking.count(source.size), self.chunking.window):
+            chunks = yield Work(partial(source.chunks, first, self.chunking.window))
+            content.writelines(chunk.data for chunk in chunks)
+            if progress is not None and content.tell() < source.size:
+                progress(content.tell(), source.size)
+        return content.getvalue()  # not a copy
 
     def _drop_content(self, record: Record) -> None:
         _, needed_by = self._contents[record.digest]

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from coatcheck import DEFAULT, ArtifactMetadata, Payload, artifact_ref
+from coatcheck import DEFAULT, ArtifactMetadata, ArtifactStore, Payload, artifact_ref
 
 from .failures import CommandError
-from .files import LocalFile, batches, guess_type, regular_files
+from .files import BATCH_BYTES, LocalFile, batches, guess_type, regular_files
 from .output import printable, write_json
 from .settings import Settings
+from .transfer import transfer_bar
 from .values import parse_tags, parse_ttl
 
 
@@ -52,12 +53,10 @@ def put(
             raise typer.BadParameter("one id cannot name the many files of a directory", param_hint="--id")
         _put_tree(settings, source, content_type, options, as_json=as_json)
         return
-    if path == "-":
-        content, guessed = sys.stdin.buffer.read(), "application/octet-stream"
-    else:
-        content, guessed = source.read_bytes(), guess_type(source)
-    with settings.open() as store:
-        view = store.store(content, content_type=content_type or guessed, artifact_id=artifact_id, **options)
+    options["content_type"] = content_type or ("application/octet-stream" if path == "-" else guess_type(source))
+    opening = nullcontext(sys.stdin.buffer) if path == "-" else source.open("rb")
+    with opening as file, settings.open() as store, transfer_bar("storing") as move:
+        view = store.store_file(file, artifact_id=artifact_id, progress=move, **options)
     if as_json:
         write_json(view.to_dict())
     else:
@@ -74,14 +73,23 @@ def _put_tree(
     try:
         with settings.open() as store, _progress(files) as advance:
             for batch in batches(files):
-                payloads = [_payload(file, content_type, options["tags"]) for file in batch]
-                stored += store.store_many(payloads, **options)
+                stored += _put_batch(store, batch, content_type, options)
                 advance(batch)
     finally:  # what was stored is said even if a later file fails
         if as_json:
             write_json([view.to_dict() for view in stored])
         else:
             sys.stdout.writelines(f"{_ticket(view)}\t{printable(view.tags['path'])}\n" for view in stored)
+
+
+def _put_batch(
+    store: ArtifactStore, batch: list[LocalFile], content_type: str | None, options: dict[str, Any]
+) -> list[ArtifactMetadata]:
+    first = batch[0]
+    if first.size <= BATCH_BYTES:
+        return store.store_many([_payload(file, content_type, options["tags"]) for file in batch], **options)
+    own = {"content_type": content_type or guess_type(first.path), "tags": {**options["tags"], "path": first.name}}
+    return [store.store_file(first.path, **{**options, **own})]  # so large a file is a batch of its own
 
 
 def _payload(file: LocalFile, content_type: str | None, tags: dict[str, str]) -> Payload:

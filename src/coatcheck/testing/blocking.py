@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Any, Self
 
 from ..aio import AsyncArtifactStore
+from ..reader import ArtifactReader, AsyncArtifactReader
 from ..store import ArtifactStore
 
 
@@ -46,9 +48,57 @@ class Blocking:
         self.close()
 
 
+class BlockingReader(io.RawIOBase):
+    """An `AsyncArtifactReader` seen as a blocking one."""
+
+    def __init__(self, reader: AsyncArtifactReader, run: Any) -> None:
+        self._reader, self._run = reader, run
+        self.metadata, self.size = reader.metadata, reader.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content: bytes = self._run(self._reader.read(size))
+        return content
+
+    def readall(self) -> bytes:
+        async def all_chunks() -> bytes:
+            return b"".join([chunk async for chunk in self._reader])
+
+        content: bytes = self._run(all_chunks())
+        return content
+
+    def readinto(self, buffer: Any, /) -> int:
+        count: int = self._run(self._reader.readinto(buffer))
+        return count
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def close(self) -> None:
+        async def leave() -> None:
+            async with self._reader:
+                pass
+
+        if not self.closed:
+            self._run(leave())
+        super().close()
+
+
+ArtifactReader.register(BlockingReader)
+
+
 def _blocking(name: str) -> Any:
     def method(self: Blocking, *args: Any, **kwargs: Any) -> Any:
-        return self._run(getattr(self._store, name)(*args, **kwargs))
+        result = self._run(getattr(self._store, name)(*args, **kwargs))
+        return BlockingReader(result, self._run) if isinstance(result, AsyncArtifactReader) else result
 
     method.__name__ = name
     return method

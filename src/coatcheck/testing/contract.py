@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..store import ArtifactStore
-from .cases import batches, claims, expiry, inherited, invalid, leases, listing, maintenance, replacement
+from .cases import batches, claims, expiry, inherited, invalid, leases, listing, maintenance, replacement, streaming
 
 
 class StoreHarness(Protocol):
@@ -33,6 +33,7 @@ class ArtifactStoreContract(
     batches.Batches,
     claims.Claims,
     maintenance.Maintenance,
+    streaming.Streaming,
     invalid.Invalid,
 ):
     """All cases. A subclass provides the fixture `harness`."""

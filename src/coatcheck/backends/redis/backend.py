@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from ...arguments import StoreRequest
+from ...arguments import Request, SourceRequest, StoreRequest
 from ...compression import Zstd
-from ...envelope import Verify, seal, unseal
-from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
+from ...envelope import Verify, is_manifest, seal, unseal
+from ...errors import CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan, Work
+from ...sources import BytesSource, Source, TransferProgress
 from ..base import Backend, Progress
+from ..opened import OpenedArtifact, WholeArtifact
 from . import records, scripts
 from .batching import PAGE, ROUND, batches, flat, pages, without_rivals
+from .download import ChunkedArtifact, lost
 from .durability import Durability, check_confirmed, confirmation, refused
 from .eviction import Exchanges
 from .keys import Keys
 from .link import CloseLink, Link
 from .maintenance import LEFTOVERS, Inspection
+from .manifest import Manifest
 from .retry import exchange
 from .scripts import Command, Prepared, PreparedCall, Sendable
+from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
+Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
+"""Makes something of an artifact's metadata and sealed content; `None` where its chunks are gone."""
 
 INLINE: Final = 64 * 1024
 """Sealed bytes that travel as a script argument; Lua copies arguments, so larger contents are staged first."""
@@ -34,8 +42,6 @@ INLINE: Final = 64 * 1024
 LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
 
-MAX_SIZE: Final = 64 * 1024 * 1024
-_STAGING_MS: Final = 60_000
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
 
@@ -48,7 +54,7 @@ class RedisBackend(Backend):
         retry_for: Seconds during which failed exchanges are repeated.
         compression: How to compress where it pays; `None`: not at all.
         verify: See `envelope.unseal`.
-        max_size: Largest content in bytes.
+        max_size: Largest content in bytes; `None`: as much as the server's memory takes.
         durability: How safe a write is before it is acknowledged.
     """
 
@@ -71,7 +77,7 @@ class RedisBackend(Backend):
         self._verify = verify
         self._durability = durability
         self._confirmation = confirmation(durability)
-        self.max_size = MAX_SIZE if max_size is None else max_size
+        self.max_size = max_size
         self._prepare()
 
     def _prepare(self) -> None:
@@ -82,7 +88,7 @@ class RedisBackend(Backend):
             3 + more: scripts.STORE.prepare((*shared, *(None,) * more), (keys.prefix, *(None,) * 7))
             for more in range(3)
         }
-        self._get_leases = Prepared(None, (b"HRANDFIELD", None, b"3", b"WITHVALUES"))
+        self._get_leases = Prepared(None, (b"HRANDFIELD", None, b"%d" % records.FEW, b"WITHVALUES"))
         self._get_content = Prepared(None, (b"GET", None))
 
     @property
@@ -103,6 +109,11 @@ class RedisBackend(Backend):
         )
         check_confirmed(self._durability, confirmed)
         return replies
+
+    def prepare(self, *commands: Sendable, retry_for: float | None = None) -> Plan[list[Any]]:
+        """Send commands that concern no artifact yet: if their outcome is unknown, nothing is in doubt."""
+        patience = self._retry_for if retry_for is None else retry_for
+        return exchange(self._link, commands, patience, writes=False)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises.
@@ -132,12 +143,13 @@ class RedisBackend(Backend):
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         commands: list[Sendable] = []
-        sealed = iter((yield from self._sealed([r for r in requests if len(r.content) <= INLINE])))
+        inline = min(INLINE, self.chunking.threshold - 1)
+        sealed = iter((yield from self._sealed([r for r in requests if r.size <= inline])))
         for request in requests:
-            if len(request.content) <= INLINE:
+            if request.size <= inline:
                 commands.append(self._store_call(request, b"c", b"".join(next(sealed))))
             else:
-                commands.append(self._store_call(request, b"k", b""))
+                commands.append(self._store_call(request, b"k"))
         replies = yield from self.write(*commands)
         results = []
         for request, reply in zip(requests, replies, strict=True):
@@ -150,27 +162,48 @@ class RedisBackend(Backend):
         def seal_all() -> list[tuple[bytes, bytes]]:
             return [seal(r.content, r.digest, r.content_type, self._compression) for r in requests]
 
-        if sum(len(request.content) for request in requests) < LONG_WORK:
+        if sum([request.size for request in requests]) < LONG_WORK:
             return seal_all()
         sealed: list[tuple[bytes, bytes]] = yield Work(seal_all)
         return sealed
 
+    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
+        [reply] = yield from self.write(self._store_call(request, b"k"))
+        if reply[0] == b"need":
+            reply = yield from self._upload_chunks(request, request.source, progress)
+        if progress is not None:
+            progress(request.size, request.size)
+        return _stored(request, reply)
+
     def _upload(self, request: StoreRequest) -> Plan[Any]:
+        if request.size >= self.chunking.threshold:
+            source = BytesSource(request.content, request.digest, self.chunking.size)
+            return (yield from self._upload_chunks(request, source, None))
         [sealed] = yield from self._sealed([request])
         for _ in range(_TRIES):
-            staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
-            _, reply = yield from self.write(
-                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
-                self._store_call(request, b"s", b"", staging),
-            )
+            token = os.urandom(8).hex().encode()
+            reply = yield from self._publish(request, token, sealed)
             if reply[0] != b"need":
                 return reply
         raise StoreUnavailableError(
             f"upload of artifact {request.artifact_id} vanished from the server {_TRIES} times: is it evicting keys?"
         )
 
+    def _upload_chunks(self, request: Request, source: Source, progress: TransferProgress | None) -> Plan[Any]:
+        upload = Upload(self, request, source, self.chunking, self._compression, progress)
+        return upload.run(lambda manifest: self._publish(request, manifest.token, manifest.seal()))
+
+    def _publish(self, request: Request, token: bytes, sealed: tuple[bytes, bytes]) -> Plan[Any]:
+        """Send a sealed content or manifest, and store it, in one exchange."""
+        staging = self._keys.staging(records.tag_of(request.digest), token)
+        _, reply = yield from self.write(
+            Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+            self._store_call(request, b"s", staging=staging),
+        )
+        return reply
+
     def _store_call(
-        self, request: StoreRequest, where: bytes, sealed: bytes, staging: bytes | None = None
+        self, request: Request, where: bytes, sealed: bytes = b"", staging: bytes | None = None
     ) -> PreparedCall:
         keys, artifact_id = self._keys, request.artifact_id.encode()
         tag = records.tag_of(request.digest)
@@ -195,64 +228,108 @@ class RedisBackend(Backend):
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         if len(ids) == 1:
-            return [(yield from self._load_one(ids[0]))]
+            return [(yield from self._load_one(ids[0], self._artifact))]
         views = yield from self._views(ids)
         results: list[Artifact | None] = [None] * len(ids)
         present = [(i, view) for i, view in enumerate(views) if view is not None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
-                if sealed is None:  # deleted meanwhile, or lost: look again
-                    results[i] = yield from self._load_one(ids[i])
-                else:
+                if sealed is not None:
                     results[i] = yield from self._artifact(view, sealed)
+                if results[i] is None:  # deleted meanwhile, or lost: look again
+                    results[i] = yield from self._load_one(ids[i], self._artifact)
         return results
 
     def _get(self, digest: bytes) -> PreparedCall:
         return self._get_content.call(self._keys.content(records.tag_of(digest)))
 
-    def _load_one(self, artifact_id: str) -> Plan[Artifact | None]:
-        name = artifact_id.encode()
-        key = self._keys.artifact(name)
-        view: ArtifactMetadata | None
-        if len(artifact_id) == ID_LENGTH:  # most likely a default id: the id tells where the content is
-            fields, sealed = yield from self.read(
-                self._get_leases.call(key), self._get_content.call(self._keys.content(name))
-            )
-            if not fields:
-                return None
-            if sealed is not None and (lease := records.sole_lease(fields)) is not None:
-                view = records.decode_view(artifact_id, *lease)
-                if _digest(view).hex()[:ID_LENGTH] == artifact_id:
-                    return (yield from self._artifact(view, sealed))
-        for _ in range(_TRIES):
-            [found] = yield from self.read(
-                scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
-            )
+    def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
+        incomplete = b""
+        for attempt in range(_TRIES):
+            # Most likely a default id: the id tells where the content is.
+            guess = attempt == 0 and len(artifact_id) == ID_LENGTH
+            found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
-            *parts, sealed, length = found
-            view = records.decode_view(artifact_id, *parts)
-            if length == 0:
-                raise ArtifactLostError(
-                    f"the content of artifact {artifact_id} is gone, most likely evicted: store it again, "
-                    "and set maxmemory-policy noeviction on the server"
-                )
+            view, sealed = found
             if not sealed:
-                [sealed] = yield from self.read(self._get(_digest(view)))
-            if sealed:
-                return (yield from self._artifact(view, sealed))
+                continue
+            if sealed == incomplete:  # nobody deleted or replaced it
+                raise lost(artifact_id)
+            finished = yield from finish(view, sealed)
+            if finished is not None:
+                return finished
+            incomplete = sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact]:
+    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content, if the content is that of a default id."""
+        name = artifact_id.encode()
+        key = self._keys.artifact(name)
+        fields, sealed = yield from self.read(
+            self._get_leases.call(key), self._get_content.call(self._keys.content(name))
+        )
+        if not fields:
+            return None
+        lease = records.latest_of_few(fields)
+        if lease is None:
+            [[lease]] = yield from self.read(scripts.METADATA.call([key], ()))
+            if lease is None:
+                return None
+        view = records.decode_view(artifact_id, *lease)
+        return view, sealed if _digest(view).hex()[:ID_LENGTH] == artifact_id else None
+
+    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content; no content where it vanished on the way."""
+        name = artifact_id.encode()
+        [found] = yield from self.read(
+            scripts.LOAD.call([self._keys.artifact(name)], (self._keys.prefix, name, b"%d" % INLINE)),
+        )
+        if found is None:
+            return None
+        *parts, sealed, length = found
+        view = records.decode_view(artifact_id, *parts)
+        if length == 0:
+            raise lost(artifact_id)
+        if not sealed:
+            [sealed] = yield from self.read(self._get(_digest(view)))
+        return view, sealed
+
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        return self._load_one(artifact_id, self._opened)
+
+    def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
+        if is_manifest(sealed):
+            return self.chunked(view, sealed)
+        artifact = yield from self._artifact(view, sealed)
+        return None if artifact is None else WholeArtifact(artifact)
+
+    def chunked(self, view: ArtifactMetadata, sealed: bytes) -> ChunkedArtifact:
+        """A content by its manifest.
+
+        Raises:
+            CorruptArtifactError: The manifest is damaged.
+        """
+
+        def current(view: ArtifactMetadata, sealed: bytes) -> Plan[Manifest | None]:
+            yield from ()
+            return Manifest.unseal(sealed, _digest(view)) if is_manifest(sealed) else None
+
+        with _named(view):
+            manifest = Manifest.unseal(sealed, _digest(view))
+        return ChunkedArtifact(self, view, manifest, self._verify, lambda: self._load_one(view.artifact_id, current))
+
+    def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact | None]:
         digest = _digest(view)
-        try:
+        if is_manifest(sealed):
+            content = yield from self.chunked(view, sealed).load()
+            return None if content is None else Artifact(metadata=view, content=content)
+        with _named(view):
             if len(sealed) >= LONG_WORK or view.size_bytes >= LONG_WORK:
                 content = yield Work(lambda: unseal(sealed, digest, self._verify))
             else:
                 content = unseal(sealed, digest, self._verify)
-        except CorruptArtifactError as error:
-            raise CorruptArtifactError(f"artifact {view.artifact_id}: {error}") from None
         if len(content) != view.size_bytes:
             raise CorruptArtifactError(
                 f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
@@ -456,7 +533,16 @@ class RedisBackend(Backend):
         yield CloseLink(self._link)
 
 
-def _stored(request: StoreRequest, reply: Any) -> ArtifactMetadata:
+@contextmanager
+def _named(view: ArtifactMetadata) -> Iterator[None]:
+    """Say in an error which artifact is damaged."""
+    try:
+        yield
+    except CorruptArtifactError as error:
+        raise CorruptArtifactError(f"artifact {view.artifact_id}: {error}") from None
+
+
+def _stored(request: Request, reply: Any) -> ArtifactMetadata:
     if reply[0] == b"taken":
         raise InvalidArtifactError(
             f"artifact id {request.artifact_id} already is the name of other content: "

@@ -27,7 +27,7 @@ _ALIASES: Final = {"valkey": "redis", "valkeys": "rediss"}  # redis-py speaks of
 _MAX_CONNECTIONS: Final = 64  # of an asyncio store; tasks beyond that wait for one
 
 _OPTIONS: Final[dict[str, Any]] = {
-    "socket_timeout": 30.0,  # seconds for one send or one reply: 64 MiB over a slow link take a while
+    "socket_timeout": 30.0,  # seconds for one send or one reply: 16 MiB over a slow link take a while
     "socket_connect_timeout": 5.0,
     "protocol": 2,  # one handshake less, and no push messages between replies
 }

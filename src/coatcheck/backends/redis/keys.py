@@ -42,8 +42,12 @@ class Keys:
         return self._artifact % artifact_id
 
     def content(self, tag: bytes) -> bytes:
-        """String: the sealed content. `tag` is the first 32 hex digits of its digest."""
+        """String: the sealed content or its manifest. `tag` is the first 32 hex digits of the digest."""
         return self._content % tag
+
+    def chunk(self, tag: bytes, token: bytes, n: int) -> bytes:
+        """String: one chunk of a content. `token` is the upload's own, so that chunks of two uploads never mix."""
+        return b"%b:%b:%d" % (self.content(tag), token, n)
 
     def leases(self, tag: bytes) -> bytes:
         """Sorted set: explicit ids that need this content, by deadline."""

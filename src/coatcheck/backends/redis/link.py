@@ -26,6 +26,7 @@ from redis.exceptions import (
 from ...embedded import EmbeddedEngine
 from ...plan import Step
 from .connections import Connections
+from .wire import Piece
 
 TRANSPORT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError)
 
@@ -49,7 +50,7 @@ class Link(Protocol):
 
     def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None: ...
 
-    def exchange(self, buffers: Sequence[bytes], count: int) -> Any:
+    def exchange(self, buffers: Sequence[Piece], count: int) -> Any:
         """Send packed commands and read `count` replies; error replies are returned in place, not raised."""
 
     def close(self) -> Any:
@@ -61,7 +62,7 @@ class Exchange(Step):
 
     __slots__ = ("buffers", "count", "link")
 
-    def __init__(self, link: Link, buffers: Sequence[bytes], count: int) -> None:
+    def __init__(self, link: Link, buffers: Sequence[Piece], count: int) -> None:
         self.link = link
         self.buffers = buffers
         self.count = count
@@ -104,7 +105,7 @@ class SyncLink:
         self._connections = connections
         self.engine = engine
 
-    def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+    def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
         try:
             connection = self._connections.take()
         except (RedisError, OSError) as error:
@@ -141,7 +142,7 @@ class AsyncLink:
         self._connections = connections
         self.engine = engine
 
-    async def exchange(self, buffers: Sequence[bytes], count: int) -> list[Any]:
+    async def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
         try:
             connection = await self._connections.take()
         except (RedisError, OSError) as error:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-from ...envelope import unseal
+from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from . import records, scripts
+from .manifest import Manifest
 from .scripts import Call, Command
+from .upload import STAGING_MS
 
 if TYPE_CHECKING:
     from .backend import RedisBackend
@@ -27,7 +29,11 @@ _NAME: Final = re.compile(
     rb"(?P<kind>artifact|content|leases|run|staging):\{(?P<name>[^{}]*)\}(?P<rest>:[0-9a-f]{16})?"
 )
 
-LEFTOVERS: Final = frozenset({"orphan-content", "stale-index-member", "expired-artifact", "immortal-staging"})
+_CHUNK: Final = re.compile(rb"content:\{(?P<name>[^{}]*)\}:[0-9a-f]{16}:[0-9]+")
+
+LEFTOVERS: Final = frozenset(
+    {"orphan-content", "orphan-chunk", "stale-index-member", "expired-artifact", "immortal-staging"}
+)
 """Problems that cost memory and nothing else: what `gc` removes."""
 
 LOSSES: Final = frozenset({"lost-content", "damaged-content", "damaged-metadata", "wrong-type", "future-version"})
@@ -96,6 +102,7 @@ class Inspection:
 
     def _others_of(self, names: set[bytes]) -> Plan[None]:
         yield from self._contents(self._parts(names, b"content"))
+        yield from self._chunks(names)
         yield from self._stagings(self._parts(names, b"staging"))
         for key, name in self._parts(names, b"run"):
             yield from self._index(key, b"run", b"=" + unquote_to_bytes(name))
@@ -134,7 +141,7 @@ class Inspection:
             return
         try:
             head = records.decode_head(view[0], name.decode())
-            records.decode_view(name.decode(), *view)
+            metadata = records.decode_view(name.decode(), *view)
         except ArtifactError:
             self._found.add("damaged-metadata", name)
             return
@@ -143,7 +150,12 @@ class Inspection:
         if sealed is None:
             return  # deleted meanwhile
         try:
-            plain = unseal(sealed, head.digest)
+            chunked = is_manifest(sealed)
+            size = Manifest.unseal(sealed, head.digest).size if chunked else len(unseal(sealed, head.digest))
+            if size != head.size:
+                self._found.add("wrong-size", name)
+            elif chunked:
+                yield from self._backend.chunked(metadata, sealed).verify()
         except CorruptArtifactError:
             dropped = 0
             if self._repair("damaged-content"):
@@ -151,9 +163,6 @@ class Inspection:
                     [scripts.DROP_CONTENT.call([content], [sealed[:64], b"%d" % len(sealed)])]
                 )
             self._found.add("damaged-content", name, size=len(sealed), repaired=dropped == 1)
-            return
-        if len(plain) != head.size:
-            self._found.add("wrong-size", name)
 
     def _contents(self, contents: list[tuple[bytes, bytes]]) -> Plan[None]:
         contents = [(key, name) for key, name in contents if name not in self._needed]
@@ -164,6 +173,25 @@ class Inspection:
         for (_, name), (problem, size, removed) in zip(contents, replies, strict=True):
             if problem:
                 self._found.add(problem.decode(), name, size=size, repaired=removed == 1)
+
+    def _chunks(self, names: set[bytes]) -> Plan[None]:
+        by_content: dict[bytes, list[bytes]] = {}
+        for key in names:
+            match = _CHUNK.fullmatch(key, len(self._keys.prefix))
+            if match is not None:
+                by_content.setdefault(match["name"], []).append(key)
+        flag = self._flag("orphan-chunk")
+        arguments = [flag, self._grace, b"%d" % STAGING_MS]
+        replies = yield from self._ask(
+            [
+                scripts.CHECK_CHUNKS.call([self._keys.content(name), *keys], arguments)
+                for name, keys in by_content.items()
+            ]
+        )
+        for keys, judgements in zip(by_content.values(), replies, strict=True):
+            for key, (problem, size, removed) in zip(keys, judgements, strict=True):
+                if problem:
+                    self._found.add(problem.decode(), key, size=size, repaired=removed == 1)
 
     def _stagings(self, stagings: list[tuple[bytes, bytes]]) -> Plan[None]:
         ttls = yield from self._ask([Command(b"PTTL", key) for key, _ in stagings])

@@ -9,14 +9,12 @@ from typing import Any, Final
 from ...compression import Compression, Zstd
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
-from .backend import MAX_SIZE, RedisBackend
+from .backend import RedisBackend
 from .durability import LEVELS, Durability
 from .link import Link
 
 DEFAULT_RETRY_FOR: Final = 3.0
 """Seconds: longer than a failover on a healthy Sentinel or Cluster takes, shorter than a caller's patience."""
-
-_STRING_LIMIT: Final = 512 * 1024 * 1024 - 1024  # what one Redis string holds, less the envelope
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ class RedisOptions:
             raise InvalidArtifactError(f"durability must be one of {', '.join(LEVELS)}, not {self.durability!r}")
         if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
-        size = MAX_SIZE if self.max_size is None else self.max_size
-        if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _STRING_LIMIT:  # type: ignore[redundant-expr]
-            raise InvalidArtifactError(f"max_size must be 1 to {_STRING_LIMIT} bytes, not {self.max_size!r}")
+        size = self.max_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):  # type: ignore[redundant-expr]
+            raise InvalidArtifactError(f"max_size must be bytes, 1 or more, or None, not {size!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """The options as keywords."""

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ...arguments import StoreRequest
+from ...arguments import Request
 from ...errors import CorruptArtifactError
 from ...ids import ID_LENGTH
 from ...model import ArtifactMetadata, Lease, format_time
@@ -19,6 +19,7 @@ DEFAULT_TYPE: Final = "application/octet-stream"
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
 _HEAD: Final = 34  # version, named, digest
 _LEASE: Final = 13  # deadline, created
+FEW: Final = 9  # fields: head, note of the latest, leases
 _SHORT: Final = 512  # bytes of content type and tags that are worth remembering
 
 
@@ -39,13 +40,13 @@ def lease_field(run_id: str | None) -> bytes:
     return b"-" if run_id is None else b"=" + run_id.encode()
 
 
-def encode_head(request: StoreRequest) -> bytes:
+def encode_head(request: Request) -> bytes:
     """The field `h`."""
     named = request.artifact_id == request.digest.hex()[:ID_LENGTH]
-    return b"%c%c%b%d" % (VERSION, named, request.digest, len(request.content))
+    return b"%c%c%b%d" % (VERSION, named, request.digest, request.size)
 
 
-def encode_view(request: StoreRequest) -> bytes:
+def encode_view(request: Request) -> bytes:
     """The lease's own metadata: msgpack of content type (nil: the default) and tags; empty where both are default."""
     content_type = None if request.content_type == DEFAULT_TYPE else request.content_type
     if request.tags:
@@ -106,18 +107,25 @@ def _decode_texts(packed: bytes) -> tuple[str, dict[str, str]]:
 _decode_short = lru_cache(maxsize=256)(_decode_texts)  # the artifacts of a run mostly share them
 
 
-def sole_lease(fields: list[Any]) -> tuple[Any, Any, Any] | None:
-    """Head, lease field and lease value of a hash with one lease, from what `HRANDFIELD hash 3 WITHVALUES` returns.
+def latest_of_few(fields: list[Any]) -> tuple[Any, Any, Any] | None:
+    """Head, lease field and lease value of the latest lease, from what `HRANDFIELD hash FEW WITHVALUES` returns.
 
-    That lease is live: the hash ends with it. `None` where several leases need a look at the server's clock.
+    `None` where that takes a look at the server's clock: a hash ends with the lease that ends last, so that one is
+    live, but the latest may be another.
     """
     if isinstance(fields[0], list):  # RESP3 pairs fields with their values
         fields = [item for pair in fields for item in pair]
-    if len(fields) != 4:
+    if len(fields) == 4:
+        if fields[0] == b"h":
+            return fields[1], fields[2], fields[3]
+        return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
+    leases = dict(zip(fields[::2], fields[1::2], strict=True))
+    head = leases.pop(b"h", None)
+    leases.pop(b"t", None)
+    if head is None or not leases or len(fields) >= 2 * FEW:
         return None
-    if fields[0] == b"h":
-        return fields[1], fields[2], fields[3]
-    return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
+    field, value = max(leases.items(), key=lambda lease: lease[1][6:_LEASE])
+    return (head, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None
 
 
 def format_deadline(deadline: int) -> str | None:
@@ -160,12 +168,12 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
     )
 
 
-def stored_view(request: StoreRequest, created: int, deadline: int) -> ArtifactMetadata:
+def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
     return ArtifactMetadata(
         artifact_id=request.artifact_id,
         content_type=request.content_type,
-        size_bytes=len(request.content),
+        size_bytes=request.size,
         created_at=format_time(created),
         run_id=request.run_id,
         tags=request.tags,

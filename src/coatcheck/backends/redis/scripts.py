@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
-from .wire import Argument, fill, pack, template
+from .wire import Argument, Piece, fill, pack, template
 
 _LUA: Final = files(__package__) / "lua"
 _LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top
@@ -68,7 +68,7 @@ class Call:
         self.keys = keys
         self.arguments = arguments
 
-    def packed(self, *, by_hash: bool = True) -> list[bytes]:
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The command as the server reads it."""
         return pack((*self.script.head(by_hash=by_hash), b"%d" % len(self.keys), *self.keys, *self.arguments))
 
@@ -108,7 +108,7 @@ class PreparedCall:
         self.prepared = prepared
         self.values = values
 
-    def packed(self, *, by_hash: bool = True) -> list[bytes]:
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The command as the server reads it."""
         return [self.prepared.packed(self.values, by_hash=by_hash)]
 
@@ -121,7 +121,7 @@ class Command:
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
 
-    def packed(self, *, by_hash: bool = True) -> list[bytes]:  # noqa: ARG002  # the same either way
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
         """The command as the server reads it."""
         return pack(self.arguments)
 
@@ -155,4 +155,6 @@ CHECK_CONTENT: Final = Script("check_content")
 CHECK_INDEX: Final = Script("check_index")
 DROP_CONTENT: Final = Script("drop_content")
 EVICTION_POLICY: Final = Script("eviction_policy")
+DISCARD: Final = Script("discard")
+CHECK_CHUNKS: Final = Script("check_chunks")
 ALL: Final = tuple(value for value in list(vars().values()) if isinstance(value, Script))

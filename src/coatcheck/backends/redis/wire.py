@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-Argument = bytes | tuple[bytes, ...]
+Piece = bytes | memoryview
+Argument = bytes | tuple[Piece, ...]
 """One argument of a command; a tuple is one value in several pieces, so that large ones need not be joined."""
 
 _LARGE: Final = 16 * 1024  # from here on a system call costs less than a copy
 
 
-def pack(arguments: Sequence[Argument]) -> list[bytes]:
+def pack(arguments: Sequence[Argument]) -> list[Piece]:
     """One command in RESP, as a list of buffers to send one after the other."""
-    buffers: list[bytes] = []
-    small = [b"*%d\r\n" % len(arguments)]
+    buffers: list[Piece] = []
+    small: list[Piece] = [b"*%d\r\n" % len(arguments)]
     for argument in arguments:
         if isinstance(argument, bytes):
             if len(argument) < _LARGE:
                 small.append(b"$%d\r\n%b\r\n" % (len(argument), argument))
                 continue
-            pieces: tuple[bytes, ...] = (argument,)
+            pieces: tuple[Piece, ...] = (argument,)
         else:
             pieces = argument
         small.append(b"$%d\r\n" % sum(map(len, pieces)))
@@ -55,12 +56,12 @@ def fill(form: bytes, values: Sequence[bytes]) -> bytes:
     return form % tuple(flat)
 
 
-def merge(packed: Sequence[list[bytes]]) -> list[bytes]:
+def merge(packed: Sequence[list[Piece]]) -> list[Piece]:
     """Several packed commands as one list of buffers, the small neighbours joined."""
     if len(packed) == 1:
         return packed[0]
-    buffers: list[bytes] = []
-    small: list[bytes] = []
+    buffers: list[Piece] = []
+    small: list[Piece] = []
     for command in packed:
         for buffer in command:
             if len(buffer) < _LARGE:

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs
 -- ARGV[1] key prefix   ARGV[2] id   ARGV[3] '1': repair, 'e': only if it has expired
--- Derived keys: the runs that lease it, its content and that content's leases.
+-- Derived keys: the runs that lease it, its content and that content's chunks and leases.
 -- Returns {tag of its content or '' where that cannot be read, problem, ...}; see maintenance.py for their names
 
 local now = math.floor(now_in_microseconds() / 1000)
@@ -68,7 +68,17 @@ for i = 1, #fields, 2 do
 end
 
 local content = at.prefix .. 'content:{' .. tag .. '}'
-local stored = expiry(content)
+local stored, chunks, astray = expiry(content), {}, false
+if stored and call('TYPE', content).ok == 'string' then
+  local first = content_head(content)
+  chunks = chunk_names(content, first, content)
+  if not is_complete(first, chunks) then
+    stored = nil
+  end
+  for i = 1, stored and #chunks or 0 do
+    astray = astray or expiry(chunks[i]) ~= stored
+  end
+end
 if deadline == 0 then
   if expiry(key) > now then -- else it ends by itself, this very millisecond
     found('expired-artifact')
@@ -76,7 +86,7 @@ if deadline == 0 then
 else
   if not stored then
     found('lost-content')
-  elseif stored < deadline then
+  elseif stored < deadline or astray then
     found('wrong-expiry')
   end
   if expiry(key) ~= deadline then
@@ -104,5 +114,8 @@ if repair and #problems > 1 and not (#problems == 2 and seen['lost-content']) th
     index_set(at.runs, run, index_end(index_last(run_key(at, run))))
   end
   settle(at, key, id, head, now)
+  if astray then
+    content_expire(content, chunks, expiry(content))
+  end
 end
 return problems

@@ -1,7 +1,7 @@
 -- Whether anything needs one content; removes it if not, and if nobody touched it for a while.
 --
 -- KEYS[1] content   ARGV[1] key prefix   ARGV[2] tag   ARGV[3] '1': repair   ARGV[4] grace in seconds
--- Derived keys: the content's leases and its default artifact; the explicit artifacts in its leases.
+-- Derived keys: the content's chunks, leases and default artifact; the explicit artifacts in its leases.
 -- Returns {problem or '', bytes, 1 if it was removed}
 
 local at, tag = { prefix = ARGV[1] }, ARGV[2]
@@ -33,8 +33,9 @@ if needed then
 end
 
 local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1])
-bytes = type(bytes) == 'number' and bytes or 0
+bytes = (type(bytes) == 'number' and bytes or 0) + stored_bytes(KEYS[1]) - call('STRLEN', KEYS[1])
 if ARGV[3] == '1' and idle >= tonumber(ARGV[4]) then
+  over('UNLINK', chunk_names(KEYS[1], content_head(KEYS[1]), KEYS[1]))
   call('UNLINK', KEYS[1], leases)
   return { 'orphan-content', bytes, 1 }
 end

@@ -23,7 +23,9 @@ for i = 1, count do
   end
   local tag = head and tag_of(head, id)
   local content = head and at.prefix .. 'content:{' .. tag .. '}'
-  found[i] = head and call('EXISTS', content) or 0
+  local stored = head and content_head(content) or ''
+  local chunks = chunk_names(content, stored, content)
+  found[i] = is_complete(stored, chunks) and 1 or 0
   if found[i] == 1 then
     local mine = call('HGET', key, field)
     if mine and lease_deadline(mine) <= now then
@@ -45,6 +47,7 @@ for i = 1, count do
         latest = latest,
         created = mine and created or us,
         content = content,
+        chunks = chunks,
         leases = leases,
       }
     end

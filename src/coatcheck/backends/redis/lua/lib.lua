@@ -192,14 +192,18 @@ local function digest_of(head)
   return string.sub(head, 3, 34)
 end
 
+local function hex(bytes)
+  return (string.gsub(bytes, '.', function(c)
+    return string.format('%02x', string.byte(c))
+  end))
+end
+
 -- The name of an artifact's content in keys: the first 32 hex digits of its digest.
 local function tag_of(head, id)
   if is_named(head) then
     return id
   end
-  return (string.gsub(string.sub(head, 3, 18), '.', function(c)
-    return string.format('%02x', string.byte(c))
-  end))
+  return hex(string.sub(head, 3, 18))
 end
 
 local function is_lease(field)
@@ -261,6 +265,72 @@ local function leases_prune(key, now)
   end
 end
 
+-- Chunks: a content key may hold a manifest instead (codec 2); the content then lies in <content>:<token>:<n>.
+--   manifest: version:1 codec:1 size:8 digest:32 checksum:8 chunk size:4 token:8, then 13 bytes a chunk
+-- All functions take the first bytes of a content, as `content_head` reads them, and do nothing for a single string.
+
+local function content_head(key)
+  return call('GETRANGE', key, 0, 61)
+end
+
+local function is_manifest(head)
+  return string.byte(head, 2) == 2 and string.byte(head, 1) == 1
+end
+
+local function chunk_token(head)
+  return hex(string.sub(head, 55, 62))
+end
+
+local function chunk_names_of(content, token, count)
+  local names = {}
+  for n = 1, count do
+    names[n] = content .. ':' .. token .. ':' .. integer(n - 1)
+  end
+  return names
+end
+
+-- `holder`: where the manifest lies, the content or a staging key.
+local function chunk_names(content, head, holder)
+  if #head < 62 or not is_manifest(head) then
+    return {}
+  end
+  return chunk_names_of(content, chunk_token(head), math.floor((call('STRLEN', holder) - 62) / 13))
+end
+
+-- A variadic command over many keys; the sum of its replies.
+local function over(command, keys)
+  local sum = 0
+  for i = 1, #keys, 1000 do
+    sum = sum + call(command, unpack(keys, i, math.min(i + 999, #keys)))
+  end
+  return sum
+end
+
+-- Whether everything that a content consists of is there.
+local function is_complete(head, chunks)
+  if head == '' or (is_manifest(head) and #chunks == 0) then
+    return false
+  end
+  return over('EXISTS', chunks) == #chunks
+end
+
+-- Length of a content as it is stored, its chunks included.
+local function stored_bytes(content)
+  local sum = call('STRLEN', content)
+  local chunks = chunk_names(content, content_head(content), content)
+  for i = 1, #chunks do
+    sum = sum + call('STRLEN', chunks[i])
+  end
+  return sum
+end
+
+local function content_expire(content, chunks, deadline)
+  expire(content, deadline)
+  for i = 1, #chunks do
+    expire(chunks[i], deadline)
+  end
+end
+
 -- Content lives until the latest deadline of what needs it: its default artifact and the explicit ids in `leases`.
 local function content_settle(at, tag, digest, now)
   local content, leases = at.prefix .. 'content:{' .. tag .. '}', at.prefix .. 'leases:{' .. tag .. '}'
@@ -271,9 +341,10 @@ local function content_settle(at, tag, digest, now)
     needed = math.max(needed, expiry(named))
   end
   if needed <= now then
+    over('UNLINK', chunk_names(content, content_head(content), content))
     call('UNLINK', content, leases)
-  else
-    expire(content, needed)
+  elseif expiry(content) ~= needed then
+    content_expire(content, chunk_names(content, content_head(content), content), needed)
   end
 end
 

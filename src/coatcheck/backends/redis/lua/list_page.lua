@@ -3,7 +3,7 @@
 -- KEYS[1] catalog:created
 -- ARGV[1] key prefix   ARGV[2] page size   ARGV[3] score to go on from, inclusive, '' from the start
 -- ARGV[4] 'desc' or 'asc'   ARGV[5] '1': with the number of live leases and the stored length of the content
--- Derived keys: the artifacts and, for figures, their contents.
+-- Derived keys: the artifacts and, for figures, their contents and these contents' chunks.
 -- Returns {scanned, last score, views}; a view is {id, head, lease field, lease value[, leases, stored length]}
 
 local now = math.floor(now_in_microseconds() / 1000)
@@ -30,7 +30,7 @@ for i = 1, #page, 2 do
         end
       end
       view[5] = leases
-      view[6] = call('STRLEN', ARGV[1] .. 'content:{' .. tag_of(head, id) .. '}')
+      view[6] = stored_bytes(ARGV[1] .. 'content:{' .. tag_of(head, id) .. '}')
     end
     views[#views + 1] = view
   end

@@ -5,10 +5,11 @@
 -- ARGV[1] key prefix   ARGV[2] id   ARGV[3] head (see lib.lua)   ARGV[4] run, '' for anonymous
 -- ARGV[5] msgpack of the lease   ARGV[6] TTL in ms, '' for ever
 -- ARGV[7] where the content is: 'c' in ARGV[8], 's' under the staging key, 'k' nowhere: only if it is known already
--- Derived keys: the runs and the old content of an explicit id that is replaced.
+-- Derived keys: the chunks of the content, and of the staging; the runs and the old content of an explicit id that is
+-- replaced.
 --
 -- Returns {'ok', created in us, deadline in ms}
---         {'need'}     nothing written: the content is not here and was not sent
+--         {'need'}     nothing written: the content is not here, not all of it at least, and was not sent
 --         {'taken'}    nothing written: the id is the name of another content
 -- A lease is never shortened here: that an artifact was acknowledged until a deadline stays true.
 
@@ -104,15 +105,20 @@ if replaced and (is_named(old) or is_named(head)) then
   return { 'taken' }
 end
 
-local stored = call('GETRANGE', content, 0, 41) -- the envelope's version, codec, size and digest
-if stored == '' then
-  if ARGV[7] == 'k' or (staging and call('EXISTS', staging) == 0) then
-    return { 'need' }
+local stored = content_head(content)
+if stored ~= '' then
+  if string.byte(stored, 1) ~= 1 then
+    return redis.error_reply(FUTURE)
+  elseif string.sub(stored, 11, 42) ~= digest_of(head) then
+    return { 'taken' }
   end
-elseif string.byte(stored, 1) ~= 1 then
-  return redis.error_reply(FUTURE)
-elseif string.sub(stored, 11, 42) ~= digest_of(head) then
-  return { 'taken' }
+end
+local chunks = chunk_names(content, stored, content)
+local known = is_complete(stored, chunks)
+local staged = staging and content_head(staging) or ''
+local staged_chunks = staging and chunk_names(content, staged, staging) or {}
+if not known and (ARGV[7] == 'k' or (staging and not is_complete(staged, staged_chunks))) then
+  return { 'need' }
 end
 
 local replaced_fields = replaced and call('HKEYS', artifact) or {}
@@ -139,7 +145,7 @@ else
 end
 
 -- The first write is one that a full server refuses; after it, nothing fails.
-if stored == '' and not staging then
+if not known and not staging then
   if longest == FOREVER then
     call('SET', content, ARGV[8])
   else
@@ -168,17 +174,25 @@ if longest ~= before then
   expire(artifact, longest)
 end
 
-if stored ~= '' then
+if known then
   local held = expiry(content)
   if not held or held < longest then
-    expire(content, longest)
+    content_expire(content, chunks, longest)
   end
   if staging then
     call('UNLINK', staging)
+    if chunks[1] ~= staged_chunks[1] then -- else it is this very upload, published by an earlier try
+      over('UNLINK', staged_chunks)
+    end
   end
-elseif staging then
-  call('RENAME', staging, content)
-  expire(content, longest)
+else
+  if chunks[1] ~= staged_chunks[1] then -- what is left of a content that lost a chunk
+    over('UNLINK', chunks)
+  end
+  if staging then
+    call('RENAME', staging, content)
+    content_expire(content, staged_chunks, longest)
+  end
 end
 if not is_named(head) then
   index_extend(leases, id, longest)

@@ -1,0 +1,72 @@
+"""The manifest of a chunked content: which chunks there are, and what each of them has to be.
+
+    envelope:50  chunk size:4  token:8  then for each chunk  codec:1  length:4  checksum:8
+
+`lua/lib.lua` reads the token and counts the chunks; `docs/format.md` describes it to the byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ...envelope import MANIFEST, header, open_envelope
+from ...errors import CorruptArtifactError
+
+_FIXED: Final = struct.Struct(">I8s")
+_ENTRY: Final = struct.Struct(">BIQ")
+_LARGEST_CHUNK: Final = 16 * 1024 * 1024  # what a damaged manifest may make us allocate
+
+
+class Entry(NamedTuple):
+    """One chunk as it is stored: codec, length and XXH3-64 of the stored bytes."""
+
+    codec: int
+    length: int
+    checksum: int
+
+
+class Manifest(NamedTuple):
+    """A chunked content.
+
+    Attributes:
+        digest: SHA-256 of the whole.
+        size: Its length.
+        chunk_size: Plain length of every chunk but the last.
+        token: What distinguishes this upload, 16 hex digits, as in the names of its chunks.
+        chunks: The chunks in order.
+    """
+
+    digest: bytes
+    size: int
+    chunk_size: int
+    token: bytes
+    chunks: Sequence[Entry]
+
+    def plain_length(self, n: int) -> int:
+        """Length of a chunk before compression."""
+        return min(self.chunk_size, self.size - n * self.chunk_size)
+
+    def seal(self) -> tuple[bytes, bytes]:
+        """As it is stored: envelope and payload."""
+        parts = [_FIXED.pack(self.chunk_size, bytes.fromhex(self.token.decode()))]
+        parts += [_ENTRY.pack(*entry) for entry in self.chunks]
+        payload = b"".join(parts)
+        return header(MANIFEST, self.size, self.digest, payload), payload
+
+    @classmethod
+    def unseal(cls, sealed: bytes, digest: bytes) -> Manifest:
+        """Read what `seal` wrote.
+
+        Raises:
+            CorruptArtifactError: Damaged, of a newer version, or of another content.
+        """
+        codec, size, payload = open_envelope(sealed, digest)
+        if codec != MANIFEST or len(payload) < _FIXED.size or (len(payload) - _FIXED.size) % _ENTRY.size:
+            raise CorruptArtifactError("stored content is damaged: its manifest is truncated")
+        chunk_size, token = _FIXED.unpack_from(payload)
+        chunks = [Entry(*fields) for fields in _ENTRY.iter_unpack(payload[_FIXED.size :])]
+        if not 0 < chunk_size <= _LARGEST_CHUNK or len(chunks) != -(-size // chunk_size):
+            raise CorruptArtifactError("stored content is damaged: its manifest does not add up")
+        return cls(digest, size, chunk_size, token.hex().encode(), chunks)

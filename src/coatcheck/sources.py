@@ -1,0 +1,312 @@
+"""Where large content comes from: files and binary streams, read in blocks, twice.
+
+The first reading finds out the SHA-256, because that names the content and says whether it has to be sent at all. It
+also notes a checksum of every chunk; the second reading compares, so that a file that changed in between is refused
+before anything of it is published. Streams that cannot be read twice are copied to a temporary file on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, Any, BinaryIO, Final, NamedTuple
+
+import xxhash
+
+from .errors import ArtifactTooLargeError, InvalidArtifactError
+from .plan import Plan, Work
+
+MIB: Final = 1024 * 1024
+
+TransferProgress = Callable[[int, int | None], None]
+"""Told how many bytes were read while their number is not known yet, then how many of how many were stored."""
+
+SourceLike = str | os.PathLike[str] | BinaryIO
+
+
+class Chunking(NamedTuple):
+    """How content is cut.
+
+    Attributes:
+        size: Length of a chunk in bytes.
+        threshold: Content of this length and more is cut.
+        window: How many chunks are in memory, and under way in one exchange, at a time.
+    """
+
+    size: int = MIB
+    threshold: int = 16 * MIB
+    window: int = 4
+
+    def count(self, length: int) -> int:
+        """How many chunks a content of that length has."""
+        return -(-length // self.size)
+
+
+class Chunk(NamedTuple):
+    """Plain bytes and their XXH3-64. The bytes may be overwritten when the source is asked for more."""
+
+    data: memoryview
+    checksum: int
+
+
+class Source(ABC):
+    """Large content that can be read chunk by chunk, as often as needed.
+
+    Attributes:
+        size: Length in bytes.
+        digest: SHA-256.
+    """
+
+    size: int
+    digest: bytes
+
+    @abstractmethod
+    def chunks(self, first: int, count: int) -> list[Chunk]:
+        """Consecutive chunks; fewer at the end.
+
+        Raises:
+            InvalidArtifactError: The source changed since it was read first.
+        """
+
+
+class BytesSource(Source):
+    """Content that is in memory."""
+
+    def __init__(self, content: bytes, digest: bytes, chunk_size: int) -> None:
+        self.size = len(content)
+        self.digest = digest
+        self._content = memoryview(content)
+        self._chunk_size = chunk_size
+
+    def chunks(self, first: int, count: int) -> list[Chunk]:
+        width = self._chunk_size
+        parts = [
+            self._content[n * width : (n + 1) * width] for n in range(first, first + count) if n * width < self.size
+        ]
+        return [Chunk(part, xxhash.xxh3_64_intdigest(part)) for part in parts]
+
+
+class StreamSource(Source):
+    """A seekable stream that was read once.
+
+    Args:
+        stream: The stream.
+        start: Where the content begins in it.
+        size: Its length.
+        digest: Its SHA-256.
+        checksums: XXH3-64 of every chunk.
+        chunk_size: Length of a chunk.
+    """
+
+    def __init__(
+        self, stream: Any, start: int, size: int, digest: bytes, checksums: list[int], chunk_size: int
+    ) -> None:
+        self.size = size
+        self.digest = digest
+        self._stream = stream
+        self._start = start
+        self._checksums = checksums
+        self._chunk_size = chunk_size
+        self._buffer = memoryview(b"")
+
+    def chunks(self, first: int, count: int) -> list[Chunk]:
+        width = self._chunk_size
+        begin, end = first * width, min((first + count) * width, self.size)
+        if len(self._buffer) < end - begin:
+            self._buffer = memoryview(bytearray(count * width))
+        self._stream.seek(self._start + begin)
+        window = self._buffer[: _fill(self._stream, self._buffer[: end - begin])]
+        if len(window) < end - begin:
+            raise _changed("became shorter")
+        if end == self.size and self._stream.read(1):
+            raise _changed("became longer")
+        chunks = []
+        for n, offset in enumerate(range(0, len(window), width), first):
+            part = window[offset : offset + width]
+            if xxhash.xxh3_64_intdigest(part) != self._checksums[n]:
+                raise _changed("changed")
+            chunks.append(Chunk(part, self._checksums[n]))
+        return chunks
+
+
+def _changed(how: str) -> InvalidArtifactError:
+    return InvalidArtifactError(
+        f"the source {how} while it was read; nothing was stored: store a file that is finished"
+    )
+
+
+def open_source(source: object, closing: ExitStack) -> Any:
+    """The binary stream that a caller means; a file is opened, and closed with `closing`.
+
+    Raises:
+        InvalidArtifactError: Neither a path nor a readable binary stream.
+        OSError: The file cannot be opened.
+    """
+    if isinstance(source, str | os.PathLike):
+        return closing.enter_context(open(source, "rb"))  # noqa: PTH123  # as given: a path may be relative to anything
+    kind = type(source).__name__
+    if isinstance(source, io.TextIOBase):
+        raise InvalidArtifactError(f"{kind} is a text stream: open the file in binary mode")
+    if not callable(getattr(source, "read", None)):
+        raise InvalidArtifactError(f"expected a path or a binary stream, not {kind}; use store() for bytes")
+    if getattr(source, "closed", False):
+        raise InvalidArtifactError(f"the {kind} is closed")
+    readable = getattr(source, "readable", None)
+    if readable is not None and not readable():
+        raise InvalidArtifactError(f"the {kind} is not open for reading")
+    return source
+
+
+def read_source(
+    stream: Any, chunking: Chunking, max_size: int | None, progress: TransferProgress | None, closing: ExitStack
+) -> Plan[bytes | Source]:
+    """Read a stream from where it stands to its end: short content whole, long content as a `Source`.
+
+    Args:
+        stream: What `open_source` returned.
+        chunking: What is long.
+        max_size: Largest content in bytes.
+        progress: Told about long content.
+        closing: Closes the temporary file that a stream without `seek` needs.
+    """
+    start = stream.tell() if _is_seekable(stream) else None
+    head: list[bytes] = yield Work(lambda: list(_pieces(stream, chunking.threshold)))
+    done = sum(map(len, head))
+    _check_size(done, max_size)
+    if done < chunking.threshold:
+        return b"".join(head)
+    copy = closing.enter_context(tempfile.TemporaryFile()) if start is None else None  # noqa: SIM115  # it is
+    reading = _FirstReading(stream, chunking, copy)
+    yield Work(lambda: reading.begin(head))
+    while True:
+        if progress is not None:
+            progress(done, None)
+        count: int = yield Work(reading.go_on)
+        done += count
+        _check_size(done, max_size)
+        if count == 0:
+            return StreamSource(
+                stream if copy is None else copy, start or 0, done, reading.digest(), reading.checksums, chunking.size
+            )
+
+
+def read_whole(source: object) -> bytes:
+    """Everything that is left in a source, in memory."""
+    with ExitStack() as closing:
+        return b"".join(_pieces(open_source(source, closing), None))
+
+
+class _FirstReading:
+    """Finds out the SHA-256 of a stream and the XXH3-64 of each chunk; makes the copy if a second reading needs one."""
+
+    def __init__(self, stream: Any, chunking: Chunking, copy: IO[bytes] | None) -> None:
+        self.checksums: list[int] = []
+        self._stream = stream
+        self._copy = copy
+        self._chunk_size = chunking.size
+        self._buffer = memoryview(bytearray(chunking.window * chunking.size))
+        self._whole = hashlib.sha256()
+        self._chunk = xxhash.xxh3_64()
+        self._filled = 0
+
+    def begin(self, head: list[bytes]) -> None:
+        """Take what was read before, and empty the list on the way."""
+        while head:
+            self._take(head.pop(0))
+
+    def go_on(self) -> int:
+        """Read on; how many bytes, 0 at the end."""
+        count = _fill(self._stream, self._buffer)
+        self._take(self._buffer[:count])
+        return count
+
+    def digest(self) -> bytes:
+        """The SHA-256, once everything was read; a shorter last chunk gets its checksum now."""
+        if self._filled:
+            self._next_chunk()
+        return self._whole.digest()
+
+    def _take(self, data: bytes | memoryview) -> None:
+        if self._copy is not None:
+            self._copy.write(data)
+        self._whole.update(data)
+        rest = memoryview(data)
+        while rest:
+            part = rest[: self._chunk_size - self._filled]
+            rest = rest[len(part) :]
+            self._chunk.update(part)
+            self._filled += len(part)
+            if self._filled == self._chunk_size:
+                self._next_chunk()
+
+    def _next_chunk(self) -> None:
+        self.checksums.append(self._chunk.intdigest())
+        self._chunk.reset()
+        self._filled = 0
+
+
+def _is_seekable(stream: Any) -> bool:
+    seekable = getattr(stream, "seekable", None)
+    return seekable is not None and bool(seekable())
+
+
+def _check_size(size: int, max_size: int | None) -> None:
+    if max_size is not None and size > max_size:
+        raise ArtifactTooLargeError(
+            f"content has more than {max_size} bytes, the most that this store takes (max_size)"
+        )
+
+
+def _pieces(stream: Any, limit: int | None) -> Iterator[bytes]:
+    """What a stream has, up to a limit."""
+    left = limit
+    while left is None or left > 0:
+        piece = _read(stream, MIB if left is None else min(left, MIB))
+        if not piece:
+            return
+        yield piece
+        if left is not None:
+            left -= len(piece)
+
+
+def _fill(stream: Any, buffer: memoryview) -> int:
+    """Read until the buffer is full or the stream ends; how many bytes."""
+    filled = 0
+    readinto = getattr(stream, "readinto", None)
+    while filled < len(buffer):
+        rest = buffer[filled:]
+        if readinto is None:
+            piece = _read(stream, len(rest))
+            count = len(piece)
+            rest[:count] = piece
+        else:
+            count = _available(readinto(rest))
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _read(stream: Any, size: int) -> bytes:
+    piece = _available(stream.read(size))
+    if isinstance(piece, str):
+        raise InvalidArtifactError("the stream gives str: open it in binary mode")
+    if not isinstance(piece, bytes):
+        try:
+            piece = bytes(memoryview(piece))
+        except TypeError:
+            raise InvalidArtifactError(f"the stream gives {type(piece).__name__}, not bytes") from None
+    if len(piece) > size:
+        raise InvalidArtifactError(f"the stream gave {len(piece)} bytes when it was asked for {size}")
+    return piece
+
+
+def _available(result: Any) -> Any:
+    if result is None:
+        raise InvalidArtifactError("the stream is non-blocking and has nothing to read now: make it blocking")
+    return result
