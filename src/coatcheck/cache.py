@@ -56,14 +56,20 @@ class ContentCache:
     def __init__(self, size: int, disk: DiskCache | None = None) -> None:
         self._size = size
         self._disk = disk
-        self.clear()
+        self.start_anew()
         _caches.add(self)
 
-    def clear(self) -> None:
-        """Forget everything that lies in memory, and the figures."""
+    def start_anew(self) -> None:
+        """For a forked child: a thread that does not exist there may hold the lock, in the middle of a change."""
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()  # tag -> digest, content
         self._bytes = self._hits = self._disk_hits = self._misses = 0
+
+    def clear(self) -> None:
+        """Forget what lies in memory."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
 
     def info(self) -> CacheInfo:
         """Figures so far."""
@@ -134,11 +140,10 @@ def _tag(digest: bytes) -> str:
 _caches: weakref.WeakSet[ContentCache] = weakref.WeakSet()
 
 
-def _start_anew() -> None:
-    # In a forked child: a thread that does not exist here may hold a lock, or have stopped in the middle of a change.
+def _after_fork() -> None:
     for cache in _caches:
-        cache.clear()
+        cache.start_anew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_after_fork)
