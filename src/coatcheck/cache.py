@@ -83,17 +83,21 @@ class ContentCache:
         """
         return self._disk is None and len(artifact_id) == ID_LENGTH and artifact_id not in self._entries
 
-    def fetch(self, digests: Sequence[bytes]) -> Plan[dict[bytes, bytes]]:
-        """Those contents that are here, by digest. They were verified on their way in and are not hashed again."""
-        found: dict[bytes, bytes] = {}
+    def get(self, digest: bytes) -> bytes | None:
+        """A content that lies in memory. It was verified on its way in and is not hashed again."""
+        tag = _tag(digest)
         with self._lock:
-            for digest in digests:
-                tag = _tag(digest)
-                entry = self._entries.get(tag)
-                if entry is not None and entry[0] == digest:
-                    self._entries.move_to_end(tag)
-                    found[digest] = entry[1]
-            self._hits += len(found)
+            entry = self._entries.get(tag)
+            if entry is None or entry[0] != digest:
+                return None
+            self._entries.move_to_end(tag)
+            self._hits += 1
+            return entry[1]
+
+    def fetch(self, digests: Sequence[bytes]) -> Plan[dict[bytes, bytes]]:
+        """Those contents that are in memory or on the disk, by digest."""
+        contents = ((digest, self.get(digest)) for digest in digests)
+        found = {digest: content for digest, content in contents if content is not None}
         disk = self._disk
         if disk is None or len(found) == len(digests):
             return found
