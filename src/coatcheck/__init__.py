@@ -7,6 +7,7 @@ from .aio import (
     AsyncRedisArtifactStore,
 )
 from .arguments import DEFAULT, Payload
+from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
     ArtifactError,
@@ -40,6 +41,7 @@ __all__ = [
     "AsyncInMemoryArtifactStore",
     "AsyncRedisArtifactStore",
     "BackendStore",
+    "CacheInfo",
     "CheckReport",
     "CorruptArtifactError",
     "FileArtifactStore",

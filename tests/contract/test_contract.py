@@ -9,7 +9,7 @@ from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
 from ..harnesses import ENGINE_NAMES, FileHarness, MemoryHarness, RedisHarness
 
-BACKENDS = ["memory", "file", "fakeredis", *ENGINE_NAMES]
+BACKENDS = ["memory", "file", "fakeredis", *ENGINE_NAMES, "cached"]
 
 
 class TestContract(ArtifactStoreContract):
@@ -32,5 +32,8 @@ class TestContract(ArtifactStoreContract):
                 namespace,
                 twin=twin,
             )
-        server = server_of(request.param)
-        return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin)
+        if request.param == "cached":  # a memory tier that is always full, above a disk tier
+            server, cache = server_of("valkey"), {"cache_size": 100_000, "cache_dir": tmp_path}
+        else:
+            server, cache = server_of(request.param), {}
+        return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin, **cache)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import ResponseError
 
 from ...arguments import StoreRequest
+from ...cache import CacheInfo, ContentCache, Fetched
 from ...compression import Zstd
 from ...envelope import Verify, seal, unseal
 from ...errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
@@ -49,6 +50,7 @@ class RedisBackend(Backend):
         verify: See `envelope.unseal`.
         max_size: Largest content in bytes.
         durability: How safe a write is before it is acknowledged.
+        cache: Contents that need not be fetched; `None`: always fetch them.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RedisBackend(Backend):
         verify: Verify,
         max_size: int | None,
         durability: Durability,
+        cache: ContentCache | None = None,
     ) -> None:
         self._link = link
         self._keys = Keys(namespace)
@@ -69,12 +72,17 @@ class RedisBackend(Backend):
         self._verify = verify
         self._durability = durability
         self._confirmation = confirmation(durability)
+        self._cache = cache
         self.max_size = MAX_SIZE if max_size is None else max_size
 
     @property
     def keys(self) -> Keys:
         """The names of its keys."""
         return self._keys
+
+    def cache_info(self) -> CacheInfo:
+        """Figures about the content cache."""
+        return CacheInfo() if self._cache is None else self._cache.info()
 
     def read(self, *commands: Call | Command) -> Plan[list[Any]]:
         """Send commands that change nothing; their replies."""
@@ -128,6 +136,8 @@ class RedisBackend(Backend):
             if reply[0] == b"need":
                 reply = yield from self._upload(request)  # noqa: PLW2901  # the same question, asked with the content
             results.append(_stored(request, reply))
+            if self._cache is not None:  # costs nothing, and the next step of a run often reads what this one wrote
+                self._cache.remember(request.digest, request.content)
         return results
 
     def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[tuple[bytes, bytes]]]:
@@ -191,11 +201,11 @@ class RedisBackend(Backend):
     # Reading ---------------------------------------------------------------------------------------------------
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
-        if len(ids) == 1:
+        if len(ids) == 1 and (self._cache is None or self._cache.lacks(ids[0])):
             return [(yield from self._load_one(ids[0]))]
         views = yield from self._views(ids)
-        results: list[Artifact | None] = [None] * len(ids)
-        present = [(i, view) for i, view in enumerate(views) if view is not None]
+        results = yield from self._cached(views)
+        present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
@@ -204,6 +214,17 @@ class RedisBackend(Backend):
                 else:
                     results[i] = yield from self._artifact(view, sealed)
         return results
+
+    def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
+        """Artifacts that the server has just described and whose contents are in the cache."""
+        if self._cache is None:
+            return [None] * len(views)
+        digests = [b"" if view is None else _digest(view) for view in views]
+        contents = yield from self._cache.fetch(list({digest for digest in digests if digest}))
+        return [
+            _whole(view, contents[digest]) if view is not None and digest in contents else None
+            for view, digest in zip(views, digests, strict=True)
+        ]
 
     def _get(self, digest: bytes) -> Command:
         return Command(b"GET", self._keys.content(records.tag_of(digest)))
@@ -221,6 +242,9 @@ class RedisBackend(Backend):
             view = records.decode_view(artifact_id, *reply)
             if sealed is not None and _digest(view).hex()[:ID_LENGTH] == artifact_id:
                 return (yield from self._artifact(view, sealed))
+            [cached] = yield from self._cached([view])
+            if cached is not None:
+                return cached
         for _ in range(_TRIES):
             [found] = yield from self.read(
                 scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
@@ -249,11 +273,10 @@ class RedisBackend(Backend):
                 content = unseal(sealed, digest, self._verify)
         except CorruptArtifactError as error:
             raise CorruptArtifactError(f"artifact {view.artifact_id}: {error}") from None
-        if len(content) != view.size_bytes:
-            raise CorruptArtifactError(
-                f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
-            )
-        return Artifact(metadata=view, content=content)
+        artifact = _whole(view, content)
+        if self._cache is not None:
+            yield from self._cache.keep([Fetched(digest, content, sealed)])
+        return artifact
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         return self._views(ids)
@@ -449,6 +472,8 @@ class RedisBackend(Backend):
         return (yield from inspection.run())
 
     def close(self) -> Plan[None]:
+        if self._cache is not None:
+            self._cache.clear()
         yield CloseLink(self._link)
 
 
@@ -460,6 +485,14 @@ def _stored(request: StoreRequest, reply: Any) -> ArtifactMetadata:
         )
     _, created, deadline = reply
     return records.stored_view(request, created, deadline)
+
+
+def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
+    if len(content) != view.size_bytes:
+        raise CorruptArtifactError(
+            f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
+        )
+    return Artifact(metadata=view, content=content)
 
 
 def _view(name: bytes, head: Any, field: bytes, value: Any) -> ArtifactMetadata:
