@@ -124,6 +124,9 @@ def test_a_full_server_is_named_and_nothing_is_written(opened, server_of, size) 
             store.store(b"kept" * 100, run_id="b")
         with pytest.raises(StoreFullError):
             store.touch(kept.artifact_id, 10, "a")
+        with pytest.raises(StoreFullError):
+            store.find_missing([kept.artifact_id], ttl=10, run_id="b")
+        assert store.find_missing([kept.artifact_id], ttl=10, run_id="a") == []  # for ever as it is: nothing to write
         assert sorted(client.keys()) == keys
         assert store.load_text(kept.artifact_id) == "kept" * 100
         assert store.list_by_run("a") == [kept]
