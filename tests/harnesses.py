@@ -83,15 +83,16 @@ class FileHarness(Harness):
 
 
 class RedisHarness(Harness):
-    def __init__(self, connect, aconnect, client, namespace: str, *, twin: str) -> None:
+    def __init__(self, connect, aconnect, client, namespace: str, *, twin: str, **options) -> None:
         super().__init__(twin=twin)
+        self.options = options
         self.connect, self.aconnect, self.client, self.namespace = connect, aconnect, client, namespace
 
     def sync(self, **options):
-        return RedisArtifactStore(self.connect(), namespace=self.namespace, **options)
+        return RedisArtifactStore(self.connect(), namespace=self.namespace, **self.options, **options)
 
     def asynchronous(self, **options):
-        return AsyncRedisArtifactStore(self.aconnect(), namespace=self.namespace, **options)
+        return AsyncRedisArtifactStore(self.aconnect(), namespace=self.namespace, **self.options, **options)
 
     def leftovers(self) -> list[str]:
         return sorted(key.decode() for key in self.client.scan_iter(match=f"{self.namespace}:*", count=1000))

@@ -21,6 +21,7 @@ CONTRACT = ("tests/contract", "-k", "valkey-sync")
 FILES = ("tests/unit/test_file_store.py",)
 ENVELOPE = ("tests/unit/test_envelope.py",)
 COMPRESSION = ("tests/unit/test_compression.py",)
+CACHE = ("tests/unit/test_cache.py",)
 PROTOCOL = ("tests/redis/test_protocol.py", "-k", "valkey")
 ERRORS = ("tests/redis/test_errors.py", "-k", "valkey")
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
@@ -205,6 +206,52 @@ MUTANTS = [
         "contexts.get(level)",
         "next(iter(contexts.values()), None)",
         COMPRESSION,
+    ),
+    Mutant(
+        "the cache serves any digest of a tag",
+        "cache.py",
+        "entry is None or entry[0] != digest",
+        "entry is None",
+        CACHE,
+    ),
+    Mutant("the cache forgets what is used", "cache.py", "self._entries.move_to_end(tag)", "pass", CACHE),
+    Mutant(
+        "the cache miscounts renewals",
+        "cache.py",
+        "size - sum(len(old) + OVERHEAD for _, old in dropped)",
+        "size",
+        CACHE,
+    ),
+    Mutant("a fork inherits the lock", "cache.py", "        cache.start_anew()\n", "        pass\n", CACHE),
+    Mutant(
+        "a damaged file stays",
+        "disk_cache.py",
+        "            path.unlink(missing_ok=True)\n            return None",
+        "            return None",
+        CACHE,
+    ),
+    Mutant("the disk cache follows links", "disk_cache.py", 'getattr(os, "O_NOFOLLOW", 0)', "0", CACHE),
+    Mutant("others may write into the disk cache", "disk_cache.py", "and not status.st_mode & 0o077", "", CACHE),
+    Mutant(
+        "the disk cache is not bounded",
+        "disk_cache.py",
+        "                self._make_room()\n",
+        "                pass\n",
+        CACHE,
+    ),
+    Mutant(
+        "a use of a file is not noted",
+        "disk_cache.py",
+        "os.utime(fd if os.utime in os.supports_fd else path)",
+        "pass",
+        CACHE,
+    ),
+    Mutant(
+        "a cached content is sent all the same",
+        "backends/redis/backend.py",
+        "(self._cache is None or self._cache.lacks(ids[0]))",
+        "True",
+        ("tests/redis/test_cache.py", "-k", "valkey"),
     ),
     Mutant("a full match of ids is not needed", "ids.py", "_ID.fullmatch", "_ID.match"),
     Mutant(

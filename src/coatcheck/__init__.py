@@ -7,6 +7,7 @@ from .aio import (
     AsyncRedisArtifactStore,
 )
 from .arguments import DEFAULT, Payload
+from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
     ArtifactError,
@@ -44,6 +45,7 @@ __all__ = [
     "AsyncInMemoryArtifactStore",
     "AsyncRedisArtifactStore",
     "BackendStore",
+    "CacheInfo",
     "CheckReport",
     "CorruptArtifactError",
     "EvictingServerWarning",

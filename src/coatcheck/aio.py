@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault, encode_json, encode_text
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_RETRY_FOR, AsyncTarget, Durability, RedisOptions
+from .backends.redis import DEFAULT_CACHE_DIR_SIZE, DEFAULT_RETRY_FOR, AsyncTarget, Durability, RedisOptions
+from .cache import CacheInfo
 from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
@@ -280,6 +281,9 @@ class AsyncRedisArtifactStore(AsyncArtifactStore):
         durability: Durability = "memory",
         compression_level: int = DEFAULT_LEVEL,
         compression_threshold: int = DEFAULT_THRESHOLD,
+        cache_size: int = 0,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_dir_size: int = DEFAULT_CACHE_DIR_SIZE,
     ) -> None:
         options = RedisOptions(
             namespace=namespace,
@@ -290,5 +294,13 @@ class AsyncRedisArtifactStore(AsyncArtifactStore):
             durability=durability,
             compression_level=compression_level,
             compression_threshold=compression_threshold,
+            cache_size=cache_size,
+            cache_dir=cache_dir,
+            cache_dir_size=cache_dir_size,
         )
-        super().__init__(options.backend(AsyncTarget.of(url_or_client).link()), default_ttl=default_ttl)
+        self._redis = options.backend(AsyncTarget.of(url_or_client).link())
+        super().__init__(self._redis, default_ttl=default_ttl)
+
+    def cache_info(self) -> CacheInfo:
+        """See `RedisArtifactStore.cache_info`; not awaited: it asks nobody."""
+        return self._redis.cache_info()

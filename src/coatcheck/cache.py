@@ -56,14 +56,20 @@ class ContentCache:
     def __init__(self, size: int, disk: DiskCache | None = None) -> None:
         self._size = size
         self._disk = disk
-        self.clear()
+        self.start_anew()
         _caches.add(self)
 
-    def clear(self) -> None:
-        """Forget everything that lies in memory, and the figures."""
+    def start_anew(self) -> None:
+        """For a forked child: a thread that does not exist there may hold the lock, in the middle of a change."""
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()  # tag -> digest, content
         self._bytes = self._hits = self._disk_hits = self._misses = 0
+
+    def clear(self) -> None:
+        """Forget what lies in memory."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
 
     def info(self) -> CacheInfo:
         """Figures so far."""
@@ -77,17 +83,21 @@ class ContentCache:
         """
         return self._disk is None and len(artifact_id) == ID_LENGTH and artifact_id not in self._entries
 
-    def fetch(self, digests: Sequence[bytes]) -> Plan[dict[bytes, bytes]]:
-        """Those contents that are here, by digest. They were verified on their way in and are not hashed again."""
-        found: dict[bytes, bytes] = {}
+    def get(self, digest: bytes) -> bytes | None:
+        """A content that lies in memory. It was verified on its way in and is not hashed again."""
+        tag = _tag(digest)
         with self._lock:
-            for digest in digests:
-                tag = _tag(digest)
-                entry = self._entries.get(tag)
-                if entry is not None and entry[0] == digest:
-                    self._entries.move_to_end(tag)
-                    found[digest] = entry[1]
-            self._hits += len(found)
+            entry = self._entries.get(tag)
+            if entry is None or entry[0] != digest:
+                return None
+            self._entries.move_to_end(tag)
+            self._hits += 1
+            return entry[1]
+
+    def fetch(self, digests: Sequence[bytes]) -> Plan[dict[bytes, bytes]]:
+        """Those contents that are in memory or on the disk, by digest."""
+        contents = ((digest, self.get(digest)) for digest in digests)
+        found = {digest: content for digest, content in contents if content is not None}
         disk = self._disk
         if disk is None or len(found) == len(digests):
             return found
@@ -134,11 +144,10 @@ def _tag(digest: bytes) -> str:
 _caches: weakref.WeakSet[ContentCache] = weakref.WeakSet()
 
 
-def _start_anew() -> None:
-    # In a forked child: a thread that does not exist here may hold a lock, or have stopped in the middle of a change.
+def _after_fork() -> None:
     for cache in _caches:
-        cache.clear()
+        cache.start_anew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
+from .backends.redis import DEFAULT_CACHE_DIR_SIZE, DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
+from .cache import CacheInfo
 from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
 from .errors import StoreUnavailableError
 from .operations import Operations
@@ -233,6 +234,11 @@ class RedisArtifactStore(BackendStore):
             `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
         compression_level: -7 (fast) to 22 (small; from 20 on it takes hundreds of MiB for large contents).
         compression_threshold: Contents of fewer bytes are not compressed.
+        cache_size: Bytes of contents to keep in this process, so that loading them again sends none; 0: no cache.
+            Whether an artifact is there, and what it stands for, is asked of the server every time.
+        cache_dir: A local directory for a second tier that processes of this user share; contents lie there as they
+            lie on the server, for this user only.
+        cache_dir_size: Bytes that it holds, about.
 
     Raises:
         InvalidArtifactError: An argument makes no sense, or the server cannot keep the `durability`.
@@ -252,6 +258,9 @@ class RedisArtifactStore(BackendStore):
         durability: Durability = "memory",
         compression_level: int = DEFAULT_LEVEL,
         compression_threshold: int = DEFAULT_THRESHOLD,
+        cache_size: int = 0,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_dir_size: int = DEFAULT_CACHE_DIR_SIZE,
     ) -> None:
         options = RedisOptions(
             namespace=namespace,
@@ -262,13 +271,20 @@ class RedisArtifactStore(BackendStore):
             durability=durability,
             compression_level=compression_level,
             compression_threshold=compression_threshold,
+            cache_size=cache_size,
+            cache_dir=cache_dir,
+            cache_dir_size=cache_dir_size,
         )
         self._target = Target.of(url_or_client)
         self._reduce_options = {**options.as_dict(), "default_ttl": default_ttl}
-        backend = options.backend(self._target.link())
+        self._redis = backend = options.backend(self._target.link())
         super().__init__(backend, default_ttl=default_ttl)
         if durability != "memory":
             self._run(backend.probe())
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses and bytes of this store's content cache."""
+        return self._redis.cache_info()
 
     def __reduce__(self) -> Any:
         return _reopen, (type(self), self._target.picklable(), self._reduce_options)

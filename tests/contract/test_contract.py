@@ -9,19 +9,11 @@ from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
 from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness
 
-BACKENDS = ["memory", "file", "fakeredis", *ENGINE_NAMES]
-
 
 class Contract(ArtifactStoreContract):
     @pytest.fixture(params=["sync", "async"])
     def twin(self, request) -> str:
         return request.param
-
-    @pytest.fixture(params=BACKENDS)
-    def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
-        harness = self.make(request, twin, tmp_path, server_of, namespace)
-        harness.chunking = self.chunking
-        return harness
 
     def make(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
         if request.param == "memory":
@@ -37,15 +29,24 @@ class Contract(ArtifactStoreContract):
                 namespace,
                 twin=twin,
             )
-        server = server_of(request.param)
-        return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin)
+        if request.param == "cached":  # a memory tier that is always full, above a disk tier
+            server, cache = server_of("valkey"), {"cache_size": 100_000, "cache_dir": tmp_path}
+        else:
+            server, cache = server_of(request.param), {}
+        return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin, **cache)
 
 
 class TestContract(Contract):
-    chunking = None
+    @pytest.fixture(params=["memory", "file", "fakeredis", *ENGINE_NAMES, "cached"])
+    def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
+        return self.make(request, twin, tmp_path, server_of, namespace)
 
 
 class TestContractInTinyChunks(Contract):
     """The same, with content of some kilobytes treated as content of many megabytes is."""
 
-    chunking = TINY
+    @pytest.fixture(params=["file", "redis7", "valkey", "cached"])
+    def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
+        harness = self.make(request, twin, tmp_path, server_of, namespace)
+        harness.chunking = TINY
+        return harness

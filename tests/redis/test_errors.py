@@ -123,6 +123,9 @@ def test_a_full_server_is_named_and_nothing_is_written(opened, server_of, size) 
             store.store(b"kept" * 100, run_id="b")
         with pytest.raises(StoreFullError):
             store.touch(kept.artifact_id, 10, "a")
+        with pytest.raises(StoreFullError):
+            store.find_missing([kept.artifact_id], ttl=10, run_id="b")
+        assert store.find_missing([kept.artifact_id], ttl=10, run_id="a") == []  # for ever as it is: nothing to write
         assert sorted(client.keys()) == keys
         assert store.load_text(kept.artifact_id) == "kept" * 100
         assert store.list_by_run("a") == [kept]
@@ -305,6 +308,14 @@ def test_a_url_error_hides_the_password() -> None:
         {"compression_level": 23},
         {"compression_level": 1.0, "compression": None},
         {"compression_threshold": -1},
+        {"cache_size": -1},
+        {"cache_size": True},
+        {"cache_size": 1e6},
+        {"cache_size": None},
+        {"cache_dir": ""},
+        {"cache_dir": b"dir"},
+        {"cache_dir_size": 0, "cache_dir": "dir"},
+        {"cache_dir_size": 1.5},
         {"verify": "none"},
         {"retry_for": -1},
         {"retry_for": "3"},

@@ -18,6 +18,9 @@ from coatcheck.testing import eventually
 NASTY_RUNS = ["a:b", "{a}", "*", "a b\n", "%41", "~.-_", "grüße", "\N{ADMISSION TICKETS}", "\x00\xff", "a" * 5000]
 
 
+TAG_OF_C = f"%s:leases:{{{compute_artifact_id(b'c')}}}"
+
+
 class CountingLink:
     """Counts the round trips of a link, the bytes of each and its replies."""
 
@@ -309,8 +312,10 @@ def test_a_claim_on_lost_content_is_none(store, client, namespace) -> None:
         lambda client, ns: (client.delete(f"{ns}:artifact:{{b}}"), client.set(f"{ns}:artifact:{{b}}", 1)),
         lambda client, ns: (client.delete(f"{ns}:runs"), client.set(f"{ns}:runs", 1)),
         lambda client, ns: (client.delete(f"{ns}:catalog:created"), client.set(f"{ns}:catalog:created", 1)),
+        lambda client, ns: client.set(f"{ns}:run:{{r}}", 1),
+        lambda client, ns: (client.delete(TAG_OF_C % ns), client.set(TAG_OF_C % ns, 1)),
     ],
-    ids=["future", "damaged", "short lease", "artifact type", "runs type", "catalog type"],
+    ids=["future", "damaged", "short lease", "artifact type", "runs type", "catalog type", "run type", "leases type"],
 )
 @pytest.mark.parametrize("operation", ["claim", "delete_many"])
 def test_a_page_with_something_unreadable_changes_nothing(store, client, namespace, damage, operation) -> None:
@@ -327,7 +332,7 @@ def test_a_page_with_something_unreadable_changes_nothing(store, client, namespa
     except ArtifactError:
         assert {key: client.dump(key) for key in client.scan_iter(match=f"{namespace}:*", count=1000)} == dump
     else:
-        assert operation == "delete_many"  # a damaged lease is no reason not to delete
+        assert operation == "delete_many"  # neither a damaged lease nor a stranger's run is a reason not to delete
     client.delete(*dump)
 
 

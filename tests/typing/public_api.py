@@ -17,6 +17,7 @@ from coatcheck import (
     AsyncArtifactReader,
     AsyncArtifactStore,
     AsyncRedisArtifactStore,
+    CacheInfo,
     FileArtifactStore,
     InMemoryArtifactStore,
     Lease,
@@ -86,6 +87,7 @@ def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
     FileArtifactStore("/tmp/x")
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
+    assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
     RedisArtifactStore(redis.Redis())
     AsyncRedisArtifactStore(redis.asyncio.Redis(), default_ttl=timedelta(days=1))

@@ -2,6 +2,6 @@
 
 from .connect import AsyncTarget, Target
 from .durability import Durability
-from .options import DEFAULT_RETRY_FOR, RedisOptions
+from .options import DEFAULT_CACHE_DIR_SIZE, DEFAULT_RETRY_FOR, RedisOptions
 
-__all__ = ["DEFAULT_RETRY_FOR", "AsyncTarget", "Durability", "RedisOptions", "Target"]
+__all__ = ["DEFAULT_CACHE_DIR_SIZE", "DEFAULT_RETRY_FOR", "AsyncTarget", "Durability", "RedisOptions", "Target"]

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import ResponseError
 
 from ...arguments import Request, SourceRequest, StoreRequest
+from ...cache import CacheInfo, ContentCache, Fetched
 from ...compression import Zstd
 from ...envelope import Verify, is_manifest, seal, unseal
 from ...errors import CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
@@ -34,7 +35,7 @@ from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
-"""Makes something of an artifact's metadata and sealed content; `None` where its chunks are gone."""
+"""Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
 
 INLINE: Final = 64 * 1024
 """Sealed bytes that travel as a script argument; Lua copies arguments, so larger contents are staged first."""
@@ -56,6 +57,7 @@ class RedisBackend(Backend):
         verify: See `envelope.unseal`.
         max_size: Largest content in bytes; `None`: as much as the server's memory takes.
         durability: How safe a write is before it is acknowledged.
+        cache: Contents that need not be fetched; `None`: always fetch them.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class RedisBackend(Backend):
         verify: Verify,
         max_size: int | None,
         durability: Durability,
+        cache: ContentCache | None = None,
     ) -> None:
         self._link = link
         self._keys = Keys(namespace)
@@ -78,6 +81,7 @@ class RedisBackend(Backend):
         self._durability = durability
         self._confirmation = confirmation(durability)
         self.max_size = max_size
+        self._cache = cache
         self._prepare()
 
     def _prepare(self) -> None:
@@ -95,6 +99,10 @@ class RedisBackend(Backend):
     def keys(self) -> Keys:
         """The names of its keys."""
         return self._keys
+
+    def cache_info(self) -> CacheInfo:
+        """Figures about the content cache."""
+        return CacheInfo() if self._cache is None else self._cache.info()
 
     def read(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that change nothing; their replies."""
@@ -156,6 +164,8 @@ class RedisBackend(Backend):
             if reply[0] == b"need":
                 reply = yield from self._upload(request)  # noqa: PLW2901  # the same question, asked with the content
             results.append(_stored(request, reply))
+            if self._cache is not None:  # costs nothing, and the next step of a run often reads what this one wrote
+                self._cache.remember(request.digest, request.content)
         return results
 
     def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[tuple[bytes, bytes]]]:
@@ -228,10 +238,10 @@ class RedisBackend(Backend):
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         if len(ids) == 1:
-            return [(yield from self._load_one(ids[0], self._artifact))]
-        views = yield from self._views(ids)
-        results: list[Artifact | None] = [None] * len(ids)
-        present = [(i, view) for i, view in enumerate(views) if view is not None]
+            return [(yield from self._load_through_cache(ids[0]))]
+        views = yield from self.metadata(ids)
+        results = yield from self._cached(views)
+        present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
             for (i, view), sealed in zip(batch, contents, strict=True):
@@ -240,6 +250,25 @@ class RedisBackend(Backend):
                 if results[i] is None:  # deleted meanwhile, or lost: look again
                     results[i] = yield from self._load_one(ids[i], self._artifact)
         return results
+
+    def _load_through_cache(self, artifact_id: str) -> Plan[Artifact | None]:
+        if self._cache is not None and not self._cache.lacks(artifact_id):
+            [view] = yield from self.metadata([artifact_id])
+            [cached] = yield from self._cached([view])
+            if view is None or cached is not None:
+                return cached
+        return (yield from self._load_one(artifact_id, self._artifact))
+
+    def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
+        """Artifacts that the server has just described and whose contents are in the cache."""
+        if self._cache is None:
+            return [None] * len(views)
+        digests = [b"" if view is None else _digest(view) for view in views]
+        contents = yield from self._cache.fetch(list({digest for digest in digests if digest}))
+        return [
+            _whole(view, contents[digest]) if view is not None and digest in contents else None
+            for view, digest in zip(views, digests, strict=True)
+        ]
 
     def _get(self, digest: bytes) -> PreparedCall:
         return self._get_content.call(self._keys.content(records.tag_of(digest)))
@@ -253,32 +282,33 @@ class RedisBackend(Backend):
             if found is None:
                 return None
             view, sealed = found
-            if not sealed:
-                continue
-            if sealed == incomplete:  # nobody deleted or replaced it
+            if sealed and sealed == incomplete:  # nobody deleted or replaced it
                 raise lost(artifact_id)
-            finished = yield from finish(view, sealed)
+            finished = yield from finish(view, sealed or b"")
             if finished is not None:
                 return finished
-            incomplete = sealed
+            incomplete = sealed or b""
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
     def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
         """Metadata and content, if the content is that of a default id."""
         name = artifact_id.encode()
-        key = self._keys.artifact(name)
         fields, sealed = yield from self.read(
-            self._get_leases.call(key), self._get_content.call(self._keys.content(name))
+            self._get_leases.call(self._keys.artifact(name)), self._get_content.call(self._keys.content(name))
         )
+        view = yield from self._latest(artifact_id, fields)
+        if view is None:
+            return None
+        return view, sealed if _digest(view).hex()[:ID_LENGTH] == artifact_id else None
+
+    def _latest(self, artifact_id: str, fields: Any) -> Plan[ArtifactMetadata | None]:
+        """Metadata from what `_get_leases` returned; asks again where that does not tell which lease is the latest."""
         if not fields:
             return None
         lease = records.latest_of_few(fields)
         if lease is None:
-            [[lease]] = yield from self.read(scripts.METADATA.call([key], ()))
-            if lease is None:
-                return None
-        view = records.decode_view(artifact_id, *lease)
-        return view, sealed if _digest(view).hex()[:ID_LENGTH] == artifact_id else None
+            [[lease]] = yield from self.read(scripts.METADATA.call(self._artifact_keys([artifact_id]), ()))
+        return None if lease is None else records.decode_view(artifact_id, *lease)
 
     def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
         """Metadata and content; no content where it vanished on the way."""
@@ -322,24 +352,29 @@ class RedisBackend(Backend):
 
     def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact | None]:
         digest = _digest(view)
+        if not sealed:
+            return (yield from self._cached([view]))[0]
         if is_manifest(sealed):
             content = yield from self.chunked(view, sealed).load()
-            return None if content is None else Artifact(metadata=view, content=content)
+            if content is None:
+                return None
+            if self._cache is not None:
+                self._cache.remember(digest, content)
+            return Artifact(metadata=view, content=content)
         with _named(view):
             if len(sealed) >= LONG_WORK or view.size_bytes >= LONG_WORK:
                 content = yield Work(lambda: unseal(sealed, digest, self._verify))
             else:
                 content = unseal(sealed, digest, self._verify)
-        if len(content) != view.size_bytes:
-            raise CorruptArtifactError(
-                f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
-            )
-        return Artifact(metadata=view, content=content)
+        artifact = _whole(view, content)
+        if self._cache is not None:
+            yield from self._cache.keep([Fetched(digest, content, sealed)])
+        return artifact
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        return self._views(ids)
-
-    def _views(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
+        if len(ids) == 1:
+            [fields] = yield from self.read(self._get_leases.call(*self._artifact_keys(ids)))
+            return [(yield from self._latest(ids[0], fields))]
         replies = yield from self._paged(
             ids, self.read, lambda page: scripts.METADATA.call(self._artifact_keys(page), ())
         )
@@ -530,6 +565,8 @@ class RedisBackend(Backend):
         return (yield from inspection.run())
 
     def close(self) -> Plan[None]:
+        if self._cache is not None:
+            self._cache.clear()
         yield CloseLink(self._link)
 
 
@@ -550,6 +587,14 @@ def _stored(request: Request, reply: Any) -> ArtifactMetadata:
         )
     _, created, deadline = reply
     return records.stored_view(request, created, deadline)
+
+
+def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
+    if len(content) != view.size_bytes:
+        raise CorruptArtifactError(
+            f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
+        )
+    return Artifact(metadata=view, content=content)
 
 
 def _view(name: bytes, head: Any, field: bytes, value: Any) -> ArtifactMetadata:

@@ -85,7 +85,7 @@ for i = 1, #changes do
     expire(change.key, longest)
   end
   if expiry(change.content) < longest then
-    expire(change.content, longest)
+    content_expire(change.content, change.chunks, longest)
   end
   if change.leases then
     index_extend(change.leases, change.id, longest)
