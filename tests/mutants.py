@@ -25,6 +25,8 @@ CACHE = ("tests/unit/test_cache.py",)
 PROTOCOL = ("tests/redis/test_protocol.py", "-k", "valkey")
 ERRORS = ("tests/redis/test_errors.py", "-k", "valkey")
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
+CHUNKS = ("tests/redis/test_chunks.py", "-k", "valkey")
+SOURCES = ("tests/unit/test_sources.py",)
 
 
 class Mutant(NamedTuple):
@@ -304,6 +306,122 @@ MUTANTS = [
         FILES,
     ),
     Mutant("files follow symbolic links", "backends/file.py", '    | getattr(os, "O_NOFOLLOW", 0)\n', "", FILES),
+    Mutant(
+        "a commit does not look for its chunks",
+        LUA + "lib.lua",
+        "  return over('EXISTS', chunks) == #chunks\n",
+        "  return true\n",
+        CHUNKS,
+    ),
+    Mutant(
+        "a repeated commit takes its own chunks for a loser's",
+        LUA + "store.lua",
+        "    if chunks[1] ~= staged_chunks[1] then -- else",
+        "    if true then -- else",
+        CHUNKS,
+    ),
+    Mutant(
+        "the loser of two uploads leaves its chunks",
+        LUA + "store.lua",
+        "      over('UNLINK', staged_chunks)\n",
+        "\n",
+        CHUNKS,
+    ),
+    Mutant("a healed content leaves its old chunks", LUA + "store.lua", "    over('UNLINK', chunks)\n", "\n", CHUNKS),
+    Mutant(
+        "published chunks keep the TTL of an upload",
+        LUA + "store.lua",
+        "    content_expire(content, staged_chunks, longest)\n",
+        "    expire(content, longest)\n",
+        CHUNKS,
+    ),
+    Mutant(
+        "chunks do not follow their content",
+        LUA + "lib.lua",
+        "    expire(chunks[i], deadline)\n",
+        "\n",
+        CHUNKS,
+    ),
+    Mutant(
+        "chunks outlive their content",
+        LUA + "lib.lua",
+        "    over('UNLINK', chunk_names(content, content_head(content), content))\n",
+        "\n",
+        CHUNKS,
+    ),
+    Mutant("what is discarded may be published", LUA + "discard.lua", " == ARGV[1] then", " == '' then", CHUNKS),
+    Mutant(
+        "a late chunk shortens a published one",
+        "backends/redis/upload.py",
+        '(payload,), b"NX", b"PX"',
+        '(payload,), b"PX"',
+        CHUNKS,
+    ),
+    Mutant("a late renewal shortens a published chunk", "backends/redis/upload.py", ', b"GT")', ")", CHUNKS),
+    Mutant(
+        "a failed upload leaves its chunks",
+        "backends/redis/upload.py",
+        "                yield from self._discard()\n                raise",
+        "                raise",
+        CHUNKS,
+    ),
+    Mutant(
+        "gc takes chunks of an upload that goes on",
+        LUA + "check_chunks.lua",
+        "and (ttl == -1 or ttl > tonumber(ARGV[3]))",
+        "",
+        CHUNKS,
+    ),
+    Mutant("gc takes chunks that belong to a content", LUA + "check_chunks.lua", "not mine[KEYS[i]] and ", "", CHUNKS),
+    Mutant(
+        "chunks are not compared with the manifest",
+        "backends/redis/download.py",
+        "len(payload) != length or xxhash.xxh3_64_intdigest(payload) != checksum",
+        "False",
+        CHUNKS,
+    ),
+    Mutant(
+        "the whole is not compared with the SHA-256",
+        "backends/redis/download.py",
+        "self._hash.digest() != self._manifest.digest",
+        "False",
+        CHUNKS,
+    ),
+    Mutant(
+        "a reader goes on with other content",
+        "backends/redis/download.py",
+        "manifest is None or manifest.digest != self._manifest.digest",
+        "manifest is None",
+        CHUNKS,
+    ),
+    Mutant(
+        "cancelled reads disturb the next",
+        "backends/redis/download.py",
+        "        with self._hashing:\n",
+        "        if True:\n",
+        CHUNKS,
+    ),
+    Mutant(
+        "a manifest may announce too many chunks",
+        "backends/redis/manifest.py",
+        " or len(chunks) != -(-size // chunk_size)",
+        "",
+        CHUNKS,
+    ),
+    Mutant(
+        "a source that changed is not noticed",
+        "sources.py",
+        "            if xxhash.xxh3_64_intdigest(part) != self._checksums[n]:\n",
+        "            if False:\n",
+        SOURCES,
+    ),
+    Mutant(
+        "a source that grew is not noticed",
+        "sources.py",
+        "if end == self.size and self._stream.read(1):",
+        "if False:",
+        SOURCES,
+    ),
     Mutant(
         "a memory store shortens leases",
         "backends/ledger.py",

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from coatcheck.testing.machine import machine_for
 
-from ..harnesses import ENGINE_NAMES, FileHarness, MemoryHarness, RedisHarness
+from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness
 
 # Shrinking on a real server takes minutes: what failed is printed as it is, with its seed.
 PHASES = [phase for phase in Phase if phase is not Phase.shrink]
@@ -30,8 +30,9 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES])
+@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, "valkey in chunks"])
 def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch) -> None:
+    backend, _, chunked = backend.partition(" ")
     counter = itertools.count()
     directories = []
     if backend == "file":
@@ -44,9 +45,11 @@ def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch) -
             directories.append(tempfile.mkdtemp())
             return FileHarness(Path(directories[-1]), twin="both")
         server = server_of(backend)
-        return RedisHarness(
+        made = RedisHarness(
             lambda: server.url, lambda: server.url, server.client(), f"machine{next(counter)}", twin="both"
         )
+        made.chunking = TINY if chunked else None
+        return made
 
     try:
         run_state_machine_as_test(machine_for(harness), settings=SETTINGS)

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from coatcheck import (
+    AmbiguousWriteError,
     ArtifactLostError,
     AsyncRedisArtifactStore,
     CorruptArtifactError,
@@ -21,6 +22,7 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis import upload
+from coatcheck.backends.redis.link import BrokenError
 from coatcheck.backends.redis.manifest import Entry, Manifest
 from coatcheck.envelope import header
 from coatcheck.sources import Chunking
@@ -206,6 +208,26 @@ def test_what_arrives_late_does_no_harm(store, client, chunks, namespace, monkey
     assert all(0 < client.pttl(key) <= 60_000 for key in client.scan_iter(match=f"{namespace}:*", count=1000))
 
 
+def test_an_upload_that_was_published_unawares_stays(store, chunks) -> None:
+    backend = store._operations.backend
+    backend._retry_for = 0
+    exchange = backend._link.exchange
+
+    def lose_the_reply(buffers, count):
+        replies = exchange(buffers, count)
+        if any(isinstance(reply, list) and reply[0] == b"ok" for reply in replies):
+            raise BrokenError("lost")
+        return replies
+
+    backend._link.exchange = lose_the_reply
+    with pytest.raises(AmbiguousWriteError):
+        store.store_file(io.BytesIO(CONTENT))
+    backend._link.exchange = exchange
+    assert store.load(NAME).content == CONTENT
+    assert store.check(read_data=True).problems == []
+    assert len(chunks()) == 6
+
+
 def test_a_source_that_changes_leaves_no_chunks(store, chunks, tmp_path) -> None:
     path = tmp_path / "growing"
     path.write_bytes(CONTENT)
@@ -292,6 +314,7 @@ def damage(store, client, namespace, chunks):
             "manifest of other size": lambda: forge(lambda m: m._replace(size=59_000)),
             "manifest of tiny chunks": lambda: forge(lambda m: m._replace(chunk_size=1)),
             "manifest of no chunks": lambda: forge(lambda m: m._replace(chunk_size=0)),
+            "manifest of too few": lambda: forge(lambda m: m._replace(chunks=m.chunks[:3])),
             "codec unknown": lambda: forge(lambda m: m._replace(chunks=[e._replace(codec=9) for e in m.chunks])),
             "manifest empty": lambda: client.set(content, header(2, 55_000, DIGEST, b"")),
         }[what]()
@@ -310,6 +333,7 @@ DAMAGES = [
     "manifest of other size",
     "manifest of tiny chunks",
     "manifest of no chunks",
+    "manifest of too few",
     "codec unknown",
     "manifest empty",
 ]
@@ -478,12 +502,17 @@ def test_a_cancelled_read_does_not_disturb_the_next(server, namespace, store) ->
         """A hash that is held up once, in its thread."""
 
         def __init__(self, inner) -> None:
-            self.inner, self.entered, self.go_on = inner, threading.Event(), threading.Event()
+            self.inner, self.entered, self.go_on, self.gone = inner, *(threading.Event() for _ in range(3))
 
         def update(self, data) -> None:
             if not self.entered.is_set():
                 self.entered.set()
                 assert self.go_on.wait(20)
+                self.inner.update(data)
+                self.gone.set()
+                return
+            self.go_on.set()  # whoever comes next lets the first one go before it
+            assert self.gone.wait(20)
             self.inner.update(data)
 
         def digest(self) -> bytes:

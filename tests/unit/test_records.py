@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck.arguments import StoreRequest
+from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.records import decode_head, decode_lease, decode_view, encode_head, encode_view
 from coatcheck.errors import CorruptArtifactError
 
@@ -20,7 +20,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.binary(max_size=50), text, st.none() | text.filter(bool), st.dictionaries(text, text))
 def test_what_is_written_is_read_back(content, content_type, run, tags) -> None:
-    request = StoreRequest(content, None, content_type, run, tags, None)
+    request = StoreRequest(content, Details(None, content_type, run, tags, None))
     field = b"-" if run is None else b"=" + run.encode()
     view = decode_view(request.artifact_id, encode_head(request), field, TIMES + encode_view(request))
     assert (view.content_type, view.run_id, view.tags, view.size_bytes) == (content_type, run, tags, len(content))

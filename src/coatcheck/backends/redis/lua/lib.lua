@@ -282,9 +282,9 @@ local function chunk_token(head)
 end
 
 local function chunk_names_of(content, token, count)
-  local names = {}
+  local names, stem = {}, content .. ':' .. token .. ':'
   for n = 1, count do
-    names[n] = content .. ':' .. token .. ':' .. integer(n - 1)
+    names[n] = stem .. (n - 1)
   end
   return names
 end
