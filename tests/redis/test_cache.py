@@ -151,6 +151,7 @@ def test_what_was_stored_here_is_in_memory(cached, client, options) -> None:
     assert (traffic.gets == 0) is (options["cache_size"] > 0)
 
 
+@pytest.mark.leaves_keys("damages what it stored")
 def test_content_lost_on_the_server_is_served_from_the_cache(cached, store, client, namespace) -> None:
     artifact_id = store.store(LARGE).artifact_id
     cached.load(artifact_id)

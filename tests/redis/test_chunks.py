@@ -345,6 +345,7 @@ def read_in_pieces(store) -> None:
         pass
 
 
+@pytest.mark.leaves_keys("damages what it stored")
 @pytest.mark.parametrize("what", DAMAGES)
 def test_damage_is_never_given_out(store, damage, what) -> None:
     damage(what)
@@ -432,6 +433,7 @@ def kinds(report) -> dict[str, int]:
     return {problem.kind: problem.count for problem in report.problems}
 
 
+@pytest.mark.leaves_keys("damages what it stored")
 def test_chunks_without_a_manifest_are_leftovers(store, client, chunks, namespace) -> None:
     store.store(CONTENT)
     store.store(TEXT, artifact_id="other")
