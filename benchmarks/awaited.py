@@ -93,7 +93,7 @@ class AsyncFloor(AsyncCandidate):
 class AsyncDefaults(AsyncFloor):
     """redis.asyncio as it comes."""
 
-    name = "redis.asyncio, defaults"
+    name = "redis-py, defaults"
 
     async def open(self, endpoint: Endpoint) -> None:
         self.client = redis.asyncio.Redis(**endpoint.connection)
@@ -102,7 +102,7 @@ class AsyncDefaults(AsyncFloor):
 class AsyncCoatcheck(AsyncCandidate):
     """This project, awaited."""
 
-    name = "coatcheck (async)"
+    name = "coatcheck"
 
     async def open(self, endpoint: Endpoint) -> None:
         self.open_store = AsyncRedisArtifactStore(endpoint.url)

@@ -57,6 +57,9 @@ class Floor(Candidate):
         return contents
 
     def store_file(self, path: Path, batch: Batch) -> None:
+        if path.stat().st_size <= LONGEST:
+            super().store_file(path, batch)
+            return
         with path.open("rb") as file:
             while piece := file.read(LONGEST):
                 self.store(Batch([piece], batch.run, batch.keys))

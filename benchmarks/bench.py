@@ -82,7 +82,7 @@ class Bench:
         awaited = trials[0].name == self.awaited[0].name
         without = [one.name for one in self.writers()[1:] if one.name not in names and not awaited]
         timings = alternate(trials, ops, effort or self.effort(), self.server)
-        return Row(name, title, timings, without=without, **about)
+        return Row(name, title, timings, **{"without": without, **about})
 
     def ours(self) -> Coatcheck:
         """coatcheck among the candidates."""

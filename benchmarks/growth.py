@@ -96,7 +96,7 @@ def growth_by_run(parent: Bench) -> Found:
 def growth_by_size(parent: Bench) -> Found:
     """One content while it grows."""
     with parent.alone() as bench, tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
-        curve = Curve(bench, "growth-size", "size of the content", "content, bytes")
+        curve = Curve(bench, "growth-size", "size of the content", "bytes of content")
         pair = (bench.floor, bench.ours())
         for x in curve.steps(SIZES, 64 * MIB, lambda n: (5 * n, n)):
             if isinstance(x, Left):

@@ -136,15 +136,15 @@ def _curve(points: Sequence[Point]) -> Any:
     panels[0].set_ylabel("microseconds per operation")
     panels[1].axhline(1, color=FLOOR, linewidth=1)
     panels[1].set_yscale("log")
-    panels[1].set_ylabel("multiple of the floor")
+    panels[1].set_ylabel("multiple of the floor (median, min to max)")
     for work in dict.fromkeys(point.work for point in sized):
         found = [point for point in sized if point.work == work]
         panels[2].plot([point.x for point in found], [point.size for point in found], "-o", ms=3, color="black")
         panels[2].set_title(work, fontsize=9)
         panels[2].set_ylabel("bytes")
-        panels[2].set_ylim(bottom=0)
+        panels[2].set_ylim(0, 1.2 * max(point.size for point in sized))
     panels[0].set_title("time (log scale)", fontsize=9)
-    panels[1].set_title("next to the floor: median, min to max (log scale)", fontsize=9)
+    panels[1].set_title("next to the floor (log scale)", fontsize=9)
     for axes in panels[:2]:
         _plain(axes.yaxis)
     for axes in panels:

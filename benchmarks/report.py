@@ -20,7 +20,7 @@ def as_text(found: Row | Load | Point | Left) -> str:
     if isinstance(found, Load):
         return _load_as_text(found)
     if isinstance(found, Point):
-        title = f"{found.work}, {found.x:,} {found.axis}"
+        title = f"{found.work}: {found.x:,} {found.axis}"
         if found.size is not None:
             return f"\n{title}: {found.size:,.0f} B"
         return "\n".join(["", title, *map(_timing_line, found.timings, [found.timings[0]] * len(found.timings))])

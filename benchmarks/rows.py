@@ -95,7 +95,6 @@ def store_10_mib_again(bench: Bench) -> Row:
 def load_10_mib_cached(bench: Bench) -> Row:
     """From the content cache: the server is asked whether the artifact is there, and sends no content."""
     cached = Coatcheck(bench.endpoint, cache_size=64 * MIB)
-    cached.name = "coatcheck with its content cache"
     batch, small = bench.batch(10 * MIB, 1), bench.batch(100, 1)
     try:
         cached.store(batch)
