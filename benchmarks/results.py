@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,12 @@ class Row:
 
     name: str
     title: str
-    timings: Sequence[Timing] = ()
+    timings: list[Timing] = field(default_factory=list)
     goal: str = ""
     limit: float | None = None
     sizes: dict[str, float] = field(default_factory=dict)
-    without: Sequence[str] = ()
-    facts: Sequence[str] = ()
+    without: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
     as_batch: bool = False
 
 
@@ -46,7 +45,7 @@ class Load:
     how: str
     transport: str
     clients: int
-    timings: Sequence[Timing]
+    timings: list[Timing]
 
     def per_second(self, timing: Timing) -> float:
         """Operations of all clients together."""
@@ -76,7 +75,7 @@ class Point:
     axis: str
     x: int
     work: str
-    timings: Sequence[Timing] = ()
+    timings: list[Timing] = field(default_factory=list)
     size: float | None = None
 
 

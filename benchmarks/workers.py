@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import signal
@@ -190,16 +191,14 @@ def _work(endpoint: Endpoint, pipe: Connection) -> None:
     """What a process does until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the benchmark, which closes the pipe
     client = _Client(endpoint)
-    while True:
-        try:
-            message = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            answer = getattr(client, message[0])(*message[1:])
-        except Exception as error:
-            answer = RuntimeError(f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+    with contextlib.suppress(EOFError, OSError):  # the pipe was closed: that is the end
+        while True:
+            step, *arguments = pipe.recv()
+            try:
+                answer = getattr(client, step)(*arguments)
+            except Exception as error:
+                answer = RuntimeError(f"{type(error).__name__}: {error}")
+            pipe.send(answer)
 
 
 class _Client:
