@@ -15,7 +15,7 @@ from typing import Any
 from . import batches, concurrency, growth, large, plots, report, rows
 from .awaited import AsyncCandidate, AsyncCoatcheck, AsyncDefaults, AsyncFloor
 from .bare import ByHand, Defaults, Floor, OneConnection
-from .bench import Bench, measure_all, names
+from .bench import Bench, listed, measure_all
 from .candidates import Candidate
 from .ours import Coatcheck, CoatcheckByChecksum
 from .page import as_markdown, replace_part
@@ -23,7 +23,7 @@ from .peers import open_peers
 from .results import Results
 from .server import NoServerError, Server, machine
 
-TABLE = (rows, large, batches, concurrency, growth)  # importing them lists their measurements, in this order
+PARTS = (rows, large, batches, concurrency, growth)
 BACKGROUND = 10_000  # artifacts in the indexes that all share: an empty store would flatter us
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -33,7 +33,7 @@ PAGE = DOCS / "performance.md"
 def main() -> int:
     arguments = _arguments()
     if arguments.list:
-        print("\n".join(names()))
+        print("\n".join(listed(PARTS)))
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that servers are stopped on the way out
@@ -80,7 +80,9 @@ def _measure(results: Results, arguments: argparse.Namespace) -> None:
         _print_about(results.about)
         print(report.heading())
         batches.populate(bench.ours(), bench, BACKGROUND)
-        measure_all(bench, arguments.only, results, lambda found: print(report.as_text(found), flush=True))
+        measure_all(
+            bench, listed(PARTS, arguments.only), results, lambda found: print(report.as_text(found), flush=True)
+        )
     results.about["seconds"] = round(time.monotonic() - begin)
     results.complete = True
     print(f"\n{results.about['seconds']} s")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .awaited import AsyncCandidate
@@ -120,14 +121,14 @@ def noise_file(folder: str | Path, size: int) -> Path:
 
 
 Measurement = Callable[[Bench], Found]
-_MEASUREMENTS: dict[str, Measurement] = {}
+_MEASUREMENTS: dict[str, dict[str, Measurement]] = {}  # by module: formatters reorder imports, tables have an order
 
 
 def measurement(name: str) -> Callable[[Measurement], Measurement]:
     """Add a function to the list; `name` is what `--only` looks at."""
 
     def add(function: Measurement) -> Measurement:
-        _MEASUREMENTS[name] = function
+        _MEASUREMENTS.setdefault(function.__module__, {})[name] = function
         return function
 
     return add
@@ -137,22 +138,23 @@ def row(name: str) -> Callable[[Callable[[Bench], Row]], Callable[[Bench], Row]]
     """Add a function that measures one row."""
 
     def add(function: Callable[[Bench], Row]) -> Callable[[Bench], Row]:
-        _MEASUREMENTS[name] = lambda bench: iter([function(bench)])
+        _MEASUREMENTS.setdefault(function.__module__, {})[name] = lambda bench: iter([function(bench)])
         return function
 
     return add
 
 
-def names() -> list[str]:
-    """Every measurement."""
-    return list(_MEASUREMENTS)
+def listed(modules: Sequence[ModuleType], only: Sequence[str] = ()) -> dict[str, Measurement]:
+    """The measurements of some modules, in this order, whose name contains one of `only`, or all."""
+    every = {name: found for module in modules for name, found in _MEASUREMENTS[module.__name__].items()}
+    return {name: found for name, found in every.items() if not only or any(part in name for part in only)}
 
 
-def measure_all(bench: Bench, only: Sequence[str], results: Results, show: Callable[[Any], None]) -> None:
-    """Run the measurements whose name contains one of `only`, or all; one that fails doesn't stop the others."""
-    for name, function in _MEASUREMENTS.items():
-        if only and not any(part in name for part in only):
-            continue
+def measure_all(
+    bench: Bench, measurements: dict[str, Measurement], results: Results, show: Callable[[Any], None]
+) -> None:
+    """Take measurements one after the other; one that fails doesn't stop the others."""
+    for name, function in measurements.items():
         try:
             for found in function(bench):
                 results.add(found)

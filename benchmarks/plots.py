@@ -80,7 +80,7 @@ def _ratios(rows: Sequence[Row]) -> Any:
     )
     axes.axvline(1, color=FLOOR, linewidth=1, label="floor")
     axes.set_yticks(range(len(rows)), [row.title for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
     _plain(axes.xaxis)
     axes.set_xlabel("time, multiple of the floor (log scale; median, min to max)")
