@@ -30,7 +30,9 @@ def load_many(bench: Bench) -> Row:
 def list_by_run(bench: Bench) -> Row:
     trials = [listing_floor(bench), *(listing(bench, one) for one in bench.readers() if one.list_run)]
     about = {"goal": "≤ 1.5", "limit": 1.5, "as_batch": True}
-    return bench.compare("list-run", "list_by_run of 10,000", trials, 10_000, bench.effort(0.4, 5.0), **about)
+    return bench.compare(
+        "list-run", "list_by_run of 10,000", trials, 10_000, bench.effort(0.4, 2.5 if bench.quick else 5.0), **about
+    )
 
 
 @measurement("list-run-in-a-million")
@@ -56,7 +58,9 @@ def list_by_run_in_a_million(bench: Bench) -> Found:
 def delete_by_run(bench: Bench) -> Row:
     trials = [deleting_floor(bench), *(deleting(bench, one) for one in bench.writers() if one.delete_run)]
     about = {"goal": "≤ 3.0", "limit": 3.0, "as_batch": True}
-    return bench.compare("delete-run", "delete_by_run of 10,000", trials, 10_000, bench.effort(0.4, 5.0), **about)
+    return bench.compare(
+        "delete-run", "delete_by_run of 10,000", trials, 10_000, bench.effort(0.4, 2.5 if bench.quick else 5.0), **about
+    )
 
 
 @row("server-memory")

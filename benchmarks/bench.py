@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -154,7 +155,9 @@ def measure_all(
     bench: Bench, measurements: dict[str, Measurement], results: Results, show: Callable[[Any], None]
 ) -> None:
     """Take measurements one after the other; one that fails doesn't stop the others."""
+    took = results.about.setdefault("seconds_by_name", {})
     for name, function in measurements.items():
+        begin = time.monotonic()
         try:
             for found in function(bench):
                 results.add(found)
@@ -163,3 +166,4 @@ def measure_all(
             failed = Left(name, f"{type(error).__name__}: {error}", failed=True)
             results.add(failed)
             show(failed)
+        took[name] = round(time.monotonic() - begin, 1)

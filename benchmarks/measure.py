@@ -146,7 +146,7 @@ def _settle(servers: Sequence[Server]) -> None:
 
 def _affordable(trial: Trial, ops: int, effort: Effort) -> int:
     """How many operations fit the effort; tries a few, and checks that they do what they should."""
-    few = min(ops, max(20, ops // 20))
+    few = min(ops, max(20, ops // 50))
     state = trial.prepare(few)
     trial.run(state)
     trial.clean(state)  # the first time connects and fills caches
