@@ -39,6 +39,7 @@ def main() -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that servers are stopped on the way out
     if arguments.render is not None:
         results = Results.load(arguments.render)
+        results.save(arguments.out / "results.json")
     else:
         results = Results({"quick": arguments.quick, "coatcheck": version("coatcheck"), **machine()})
         try:
