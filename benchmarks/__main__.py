@@ -1,107 +1,140 @@
-"""`python -m benchmarks`: start a server, measure all rows, print the table. See the package's docstring."""
+"""`python -m benchmarks`: start servers, measure, print, and write tables and plots. See the package's docstring."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import report
+from . import batches, concurrency, growth, large, plots, report, rows
 from .awaited import AsyncCandidate, AsyncCoatcheck, AsyncDefaults, AsyncFloor
-from .candidates import (
-    Batch,
-    ByHand,
-    Candidate,
-    Coatcheck,
-    CoatcheckByChecksum,
-    Defaults,
-    Floor,
-    OneConnection,
-)
+from .bare import ByHand, Defaults, Floor, OneConnection
+from .bench import Bench, listed, measure_all
+from .candidates import Candidate
+from .ours import Coatcheck, CoatcheckByChecksum
+from .page import as_markdown, replace_part
 from .peers import open_peers
-from .rows import Bench, run_rows
+from .results import Results
 from .server import NoServerError, Server, machine
 
-BACKGROUND = 10_000
+PARTS = (rows, large, batches, concurrency, growth)
+BACKGROUND = 10_000  # artifacts in the indexes that all share: an empty store would flatter us
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "performance.md"
 
 
 def main() -> int:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped on the way out
-    try:
-        server = Server(arguments.engine, tcp=arguments.tcp)
-    except NoServerError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    with server:
-        _measure(server, arguments)
-    return 0
+    if arguments.list:
+        print("\n".join(listed(PARTS)))
+        return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that servers are stopped on the way out
+    if arguments.render is not None:
+        results = Results.load(arguments.render)
+        results.save(arguments.out / "results.json")
+    else:
+        results = Results({"quick": arguments.quick, "coatcheck": version("coatcheck"), **machine()})
+        try:
+            _measure(results, arguments)
+        except NoServerError as error:
+            print(f"benchmarks: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("\ninterrupted; what was measured until here is kept", file=sys.stderr)
+        finally:
+            results.save(arguments.out / "results.json")
+    _write(results, arguments)
+    if not results.complete:
+        return 130
+    return int(any(left.failed for left in results.left))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute; wider spreads")
+    parser.add_argument("--quick", action="store_true", help="minutes instead of an hour; wider spreads, nothing large")
     parser.add_argument("--engine", choices=("valkey", "redis"), default="valkey")
-    parser.add_argument("--tcp", action="store_true", help="TCP loopback instead of a unix socket")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", help="rows whose name contains PART")
+    parser.add_argument("--tcp", action="store_true", help="the table over TCP loopback instead of a unix socket")
+    parser.add_argument("--only", action="append", default=[], metavar="PART", help="what has PART in its name")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--no-peers", action="store_true", help="leave other people's stores out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--write", action="store_true", help="also write docs/performance.md and docs/plots")
+    parser.add_argument(
+        "--render", type=Path, metavar="JSON", help="measure nothing: tables and plots of an earlier run"
+    )
     return parser.parse_args()
 
 
-def _measure(server: Server, arguments: argparse.Namespace) -> None:
+def _measure(results: Results, arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
-    peers, missing = ([], {}) if arguments.no_peers else open_peers(server)
-    floor, coatcheck = Floor(server), Coatcheck(server)
-    candidates: list[Candidate] = [
-        coatcheck,
-        CoatcheckByChecksum(server),
-        OneConnection(server),
-        Defaults(server),
-        ByHand(server),
-        *peers,
-    ]
-    awaited: list[AsyncCandidate] = [AsyncFloor(server), AsyncCoatcheck(server), AsyncDefaults(server)]
-    awaited += [peer for peer in peers if isinstance(peer, AsyncCandidate)]
-    about = {
-        "coatcheck": version("coatcheck"),
-        "server": server.version,
-        "transport": server.transport,
-        **machine(),
-        "missing_peers": missing,
-    }
-    print(f"coatcheck {about['coatcheck']} on {server.version}, {server.transport}; ", end="")
-    print(f"Python {about['python']}, redis-py {about['redis-py']}")
-    for name, why in missing.items():
-        print(f"not measured: {name}, {why}")
-    print(report.heading())
-
-    rounds, seconds = (7, 0.03) if arguments.quick else (25, 0.1)
-    bench = Bench(server, floor, candidates, awaited, rounds, seconds)
-    _populate(bench, coatcheck)
-    results: list[dict[str, Any]] = []
-    for outcome in run_rows(bench, arguments.only):
-        print(report.as_text(outcome), flush=True)
-        results.append(report.as_json(outcome))
-    for candidate in (floor, *candidates, *(one for one in awaited if one not in candidates)):
-        candidate.close()
-    print(f"\n{time.monotonic() - begin:.0f} s")
-    if arguments.json is not None:
-        arguments.json.write_text(
-            json.dumps({**about, "rows": results}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    with Server(arguments.engine) as server, _opened(server, arguments, results.about) as bench:
+        _print_about(results.about)
+        print(report.heading())
+        batches.populate(bench.ours(), bench, BACKGROUND)
+        measure_all(
+            bench, listed(PARTS, arguments.only), results, lambda found: print(report.as_text(found), flush=True)
         )
+    results.about["seconds"] = round(time.monotonic() - begin)
+    results.complete = True
+    print(f"\n{results.about['seconds']} s")
 
 
-def _populate(bench: Bench, coatcheck: Coatcheck) -> None:
-    """Fill the indexes that all artifacts share: an empty store would flatter us."""
-    contents = bench.batch(64, BACKGROUND).contents
-    for i in range(0, BACKGROUND, 100):
-        coatcheck.store_many(Batch(contents[i : i + 100], f"background-{i}"))
+@contextmanager
+def _opened(server: Server, arguments: argparse.Namespace, about: dict[str, Any]) -> Iterator[Bench]:
+    endpoint = server.tcp if arguments.tcp else server.unix
+    peers, missing = ([], {}) if arguments.no_peers else open_peers(endpoint)
+    about |= {"server": server.version, "transport": endpoint.transport, "missing_peers": missing}
+    floor = Floor(endpoint)
+    own: list[type[Candidate]] = [Coatcheck, CoatcheckByChecksum, OneConnection, Defaults, ByHand]
+    candidates = [*(kind(endpoint) for kind in own), *peers]
+    awaited: list[AsyncCandidate] = [AsyncFloor(endpoint), AsyncCoatcheck(endpoint), AsyncDefaults(endpoint)]
+    awaited += [peer for peer in peers if isinstance(peer, AsyncCandidate)]
+    try:
+        yield Bench(server, endpoint, floor, candidates, awaited, arguments.quick, arguments.engine)
+    finally:
+        for candidate in dict.fromkeys((floor, *candidates, *awaited)):
+            candidate.close()
+
+
+def _print_about(about: dict[str, Any]) -> None:
+    print(f"coatcheck {about['coatcheck']} on {about['server']}, {about['transport']}; ", end="")
+    print(f"Python {about['python']}, redis-py {about['redis-py']}; {about['cores']} cores, {about['cpu']}")
+    if about["load_before"] > about["cores"] / 4:
+        print(f"this machine is busy (load {about['load_before']}): spreads will be wide, trust the CPU column more")
+    for name, why in about["missing_peers"].items():
+        print(f"not measured: {name}, {why}")
+
+
+def _write(results: Results, arguments: argparse.Namespace) -> None:
+    """Tables and plots: beside the JSON, and with `--write` into the docs."""
+    try:
+        drawn = plots.draw(results, arguments.out)
+    except ImportError as error:
+        print(f"no plots: {error}", file=sys.stderr)
+        drawn = []
+    (arguments.out / "table.md").write_text(
+        as_markdown(results, [path.name for path in drawn]) + "\n", encoding="utf-8"
+    )
+    print(f"written to {arguments.out}: results.json, table.md{''.join(f', {path.name}' for path in drawn)}")
+    if not arguments.write:
+        return
+    if not results.complete or not drawn:
+        print("docs/ is left alone: the run is incomplete, or there are no plots", file=sys.stderr)
+        return
+    results.save(DOCS / "plots" / "results.json")
+    shown = [f"plots/{path.name}" for path in plots.draw(results, DOCS / "plots")]
+    replace_part(PAGE, "benchmarks", as_markdown(results, shown))
+    print(f"written to {DOCS}: performance.md, plots/")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,19 @@ import redis.asyncio
 
 from coatcheck import AsyncRedisArtifactStore
 
-from .candidates import TAGS, TTL, TYPE, Batch, Candidate, connection_pool, content_of
-from .server import Server
+from .bare import connection_pool
+from .candidates import TAGS, TTL, TYPE, Batch, Candidate, present
+from .server import Endpoint
 
 
 class AsyncCandidate(Candidate):
     """One that is awaited: a batch is one coroutine, so that starting and stopping the loop is not what is measured."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._runner = asyncio.Runner()
-        self._runner.run(self.open(server))
+        self._runner.run(self.open(endpoint))
 
-    async def open(self, server: Server) -> None:
+    async def open(self, endpoint: Endpoint) -> None:
         raise NotImplementedError
 
     async def astore(self, batch: Batch) -> None:
@@ -65,8 +66,8 @@ class AsyncFloor(AsyncCandidate):
 
     name = "floor: redis.asyncio SET/GET + SHA-256"
 
-    async def open(self, server: Server) -> None:
-        self.client = redis.asyncio.Redis(connection_pool=connection_pool(redis.asyncio.connection, server))
+    async def open(self, endpoint: Endpoint) -> None:
+        self.client = redis.asyncio.Redis(connection_pool=connection_pool(redis.asyncio.connection, endpoint))
 
     async def astore(self, batch: Batch) -> None:
         for content in batch.contents:
@@ -92,19 +93,19 @@ class AsyncFloor(AsyncCandidate):
 class AsyncDefaults(AsyncFloor):
     """redis.asyncio as it comes."""
 
-    name = "redis.asyncio, defaults"
+    name = "redis-py, defaults"
 
-    async def open(self, server: Server) -> None:
-        self.client = redis.asyncio.Redis(**server.connection)
+    async def open(self, endpoint: Endpoint) -> None:
+        self.client = redis.asyncio.Redis(**endpoint.connection)
 
 
 class AsyncCoatcheck(AsyncCandidate):
     """This project, awaited."""
 
-    name = "coatcheck (async)"
+    name = "coatcheck"
 
-    async def open(self, server: Server) -> None:
-        self.open_store = AsyncRedisArtifactStore(server.url)
+    async def open(self, endpoint: Endpoint) -> None:
+        self.open_store = AsyncRedisArtifactStore(endpoint.url)
 
     async def astore(self, batch: Batch) -> None:
         put, run = self.open_store.store, batch.run
@@ -113,7 +114,7 @@ class AsyncCoatcheck(AsyncCandidate):
             batch.keys.append(view.artifact_id)
 
     async def aload(self, batch: Batch) -> Iterable[bytes]:
-        return [content_of(await self.open_store.load(key)) for key in batch.keys]
+        return [present(await self.open_store.load(key)).content for key in batch.keys]
 
     async def aforget(self, batch: Batch) -> None:
         await self.open_store.delete_by_run(batch.run)

@@ -1,4 +1,7 @@
-"""Alternating measurement: A B C, B C A, … so that whatever the machine does meanwhile happens to all of them."""
+"""Alternating measurement: A B C, B C A, … so that whatever the machine does meanwhile happens to all of them.
+
+Beside wall time stands CPU time of client and servers together: it hardly notices what else the machine does.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+from .server import Server
+
+
+class Spent(NamedTuple):
+    """Seconds that one block of operations took: by the clock, and of CPU time."""
+
+    wall: float
+    cpu: float
+
+
+class Spread(NamedTuple):
+    """Figures of several rounds."""
+
+    low: float
+    median: float
+    high: float
 
 
 @dataclass
@@ -17,7 +37,7 @@ class Trial:
     Attributes:
         name: The candidate.
         prepare: Untimed; takes a number of operations and returns what `run` takes.
-        run: Timed; does that many operations.
+        run: Timed; does that many operations. May return the `Spent` of clients that are processes of their own.
         clean: Untimed; undoes both.
         check: Untimed; raises when what `run` returned is wrong. Asked once.
         once: Prepared once for all rounds: for rows that only read.
@@ -37,17 +57,31 @@ class Timing:
 
     name: str
     ops: int
-    seconds: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     @property
     def microseconds(self) -> float:
-        """Median per operation."""
-        return median(self.seconds) * 1e6
+        """Median per operation, by the clock."""
+        return median(self.wall) * 1e6
 
-    def ratios(self, floor: Timing) -> tuple[float, float, float]:
-        """Minimum, median and maximum of this over the floor, each round against itself."""
-        ratios = [own / other for own, other in zip(self.seconds, floor.seconds, strict=True)]
-        return min(ratios), median(ratios), max(ratios)
+    @property
+    def cpu_microseconds(self) -> float:
+        """Median per operation, CPU time of clients and servers."""
+        return median(self.cpu) * 1e6
+
+    def ratios(self, floor: Timing) -> Spread:
+        """This over the floor by the clock, each round against itself."""
+        return _spread(self.wall, floor.wall)
+
+    def cpu_ratios(self, floor: Timing) -> Spread:
+        """Likewise for CPU time."""
+        return _spread(self.cpu, floor.cpu)
+
+
+def _spread(own: Sequence[float], floor: Sequence[float]) -> Spread:
+    ratios = [mine / other for mine, other in zip(own, floor, strict=True)]
+    return Spread(min(ratios), median(ratios), max(ratios))
 
 
 @dataclass(frozen=True)
@@ -63,7 +97,7 @@ class Effort:
     seconds: float
 
 
-def alternate(trials: Sequence[Trial], ops: int, effort: Effort, settle: Callable[[], None]) -> list[Timing]:
+def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: Server) -> list[Timing]:
     """Measure trials side by side; the first one is the floor and always does all `ops`."""
     timings, prepared = [], {}
     for i, trial in enumerate(trials):
@@ -71,16 +105,17 @@ def alternate(trials: Sequence[Trial], ops: int, effort: Effort, settle: Callabl
         timings.append(Timing(trial.name, own))
         if trial.once:
             prepared[trial.name] = trial.prepare(own)
-    settle()
+    _settle(servers)
     gc.collect()
     gc.freeze()  # what imports left behind is not scanned again in somebody's timed block
     try:
         for number in range(-1, effort.rounds):
             for step in range(len(trials)):
                 i = (number + step) % len(trials)
-                seconds = _block(trials[i], timings[i].ops, prepared, settle)
+                spent = _block(trials[i], timings[i].ops, prepared, servers)
                 if number >= 0:
-                    timings[i].seconds.append(seconds / timings[i].ops)
+                    timings[i].wall.append(spent.wall / timings[i].ops)
+                    timings[i].cpu.append(spent.cpu / timings[i].ops)
     finally:
         gc.unfreeze()
     for trial in trials:
@@ -89,20 +124,29 @@ def alternate(trials: Sequence[Trial], ops: int, effort: Effort, settle: Callabl
     return timings
 
 
-def _block(trial: Trial, ops: int, prepared: dict[str, Any], settle: Callable[[], None]) -> float:
+def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[Server]) -> Spent:
     state = prepared[trial.name] if trial.once else trial.prepare(ops)
-    begin = time.perf_counter()
-    trial.run(state)
-    seconds = time.perf_counter() - begin
+    served = sum(server.cpu_seconds() for server in servers)
+    computed, begin = time.process_time(), time.perf_counter()
+    result = trial.run(state)
+    wall, computed = time.perf_counter() - begin, time.process_time() - computed
+    served = sum(server.cpu_seconds() for server in servers) - served
+    if isinstance(result, Spent):
+        wall, computed = result
     if not trial.once:
         trial.clean(state)
-        settle()
-    return seconds
+        _settle(servers)
+    return Spent(wall, computed + served)
+
+
+def _settle(servers: Sequence[Server]) -> None:
+    for server in servers:
+        server.settle()
 
 
 def _affordable(trial: Trial, ops: int, effort: Effort) -> int:
     """How many operations fit the effort; tries a few, and checks that they do what they should."""
-    few = min(ops, max(20, ops // 20))
+    few = min(ops, max(20, ops // 50))
     state = trial.prepare(few)
     trial.run(state)
     trial.clean(state)  # the first time connects and fills caches
@@ -115,4 +159,4 @@ def _affordable(trial: Trial, ops: int, effort: Effort) -> int:
     cost = (done - prepared) / few
     preparing = (prepared - begin) / few
     cost += preparing / effort.rounds if trial.once else preparing
-    return max(1, min(ops, int(effort.seconds / cost)))
+    return max(1, int(min(ops, effort.seconds / cost)))

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from .awaited import AsyncCandidate
 from .candidates import TAGS, TTL, TYPE, Batch, Candidate
-from .server import Server
+from .server import Endpoint
 
 
 class ProxyStore(Candidate):
@@ -24,11 +24,11 @@ class ProxyStore(Candidate):
     package = "proxystore"
     needs = ("proxystore.store", "proxystore.connectors.redis")
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         store, connectors = (importlib.import_module(name) for name in self.needs)
         connector = connectors.RedisConnector("127.0.0.1", 0)
         # The connector takes host and port only; it gets everybody's transport, so that this is not what is measured.
-        connector._redis_client = redis.Redis(**server.connection)  # noqa: SLF001
+        connector._redis_client = redis.Redis(**endpoint.connection)  # noqa: SLF001
         # Without its cache: a load that asks no server is another row.
         self._store = store.Store("coatcheck-bench", connector, cache_size=0, register=False)
 
@@ -57,9 +57,9 @@ class PyKeyValue(AsyncCandidate):
     package = "py-key-value-aio"
     needs = ("key_value.aio.stores.redis",)
 
-    async def open(self, server: Server) -> None:
+    async def open(self, endpoint: Endpoint) -> None:
         stores = importlib.import_module(self.needs[0])
-        client = redis.asyncio.Redis(**server.connection, decode_responses=True)
+        client = redis.asyncio.Redis(**endpoint.connection, decode_responses=True)
         self._client = client
         self._store = stores.RedisStore(client=client)
         await self._store.setup()
@@ -104,7 +104,7 @@ class AbstractRuntimeFiles(Candidate):
     needs = ("abstractruntime.storage.artifacts",)
     has_layout: ClassVar[bool] = False
 
-    def __init__(self, _server: Server) -> None:
+    def __init__(self, _endpoint: Endpoint) -> None:
         artifacts = importlib.import_module(self.needs[0])
         self._directory = tempfile.TemporaryDirectory(prefix="coatcheck-bench-")
         self._store = artifacts.FileArtifactStore(self._directory.name)
@@ -136,7 +136,7 @@ class AbstractRuntimeFiles(Candidate):
 PEERS = (ProxyStore, PyKeyValue, AbstractRuntimeFiles)
 
 
-def open_peers(server: Server) -> tuple[list[Candidate], dict[str, str]]:
+def open_peers(endpoint: Endpoint) -> tuple[list[Candidate], dict[str, str]]:
     """The peers that are installed, and why each of the others is missing."""
     found: list[Candidate] = []
     missing: dict[str, str] = {}
@@ -144,7 +144,7 @@ def open_peers(server: Server) -> tuple[list[Candidate], dict[str, str]]:
         try:
             for module in peer.needs:
                 importlib.import_module(module)
-            candidate = peer(server)
+            candidate = peer(endpoint)
         except ImportError as error:
             missing[peer.title] = f"not installed ({error})"
         except Exception as error:

