@@ -21,7 +21,7 @@ from ...sources import BytesSource, Source, TransferProgress
 from ..base import Backend, Progress
 from ..opened import OpenedArtifact, WholeArtifact
 from . import records, scripts
-from .batching import PAGE, ROUND, batches, flat, pages, without_rivals
+from .batching import PAGE, ROUND, batches, flat, pages, together, without_rivals
 from .download import ChunkedArtifact, lost
 from .durability import Durability, check_confirmed, confirmation, refused
 from .eviction import Exchanges
@@ -86,12 +86,7 @@ class RedisBackend(Backend):
 
     def _prepare(self) -> None:
         """Pack what frequent commands have in common."""
-        keys = self._keys
-        shared = (None, None, None, keys.created, keys.deadlines, keys.runs)
-        self._store_calls = {  # by the number of keys that a call has to name
-            3 + more: scripts.STORE.prepare((*shared, *(None,) * more), (keys.prefix, *(None,) * 7))
-            for more in range(3)
-        }
+        self._store_calls: dict[tuple[int, int], Prepared] = {}
         self._get_leases = Prepared(None, (b"HRANDFIELD", None, b"%d" % records.FEW, b"WITHVALUES"))
         self._get_content = Prepared(None, (b"GET", None))
 
@@ -150,21 +145,17 @@ class RedisBackend(Backend):
         return results
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        commands: list[Sendable] = []
         inline = min(INLINE, self.chunking.threshold - 1)
-        sealed = iter((yield from self._sealed([r for r in requests if r.size <= inline])))
-        for request in requests:
-            if request.size <= inline:
-                commands.append(self._store_call(request, b"c", b"".join(next(sealed))))
-            else:
-                commands.append(self._store_call(request, b"k"))
-        replies = yield from self.write(*commands)
+        contents = iter((yield from self._sealed([r for r in requests if r.size <= inline])))
+        sealed = [b"".join(next(contents)) if request.size <= inline else None for request in requests]
+        groups = list(together(requests, sealed))
+        replies = yield from self.write(*(self._store_call(*group) for group in groups))
         results = []
-        for request, reply in zip(requests, replies, strict=True):
+        for request, reply in zip(requests, flat(replies), strict=True):
             if reply[0] == b"need":
                 reply = yield from self._upload(request)  # noqa: PLW2901  # the same question, asked with the content
             results.append(_stored(request, reply))
-            if self._cache is not None:  # costs nothing, and the next step of a run often reads what this one wrote
+            if self._cache is not None:
                 self._cache.remember(request.digest, request.content)
         return results
 
@@ -178,7 +169,7 @@ class RedisBackend(Backend):
         return sealed
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
-        [reply] = yield from self.write(self._store_call(request, b"k"))
+        [[reply]] = yield from self.write(self._store_call([request], b"k", [b""]))
         if reply[0] == b"need":
             reply = yield from self._upload_chunks(request, request.source, progress)
         if progress is not None:
@@ -206,33 +197,41 @@ class RedisBackend(Backend):
     def _publish(self, request: Request, token: bytes, sealed: tuple[bytes, bytes]) -> Plan[Any]:
         """Send a sealed content or manifest, and store it, in one exchange."""
         staging = self._keys.staging(records.tag_of(request.digest), token)
-        _, reply = yield from self.write(
+        _, [reply] = yield from self.write(
             Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
-            self._store_call(request, b"s", staging=staging),
+            self._store_call([request], b"s", [b""], staging),
         )
         return reply
 
     def _store_call(
-        self, request: Request, where: bytes, sealed: bytes = b"", staging: bytes | None = None
+        self, requests: Sequence[Request], where: bytes, sealed: Sequence[bytes], staging: bytes | None = None
     ) -> PreparedCall:
-        keys, artifact_id = self._keys, request.artifact_id.encode()
-        tag = records.tag_of(request.digest)
-        values = [keys.artifact(artifact_id), keys.content(tag), keys.leases(tag)]
-        run_id = request.run_id
-        if run_id is not None:
-            values.append(keys.run(run_id))
+        """One call for artifacts of one run and TTL."""
+        keys, first = self._keys, requests[0]
+        values: list[bytes] = []
+        for request in requests:
+            tag = records.tag_of(request.digest)
+            values += (keys.artifact(request.artifact_id.encode()), keys.content(tag), keys.leases(tag))
+        if first.run_id is not None:
+            values.append(keys.run(first.run_id))
         if staging is not None:
             values.append(staging)
-        return self._store_calls[len(values)].call(
-            *values,
-            artifact_id,
-            records.encode_head(request),
-            _run(run_id),
-            records.encode_view(request),
-            _ttl(request.ttl_ms),
-            where,
-            sealed,
-        )
+        shape = len(values), len(requests)
+        prepared = self._store_calls.get(shape)
+        if prepared is None:
+            prepared = self._store_calls[shape] = scripts.STORE.prepare(
+                (keys.created, keys.deadlines, keys.runs, *(None,) * len(values)),
+                (keys.prefix, *(None,) * (3 + 4 * len(requests))),
+            )
+        values += (_run(first.run_id), _ttl(first.ttl_ms), where)
+        for request, content in zip(requests, sealed, strict=True):
+            values += (
+                request.artifact_id.encode(),
+                records.encode_head(request),
+                records.encode_view(request),
+                content,
+            )
+        return prepared.call(*values)
 
     # Reading ---------------------------------------------------------------------------------------------------
 

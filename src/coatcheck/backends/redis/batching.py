@@ -19,6 +19,11 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 """Content that one round trip of a batch carries, about."""
 
 
+CALL_ITEMS: Final = 100
+CALL_BYTES: Final = 256 * 1024
+"""Artifacts and content of one call that stores."""
+
+
 def pages(items: Sequence[T], size: int = PAGE) -> Iterable[Sequence[T]]:
     """Items in order, as many at a time as one script call looks at, or as `size` says."""
     return (items[i : i + size] for i in range(0, len(items), size))
@@ -52,3 +57,31 @@ def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterabl
         total += size(item)
     if batch:
         yield batch
+
+
+def together(
+    requests: Sequence[StoreRequest], sealed: Sequence[bytes | None]
+) -> Iterable[tuple[Sequence[StoreRequest], bytes, Sequence[bytes]]]:
+    """What one script call stores: neighbours of one TTL, whose contents are sent along (`b"c"`).
+
+    One that is too large for that (`None`) is asked about by itself (`b"k"`).
+    """
+    start = size = 0
+    for i, request in enumerate(requests):
+        content = sealed[i]
+        ends_here = i > start and (
+            content is None
+            or request.ttl_ms != requests[start].ttl_ms
+            or i - start >= CALL_ITEMS
+            or size + len(content) > CALL_BYTES
+        )
+        if ends_here:
+            yield requests[start:i], b"c", [content or b"" for content in sealed[start:i]]
+            start, size = i, 0
+        if content is None:
+            yield [request], b"k", [b""]
+            start, size = i + 1, 0
+        else:
+            size += len(content)
+    if start < len(requests):
+        yield requests[start:], b"c", [content or b"" for content in sealed[start:]]
