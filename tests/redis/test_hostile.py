@@ -147,6 +147,26 @@ def test_what_belongs_under_another_key_is_endured(store, client, namespace, key
         endure(store)
 
 
+@pytest.mark.parametrize("value", [b"", b"x", bytes(12)])
+def test_a_damaged_lease_is_never_a_reason_to_delete_and_is_renewed_by_storing(store, client, namespace, value) -> None:
+    store.store(SMALL, run_id="a", ttl=900)
+    store.store(SMALL, run_id="b", ttl=900)
+    key = f"{namespace}:artifact:{{{VICTIM}}}"
+    client.hset(key, "=a", value)
+    with pytest.raises(CorruptArtifactError, match="delete"):
+        store.touch(VICTIM, 60, "a")
+    assert client.hget(key, "=a") == value
+    assert store.release(VICTIM, "b")
+    assert store.exists(VICTIM)
+    store.store(SMALL, run_id="a", ttl=900)
+    assert [lease.run_id for lease in store.leases(VICTIM)] == ["a"]
+    assert store.leases(VICTIM)[0].expires_at is not None
+    assert store.check(read_data=True).problems == []  # it ends with its lease again
+    assert store.load(VICTIM).content == SMALL
+    assert store.release(VICTIM, "a")
+    assert not store.exists(VICTIM)
+
+
 garbage = st.binary(max_size=70)
 marks = st.integers(0, 10**6)
 scores = st.sampled_from([0, -1, 1, 2**48 - 1, 2**48, 1e300, float("inf"), float("-inf"), 0.5]) | st.integers(0, 2**53)
