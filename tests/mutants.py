@@ -228,6 +228,13 @@ MUTANTS = [
         "pass",
         ("tests/contract", "-k", "memory-sync"),
     ),
+    Mutant(
+        "scores of an index are believed",
+        LUA + "lib.lua",
+        "math.max(0, math.min(FOREVER, tonumber(last) or FOREVER))",
+        "last == 'inf' and FOREVER or tonumber(last)",
+        ("tests/redis/test_hostile.py", "-k", "any_score"),
+    ),
     Mutant("a damaged lease is taken as it is", LUA + "lib.lua", "return #lease < 13", "return false", HOSTILE),
     Mutant(
         "a store over a damaged lease lasts for ever",

@@ -212,6 +212,17 @@ def damages(draw):
     return do
 
 
+@pytest.mark.leaves_keys("scores that are no deadlines")
+@pytest.mark.parametrize("score", ["-inf", "inf", -1, 0.5, 2**48 - 1, 2**48, 2**63, 1e300])
+@pytest.mark.parametrize("key", ["leases", "run", "runs", "created", "deadlines"])
+def test_any_score_in_an_index_is_endured(store, client, namespace, key, score) -> None:
+    fill(store)
+    name = f"{namespace}:{KEYS[key]}"
+    for member in client.zrange(name, 0, -1):
+        client.zadd(name, {member: score})
+    endure(store)
+
+
 @pytest.mark.leaves_keys("of any kind")
 @settings(
     max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),
