@@ -24,6 +24,12 @@ COMPRESSION = ("tests/unit/test_compression.py",)
 CACHE = ("tests/unit/test_cache.py",)
 PROTOCOL = ("tests/redis/test_protocol.py", "-k", "valkey")
 ERRORS = ("tests/redis/test_errors.py", "-k", "valkey")
+HOSTILE = ("tests/redis/test_hostile.py", "-k", "damage")
+FAULTS = ("tests/redis/test_faults.py", "-k", "sync-store or cancelled or ambiguous")
+REFUSALS = ("tests/redis/test_refusals.py", "-k", "not redis7 and not redis8")
+EVICTION = ("tests/redis/test_eviction.py", "-k", "valkey")
+FUZZ = ("tests/unit/test_fuzz.py", "-k", "password")
+LISTING = ("tests/contract", "-k", "valkey-sync and list_all")
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
 CHUNKS = ("tests/redis/test_chunks.py", "-k", "valkey")
 SOURCES = ("tests/unit/test_sources.py",)
@@ -428,6 +434,178 @@ MUTANTS = [
         "claim.deadline = claim.later_of(record.claims[request.run_id].deadline)",
         "pass",
         ("tests/contract", "-k", "memory-sync"),
+    ),
+    Mutant(
+        "scores of an index are believed",
+        LUA + "lib.lua",
+        "math.max(0, math.min(FOREVER, tonumber(last) or FOREVER))",
+        "last == 'inf' and FOREVER or tonumber(last)",
+        ("tests/redis/test_hostile.py", "-k", "any_score"),
+    ),
+    Mutant("a damaged lease is taken as it is", LUA + "lib.lua", "return #lease < 13", "return false", HOSTILE),
+    Mutant(
+        "a store over a damaged lease lasts for ever",
+        LUA + "store.lua",
+        "if mine and not healed then",
+        "if mine then",
+        ("tests/redis/test_hostile.py", "-k", "renewed"),
+    ),
+    Mutant(
+        "the metadata of another artifact will do",
+        "backends/redis/records.py",
+        "if head[1] != (digest.hex()[:ID_LENGTH] == artifact_id):",
+        "if False:",
+        ("tests/unit/test_records.py",),
+    ),
+    Mutant(
+        "content may outlive its leases unseen",
+        LUA + "check_artifact.lua",
+        "if stored and stored > needed then",
+        "if false then",
+        MAINTENANCE,
+    ),
+    Mutant(
+        "leases are counted instead of named",
+        LUA + "store.lua",
+        "local field = run == '' and '-' or '=' .. run",
+        "local field = run == '' and '-' or '=' .. run .. integer(us)",
+    ),
+    Mutant(
+        "a repeated store adds its TTL again",
+        LUA + "store.lua",
+        "deadline = math.max(deadline, lease_deadline(mine))",
+        "deadline = math.min(FOREVER, math.max(deadline, lease_deadline(mine) + (tonumber(ARGV[6]) or 0)))",
+        ("tests/redis/test_faults.py", "-k", "twice"),
+    ),
+    Mutant(
+        "an upload is published before it was sent",
+        "backends/redis/backend.py",
+        """                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
+                self._store_call(request, b"s", staging=staging),
+            )
+            if""",
+        """                self._store_call(request, b"s", staging=staging),
+                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
+            )
+            reply = _
+            if""",
+        FAULTS,
+    ),
+    Mutant(
+        "an upload has no TTL",
+        "backends/redis/backend.py",
+        'sealed, b"PX", b"%d" % _STAGING_MS)',
+        "sealed)",
+        FAULTS,
+    ),
+    Mutant(
+        "a refused connection is told as an unknown outcome",
+        "backends/redis/retry.py",
+        "            reason = error\n        except BrokenError",
+        "            reason, in_doubt = error, writes\n        except BrokenError",
+        REFUSALS,
+    ),
+    Mutant(
+        "a slot on its way is not waited for",
+        "backends/redis/retry.py",
+        "(BusyLoadingError, TryAgainError,",
+        "(BusyLoadingError,",
+        REFUSALS,
+    ),
+    # redis-py closes a connection after a broken read as well: both have to forget it.
+    Mutant(
+        "a connection with an unread reply goes back to the pool",
+        "backends/redis/link.py",
+        """(await connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+                except BusyLoadingError as error:
+                    replies.append(error)
+        except TRANSPORT_ERRORS as error:
+            raise BrokenError(str(error) or type(error).__name__) from error
+        finally:
+            if len(replies) < count:
+                await connection.disconnect(nowait=True)
+""",
+        """(await connection.read_response(disable_decoding=True, disconnect_on_error=False))
+                except ResponseError as error:
+                    replies.append(error)
+                except BusyLoadingError as error:
+                    replies.append(error)
+        except TRANSPORT_ERRORS as error:
+            raise BrokenError(str(error) or type(error).__name__) from error
+        finally:
+""",
+        ("tests/redis/test_sharing.py", "-k", "valkey and cancelled"),
+    ),
+    Mutant(
+        "a closed store keeps its connections",
+        "backends/redis/link.py",
+        "            self._pool.disconnect()\n",
+        "            pass\n",
+        ("tests/redis/test_sharing.py", "-k", "given_back"),
+    ),
+    Mutant(
+        "each store is asked about eviction at every call",
+        "backends/redis/eviction.py",
+        "        self._ask = False  #",
+        "        self._ask = True  #",
+        EVICTION,
+    ),
+    Mutant(
+        "volatile policies pass for harmless",
+        "backends/redis/eviction.py",
+        "if policy not in _KEEPS:",
+        'if policy not in _KEEPS and not policy.startswith(b"volatile"):',
+        EVICTION,
+    ),
+    Mutant(
+        "passwords are shown",
+        "backends/redis/connect.py",
+        "    parts = _PUBLIC.fullmatch(url)\n",
+        "    return url\n",
+        FUZZ,
+    ),
+    Mutant(
+        "a password may be in what redis-py says",
+        "backends/redis/connect.py",
+        "urlsplit(url).port  #",
+        "urlsplit(url)  #",
+        FUZZ,
+    ),
+    # These four harm no result: the check for leaks has to notice.
+    Mutant(
+        "a leaked key without TTL",
+        LUA + "store.lua",
+        "return { 'ok', us, deadline }",
+        "call('SET', at.prefix .. 'leak', '')\nreturn { 'ok', us, deadline }",
+        LISTING,
+    ),
+    Mutant(
+        "a leaked thread",
+        "backends/redis/link.py",
+        "        self._owned = owned\n",
+        "        self._owned = owned\n"
+        "        import threading\n"
+        "        threading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+        LISTING,
+    ),
+    Mutant(
+        "a leaked descriptor",
+        "backends/redis/link.py",
+        "        self._owned = owned\n",
+        "        self._owned = owned\n        import os\n        os.dup(2)\n",
+        LISTING,
+    ),
+    Mutant(
+        "a leaked connection",
+        "backends/redis/link.py",
+        "        self._owned = owned\n",
+        "        self._owned = owned\n"
+        "        extra = pool.connection_class(**pool.connection_kwargs)\n"
+        "        globals().setdefault('extras', []).append(extra)\n"
+        "        extra.connect()\n",
+        LISTING,
     ),
 ]
 

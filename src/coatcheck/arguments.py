@@ -223,8 +223,8 @@ def encode_text(text: Any, encoding: str) -> bytes:
         return text.encode(encoding)
     except UnicodeEncodeError as error:
         raise InvalidArtifactError(f"text cannot be encoded as {encoding}: {error.reason}") from None
-    except LookupError:
-        raise InvalidArtifactError(f"unknown encoding {encoding!r}") from None
+    except (LookupError, ValueError, TypeError):
+        raise InvalidArtifactError(f"{encoding!r} is not a text encoding for this text") from None
 
 
 def encode_json(data: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,10 +23,10 @@ def check_order(order: Any) -> bool:
 
 
 def check_count(value: Any, what: str) -> int:
-    """A limit or an offset."""
+    """A limit or an offset, brought to what a list can hold."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidArtifactError(f"{what} must be an int, not {type(value).__name__}")
-    return value
+    return max(-sys.maxsize, min(value, sys.maxsize))
 
 
 def _check_time(value: object, what: str) -> str | None:
@@ -41,7 +42,11 @@ def _check_time(value: object, what: str) -> str | None:
         raise InvalidArtifactError(f"{what} must be a datetime or ISO 8601 text, not {type(value).__name__}")
     if value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    try:
+        value = value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArtifactError(f"{what} lies outside of the years 1 to 9999 in UTC") from None
+    return value.isoformat(timespec="microseconds")
 
 
 class Filter:
@@ -72,7 +77,7 @@ class Filter:
 def slice_of(views: Iterable[ArtifactMetadata], *, offset: int, limit: int, order: str) -> list[ArtifactMetadata]:
     """Sort by time of store and id, then cut."""
     newest_first = check_order(order)
-    start = max(0, check_count(offset, "offset"))
-    stop = start + limit if check_count(limit, "limit") > 0 else None
+    start, count = max(0, check_count(offset, "offset")), check_count(limit, "limit")
+    stop = min(start + count, sys.maxsize) if count > 0 else None
     found = sorted(views, key=lambda view: (view.created_at, view.artifact_id), reverse=newest_first)
     return list(islice(found, start, stop))

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from .aio import (
     AsyncArtifactStore,
@@ -15,7 +15,7 @@ from .aio import (
     AsyncRedisArtifactStore,
 )
 from .arguments import Ttl
-from .backends.redis.connect import SCHEMES, URL_VARIABLE, hide_password
+from .backends.redis.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
 from .errors import InvalidArtifactError
 from .store import ArtifactStore
 from .stores import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
@@ -73,10 +73,9 @@ def _scheme(url: object) -> tuple[str, str]:
 
 
 def _directory(url: str, namespace: str | None) -> Path:
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or not parts.path:
+    directory = local_directory(url)
+    if directory is None:
         raise InvalidArtifactError(f"{url!r}: write the directory as file:///absolute/path")
-    directory = Path(unquote(parts.path))
     return directory if namespace is None else directory / quote(namespace, safe="")
 
 

@@ -1,4 +1,4 @@
-"""The state machine over every backend. `make soak` runs a hundred times as much; COATCHECK_EXAMPLES says how much."""
+"""The state machine over every backend. `make soak` runs a hundred rounds; COATCHECK_EXAMPLES says how much."""
 
 from __future__ import annotations
 

@@ -91,6 +91,9 @@ class FaultProxy:
         if fault == "half sent":
             server.sendall(request[: len(request) // 2])
             raise Cut
+        if fault is not None and fault.startswith("-"):  # an error reply instead of what the server would say
+            client.sendall(fault.encode() + b"\r\n")
+            return
         server.sendall(request)
         reply = read_value(replies)
         if fault == "sent twice":

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import os
+from datetime import datetime
 
 import pytest
 
@@ -213,6 +214,17 @@ def test_an_unknown_outcome_is_told_as_ambiguous(fault, faulty, proxy) -> None:
     with pytest.raises(StoreUnavailableError) as caught:
         hasty.load("name")
     assert not isinstance(caught.value, AmbiguousWriteError)
+
+
+def test_a_store_that_is_sent_twice_keeps_its_deadline(faulty, direct, proxy) -> None:
+    store = faulty()
+    store.store(NEW, run_id="a", ttl=600)
+    proxy.arm(1, "sent twice")
+    store.store(NEW, run_id="a", ttl=600)
+    assert proxy.done.is_set()
+    [lease] = direct.leases(compute_artifact_id(NEW))
+    ends, created = map(datetime.fromisoformat, (lease.expires_at, lease.created_at))
+    assert abs((ends - created).total_seconds() - 600) < 60  # by the server's clock, not by ours
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

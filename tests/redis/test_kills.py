@@ -1,4 +1,4 @@
-"""Servers killed under several writers. `make soak` runs 200 cycles a setting; COATCHECK_KILLS says how many."""
+"""Servers killed under several writers. `make soak` runs a hundred rounds; COATCHECK_KILLS says how many cycles each."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.records import decode_head, decode_lease, decode_view, encode_head, encode_view
 from coatcheck.errors import CorruptArtifactError
 
-HEAD = b"\x01\x01" + hashlib.sha256(b"x").digest() + b"1"
+HEAD = b"\x01\x00" + hashlib.sha256(b"x").digest() + b"1"
 TIMES = (1_700_000_000_000).to_bytes(6) + (1_700_000_000_000_000).to_bytes(7)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -39,6 +39,14 @@ def test_a_damaged_head_is_a_typed_error(head) -> None:
         assert "name" in str(error)  # noqa: PT017
     else:
         assert head[:1] == b"\x01"
+
+
+def test_the_metadata_of_another_artifact_is_a_typed_error() -> None:
+    own = hashlib.sha256(b"x").hexdigest()[:32]
+    assert decode_head(HEAD[:1] + b"\x01" + HEAD[2:], own).size == 1
+    for head, name in ((HEAD[:1] + b"\x01" + HEAD[2:], "name"), (HEAD, own), (HEAD[:1] + b"\x02" + HEAD[2:], own)):
+        with pytest.raises(CorruptArtifactError, match="another"):
+            decode_head(head, name)
 
 
 @given(st.binary(max_size=80))

@@ -78,6 +78,8 @@ class FileBackend(LedgerBackend):
             raise StoreUnavailableError(
                 f"cannot use the directory {base_dir}: {error.strerror}; choose one that this user may write"
             ) from None
+        except ValueError as error:  # a NUL, or what no file name can hold
+            raise InvalidArtifactError(f"{str(base_dir)!r} cannot be a directory: {error}") from None
 
     # Paths: the only places where a name becomes one ------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
@@ -33,13 +34,35 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
+_PUBLIC: Final = re.compile(
+    r"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?"
+    r"(?P<host>(?:[^@:/?#\[\]]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
+)
+
+
 def hide_password(url: str) -> str:
-    """A URL that may be shown."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return url.split("://", 1)[0] + "://…"
-    return url.replace(f":{password}@", ":***@", 1) if password else url
+    """A URL that may be shown: without user, password and options. One that cannot be told apart is not shown."""
+    parts = _PUBLIC.fullmatch(url)
+    if parts is None:
+        scheme, separator, _ = url.partition("://")
+        return "…" if "@" in scheme or ":" in scheme else f"{scheme}{separator and '://…'}"
+    user, options = "***@" if parts["user"] else "", "?…" if parts["options"] else ""
+    return f"{parts['scheme']}{user}{parts['host']}{options}"
+
+
+def local_directory(url: str) -> Path | None:
+    """The directory that a URL such as `file:///directory` names; `None` if it has no path.
+
+    Raises:
+        InvalidArtifactError: It names a host as well, or no directory that can be.
+    """
+    scheme, _, rest = url.partition("://")
+    path = unquote(rest.removeprefix("localhost"))
+    if rest and (not path.startswith("/") or "\0" in path or {"?", "#"} & set(rest)):
+        raise InvalidArtifactError(
+            f"{hide_password(url)!r}: write the directory as {scheme}:///absolute/path, with ? as %3F and # as %23"
+        )
+    return Path(path) if path else None
 
 
 class Target:
@@ -89,17 +112,21 @@ class Target:
         url, engine = self._url, None
         scheme, _, rest = url.partition("://")
         if scheme == EMBEDDED:
-            path = unquote(urlsplit(url).path)
-            if urlsplit(url).netloc:
-                raise InvalidArtifactError(f"{url!r}: write the directory as embedded:///absolute/path")
-            engine = start_engine(Path(path) if path else None)
+            engine = start_engine(local_directory(url))
             url = f"unix://{quote(str(engine.socket))}"
         else:
             url = f"{_ALIASES.get(scheme, scheme)}://{rest}"
         try:
+            urlsplit(url).port  # noqa: B018  # raises, and what it says may hold a part of the password
+        except ValueError:
+            raise InvalidArtifactError(
+                f"invalid URL {hide_password(self._url)!r}: host and port cannot be read; "
+                "special characters in user and password have to be quoted (urllib.parse.quote)"
+            ) from None
+        try:
             pool = self._make_pool(url)
             pool.connection_class(**pool.connection_kwargs)  # options that redis-py doesn't know are found out now
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever an option makes it do
             raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {error}") from None
         return self._link_class(self._own(pool), engine)
 

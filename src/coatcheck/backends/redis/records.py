@@ -68,7 +68,10 @@ def decode_head(head: Any, artifact_id: str) -> Head:
         )
     if not isinstance(head, bytes) or not _HEAD < len(head) <= _HEAD + 20 or not head[_HEAD:].isdigit():
         raise CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
-    return Head(head[2:_HEAD], int(head[_HEAD:]))
+    digest = head[2:_HEAD]
+    if head[1] != (digest.hex()[:ID_LENGTH] == artifact_id):
+        raise CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
+    return Head(digest, int(head[_HEAD:]))
 
 
 def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str, str]]:

@@ -79,7 +79,7 @@ local function index_last(key)
   if not last then
     return nil
   end
-  return last == 'inf' and FOREVER or tonumber(last)
+  return math.max(0, math.min(FOREVER, tonumber(last) or FOREVER)) -- whatever the score, an expiry that can be set
 end
 
 -- When an index with this last deadline ends: on a full tenth of a second, so that most stores leave it as it is.

@@ -188,10 +188,11 @@ local function store(artifact, content, leases, id, head, view, sealed, us)
   local dead_leases = run == '' and {} or index_dead(run_index, now)
 
   local deadline = deadline_after(now, ARGV[3])
-  local before, longest
+  local before, longest, healed
   if old and not replaced then
     local mine = call('HGET', artifact, field)
-    if mine and not is_damaged(mine) then
+    healed = mine and is_damaged(mine)
+    if mine and not healed then
       deadline = math.max(deadline, lease_deadline(mine))
     end
     before = expiry(artifact)
@@ -262,6 +263,9 @@ local function store(artifact, content, leases, id, head, view, sealed, us)
   index_forget(at.deadlines, dead_artifacts)
   index_forget(at.created, dead_artifacts)
   catalog_extend(at, id, us, longest)
+  if healed then
+    settle(at, artifact, id, head, now) -- the damage may have made more last for ever than the leases do
+  end
   return { 'ok', us, deadline }
 end
 

@@ -1,0 +1,241 @@
+"""Anything under our keys: a typed error or the right bytes, and the neighbours unharmed. COATCHECK_EXAMPLES says how much."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from coatcheck import (
+    Artifact,
+    ArtifactLostError,
+    CorruptArtifactError,
+    InvalidArtifactError,
+    RedisArtifactStore,
+    compute_artifact_id,
+)
+
+SMALL, EXPLICIT, NEW = b"victim" * 200, b"explicit", b"new"
+LARGE = hashlib.shake_128(b"victim").digest(70_000)
+NEIGHBOURS = {"neighbour": b"neighbour" * 100, "large neighbour": hashlib.shake_128(b"neighbour").digest(70_000)}
+VICTIM, VICTIM_LARGE = compute_artifact_id(SMALL), compute_artifact_id(LARGE)
+TRUTH = {VICTIM: SMALL, VICTIM_LARGE: LARGE, "name": EXPLICIT}
+
+TYPED = (CorruptArtifactError, ArtifactLostError, InvalidArtifactError)
+
+OPERATIONS: list[Callable] = [
+    *(lambda s, name=name: s.load(name) for name in TRUTH),
+    *(lambda s, name=name: s.get_metadata(name) for name in TRUTH),
+    *(lambda s, name=name: s.leases(name) for name in TRUTH),
+    lambda s: s.load_many(list(TRUTH)),
+    lambda s: s.find_missing(list(TRUTH)),
+    lambda s: s.list_by_run("a"),
+    lambda s: s.list_all(limit=0),
+    lambda s: s.list_all(limit=2),
+    lambda s: s.list_runs(),
+    lambda s: s.search(tags={"k": "v"}),
+    lambda s: s.stats(),
+    lambda s: s.gc(grace=0),
+    lambda s: s.check(read_data=True, grace=0),
+    lambda s: s.touch(VICTIM, 500, "a"),
+    lambda s: s.touch("name", 500, "b"),
+    lambda s: s.store(SMALL, run_id="c", ttl=60),
+    lambda s: s.store(SMALL, run_id="a"),
+    lambda s: s.store(LARGE, run_id="a", ttl=60),
+    lambda s: s.store(EXPLICIT, run_id="a", artifact_id="name"),
+    lambda s: s.store(NEW, run_id="a", artifact_id="name"),
+    lambda s: s.store_many([SMALL, NEW, LARGE], run_id="b"),
+    lambda s: s.release(VICTIM, "b"),
+    lambda s: s.release("name", "a"),
+    lambda s: s.check(repair=True, read_data=True, grace=0),
+    lambda s: s.gc(dry_run=False, grace=0),
+    lambda s: s.delete(VICTIM_LARGE),
+    lambda s: s.delete_by_run("a"),
+    lambda s: s.delete_by_run("b"),
+    lambda s: s.delete(VICTIM),
+    lambda s: s.delete("name"),
+]
+
+
+@pytest.fixture
+def server(valkey):
+    """One engine: test_errors.py has each engine's own words for a wrong type."""
+    return valkey
+
+
+def fill(store) -> None:
+    store.store(SMALL, run_id="a", ttl=900, tags={"k": "v"})
+    store.store(SMALL, run_id="b", content_type="text/plain")
+    store.store(LARGE, run_id="a", ttl=900)
+    store.store(EXPLICIT, run_id="a", artifact_id="name", tags={"k": "w"})
+    store.store(EXPLICIT, run_id="b", artifact_id="name")
+    for name, content in NEIGHBOURS.items():
+        store.store(content, run_id=name, ttl=900)
+
+
+def neighbours_are_well(store) -> None:
+    for content in NEIGHBOURS.values():
+        loaded = store.load(compute_artifact_id(content))
+        assert loaded is not None
+        assert loaded.content == content
+
+
+def endure(store) -> None:
+    """Every operation: right, or a typed error."""
+    for operation in OPERATIONS:
+        try:
+            result = operation(store)
+        except TYPED as error:
+            assert str(error)
+            continue
+        for found in result if isinstance(result, list) else [result]:
+            if isinstance(found, Artifact):
+                # "name" may have been stored anew by then; whatever was loaded has to be what its digest says.
+                assert hashlib.sha256(found.content).hexdigest() == found.metadata.digest
+                assert found.artifact_id not in TRUTH or found.content in (TRUTH[found.artifact_id], NEW)
+    neighbours_are_well(store)
+
+
+TYPES = {
+    "string": lambda client, key: client.set(key, b"\x01\x00not ours"),
+    "list": lambda client, key: client.rpush(key, b"not ours"),
+    "set": lambda client, key: client.sadd(key, b"not ours"),
+    "zset": lambda client, key: client.zadd(key, {b"not ours": 1e15}),
+    "hash": lambda client, key: client.hset(key, "h", b"not ours"),
+    "stream": lambda client, key: client.xadd(key, {"not": "ours"}),
+}
+KEYS = {
+    "content": f"content:{{{VICTIM}}}",
+    "large content": f"content:{{{VICTIM_LARGE}}}",
+    "artifact": f"artifact:{{{VICTIM}}}",
+    "explicit artifact": "artifact:{name}",
+    "leases": f"leases:{{{compute_artifact_id(EXPLICIT)}}}",
+    "run": "run:{a}",
+    "other run": "run:{b}",
+    "runs": "runs",
+    "created": "catalog:created",
+    "deadlines": "catalog:deadlines",
+}
+
+
+@pytest.mark.leaves_keys("of every type under every name")
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("key", KEYS)
+def test_any_type_under_any_key_is_endured(store, client, namespace, key, kind) -> None:
+    fill(store)
+    name = f"{namespace}:{KEYS[key]}"
+    assert client.delete(name)
+    TYPES[kind](client, name)
+    endure(store)
+
+
+@pytest.mark.leaves_keys("of another artifact under every name")
+@pytest.mark.parametrize("key", KEYS)
+def test_what_belongs_under_another_key_is_endured(store, client, namespace, key) -> None:
+    # The hash of an explicit id is left out: under another id it says what a store under that id would have said.
+    others = {other for other in KEYS.values() if other not in (KEYS[key], KEYS["explicit artifact"])}
+    others |= {f"content:{{{compute_artifact_id(content)}}}" for content in NEIGHBOURS.values()}
+    for other in sorted(others):
+        client.delete(*client.scan_iter(match=f"{namespace}:*", count=1000), "none")
+        fill(store)
+        client.copy(f"{namespace}:{other}", f"{namespace}:{KEYS[key]}", replace=True)
+        endure(store)
+
+
+@pytest.mark.parametrize("value", [b"", b"x", bytes(12)])
+def test_a_damaged_lease_is_never_a_reason_to_delete_and_is_renewed_by_storing(store, client, namespace, value) -> None:
+    store.store(SMALL, run_id="a", ttl=900)
+    store.store(SMALL, run_id="b", ttl=900)
+    key = f"{namespace}:artifact:{{{VICTIM}}}"
+    client.hset(key, "=a", value)
+    with pytest.raises(CorruptArtifactError, match="delete"):
+        store.touch(VICTIM, 60, "a")
+    assert client.hget(key, "=a") == value
+    assert store.release(VICTIM, "b")
+    assert store.exists(VICTIM)
+    store.store(SMALL, run_id="a", ttl=900)
+    assert [lease.run_id for lease in store.leases(VICTIM)] == ["a"]
+    assert store.leases(VICTIM)[0].expires_at is not None
+    assert store.check(read_data=True).problems == []  # it ends with its lease again
+    assert store.load(VICTIM).content == SMALL
+    assert store.release(VICTIM, "a")
+    assert not store.exists(VICTIM)
+
+
+garbage = st.binary(max_size=70)
+marks = st.integers(0, 10**6)
+scores = st.sampled_from([0, -1, 1, 2**48 - 1, 2**48, 1e300, float("inf"), float("-inf"), 0.5]) | st.integers(0, 2**53)
+
+
+@st.composite
+def damages(draw):
+    """A change behind the store's back: a function of the client and the key prefix."""
+    key = draw(st.sampled_from(list(KEYS.values())))
+    how = draw(st.sampled_from(["spoil", "spoil", "spoil", "replace", "expire", "persist", "remove"]))
+    junk, mark, score, extra = draw(garbage), draw(marks), draw(scores), draw(garbage)
+    spoiling = draw(st.sampled_from(["flip", "cut", "splice", "junk", "add"]))
+
+    def spoiled(value: bytes) -> bytes:
+        at = mark % (len(value) or 1)
+        if spoiling == "flip":
+            return bytes([*value[:at], (value[at] if value else 0) ^ (1 << mark % 8), *value[at + 1 :]])
+        return {"cut": value[:at], "splice": value[:at] + junk + value[at:], "junk": junk, "add": value + junk}[
+            spoiling
+        ]
+
+    def do(client: redis.Redis, prefix: str) -> None:
+        name = prefix + key
+        kind = client.type(name)
+        if how == "expire":
+            client.pexpire(name, 10_000 + mark)
+        elif how == "persist":
+            client.persist(name)
+        elif how == "remove":
+            client.delete(name)
+        elif how == "replace":
+            client.set(name, junk)
+        elif kind == b"string":
+            client.set(name, spoiled(client.get(name)), keepttl=True)
+        elif kind == b"hash":
+            field = sorted(client.hkeys(name))[mark % client.hlen(name)]
+            client.hset(name, field if mark % 3 else extra, spoiled(client.hget(name, field)))
+        elif kind == b"zset":
+            member = client.zrange(name, 0, -1)[mark % client.zcard(name)]
+            client.zadd(name, {member if mark % 3 else extra: score})
+
+    do.__qualname__ = f"{how} {key} {spoiling} {junk!r} {mark} {score} {extra!r}"
+    return do
+
+
+@pytest.mark.leaves_keys("scores that are no deadlines")
+@pytest.mark.parametrize("score", ["-inf", "inf", -1, 0.5, 2**48 - 1, 2**48, 2**63, 1e300])
+@pytest.mark.parametrize("key", ["leases", "run", "runs", "created", "deadlines"])
+def test_any_score_in_an_index_is_endured(store, client, namespace, key, score) -> None:
+    fill(store)
+    name = f"{namespace}:{KEYS[key]}"
+    for member in client.zrange(name, 0, -1):
+        client.zadd(name, {member: score})
+    endure(store)
+
+
+@pytest.mark.leaves_keys("of any kind")
+@settings(
+    max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    print_blob=True,
+)
+@given(harm=st.lists(damages(), min_size=1, max_size=3))
+def test_any_damage_is_endured(valkey, namespace, harm) -> None:
+    with valkey.client() as client, RedisArtifactStore(valkey.url, namespace=namespace) as store:
+        client.delete(*client.scan_iter(match=f"{namespace}:*", count=1000), "none")
+        fill(store)
+        for do in harm:
+            do(client, f"{namespace}:")
+        endure(store)
