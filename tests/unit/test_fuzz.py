@@ -138,6 +138,7 @@ def test_any_url_opens_or_is_refused(url) -> None:
 @example(f"nonsense://{SECRET}@h")
 @example(f"redis://:{SECRET}@h/0?socket_timeout=x")
 @example(f":{SECRET}://@h")
+@example(f"redis://?:{SECRET}@h?db=0")
 def test_no_error_shows_a_password(url) -> None:
     for call in all_ways(url):
         error = opens(call)

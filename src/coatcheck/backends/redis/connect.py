@@ -127,7 +127,9 @@ class Target:
             pool = self._make_pool(url)
             pool.connection_class(**pool.connection_kwargs)  # options that redis-py doesn't know are found out now
         except Exception as error:  # noqa: BLE001  # whatever an option makes it do
-            raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {error}") from None
+            # Behind a password that was not quoted its rest may be taken for an option.
+            reason = "an option cannot be read" if "@" in url.partition("?")[2] else error
+            raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {reason}") from None
         return self._link_class(self._own(pool), engine)
 
     def _make_pool(self, url: str) -> Any:
