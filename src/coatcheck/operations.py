@@ -5,19 +5,21 @@ Each method is a plan; `stores.py` runs it in the caller's thread, `aio.py` on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
 from .arguments import (
     DEFAULT,
+    Details,
     Payload,
     SourceRequest,
     StoreRequest,
     Ttl,
     TtlOrDefault,
     check_bound,
+    check_content,
     check_details,
     check_grace,
     check_ids,
@@ -88,33 +90,28 @@ class Operations:
         tags: Mapping[str, str] | None,
         ttl: TtlOrDefault,
     ) -> Plan[list[ArtifactMetadata]]:
-        payloads = [item if isinstance(item, Payload) else Payload(item) for item in items]
-        requests = yield from self._requests(payloads, content_type, run_id, tags, ttl)
-        return (yield from self.backend.store(requests)) if requests else []
+        def details(item: Payload) -> Details:
+            return check_details(
+                content_type=content_type if item.content_type is None else item.content_type,
+                run_id=run_id,
+                tags=tags if item.tags is None else item.tags,
+                artifact_id=item.artifact_id,
+                ttl_ms=self._ttl_ms(ttl if item.ttl is DEFAULT else item.ttl),
+            )
 
-    def _requests(
-        self,
-        payloads: Sequence[Payload],
-        content_type: str,
-        run_id: str | None,
-        tags: Mapping[str, str] | None,
-        ttl: TtlOrDefault,
-    ) -> Plan[list[StoreRequest]]:
         def check() -> list[StoreRequest]:
+            common = details(Payload(b""))  # of all items that say nothing of their own
             return [
-                check_request(
-                    item.content,
-                    content_type=content_type if item.content_type is None else item.content_type,
-                    run_id=run_id,
-                    tags=tags if item.tags is None else item.tags,
-                    artifact_id=item.artifact_id,
-                    ttl_ms=self._ttl_ms(ttl if item.ttl is DEFAULT else item.ttl),
-                    max_size=self.backend.max_size,
-                )
-                for item in payloads
+                StoreRequest(check_content(item.content, self.backend.max_size), details(item))
+                if isinstance(item, Payload)
+                else StoreRequest(check_content(item, self.backend.max_size), common)
+                for item in wanted
             ]
 
-        return (yield from _long(sum(_length(item.content) for item in payloads), check))
+        wanted = list(items)
+        total = sum(_length(item.content if isinstance(item, Payload) else item) for item in wanted)
+        requests = yield from _long(total, check)
+        return (yield from self.backend.store(requests)) if requests else []
 
     def store_file(
         self,

@@ -90,11 +90,12 @@ def test_every_call_is_one_round_trip(store, link, operation) -> None:
     assert link.trips == 1
 
 
-def test_new_large_content_takes_two_round_trips(store, link) -> None:
-    store.store(os.urandom(100_000))
+@pytest.mark.parametrize(("size", "trips"), [(60_000, 1), (200_000, 1), (300_000, 2)])
+def test_new_large_content_is_asked_for_first(store, link, size, trips) -> None:
+    store.store(os.urandom(size))
     link.trips = 0
-    store.store(os.urandom(100_000))
-    assert link.trips == 2
+    store.store(os.urandom(size))
+    assert link.trips == trips
 
 
 def test_known_large_content_is_not_sent_again(store, client) -> None:

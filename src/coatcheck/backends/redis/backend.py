@@ -38,7 +38,10 @@ Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
 """Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
 
 INLINE: Final = 64 * 1024
-"""Sealed bytes that travel as a script argument; Lua copies arguments, so larger contents are staged first."""
+"""Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""
+
+UNASKED: Final = 256 * 1024
+"""Content that is sent without asking whether it is there: sending it costs less than the round trip."""
 
 LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
@@ -145,11 +148,22 @@ class RedisBackend(Backend):
         return results
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        inline = min(INLINE, self.chunking.threshold - 1)
-        contents = iter((yield from self._sealed([r for r in requests if r.size <= inline])))
-        sealed = [b"".join(next(contents)) if request.size <= inline else None for request in requests]
-        groups = list(together(requests, sealed))
-        replies = yield from self.write(*(self._store_call(*group) for group in groups))
+        unasked = [request for request in requests if request.size <= min(UNASKED, self.chunking.threshold - 1)]
+        sealed = dict(zip(map(id, unasked), (yield from self._sealed(unasked)), strict=True))
+        commands: list[Sendable] = []
+        for group in together(requests, min(INLINE, self.chunking.threshold - 1)):
+            content = sealed.get(id(group[0]))
+            if group[0].size <= INLINE and content is not None:
+                commands.append(self._store_call(group, b"c", [b"".join(sealed[id(request)]) for request in group]))
+                continue
+            if content is None:
+                commands.append(self._store_call(group, b"k", [b""]))
+            else:
+                key = self._keys.content(records.tag_of(group[0].digest))
+                commands.append(Command(b"SET", key, content, b"NX", b"PX", b"%d" % STAGING_MS))
+                commands.append(self._store_call(group, b"p", [b""]))
+        answers = yield from self.write(*commands)
+        replies = [reply for sent, reply in zip(commands, answers, strict=True) if isinstance(sent, PreparedCall)]
         results = []
         for request, reply in zip(requests, flat(replies), strict=True):
             if reply[0] == b"need":
@@ -242,7 +256,7 @@ class RedisBackend(Backend):
         results = yield from self._cached(views)
         present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
-            contents = yield from self.read(*(self._get(_digest(view)) for _, view in batch))
+            contents = yield from self._contents([_digest(view) for _, view in batch])
             for (i, view), sealed in zip(batch, contents, strict=True):
                 if sealed is not None:
                     results[i] = yield from self._artifact(view, sealed)
@@ -268,6 +282,14 @@ class RedisBackend(Backend):
             _whole(view, contents[digest]) if view is not None and digest in contents else None
             for view, digest in zip(views, digests, strict=True)
         ]
+
+    def _contents(self, digests: Sequence[bytes]) -> Plan[list[Any]]:
+        """Sealed contents, `None` where there is none."""
+        [contents] = yield from self.read(
+            Command(b"MGET", *(self._keys.content(records.tag_of(digest)) for digest in digests))
+        )
+        found: list[Any] = contents
+        return found
 
     def _get(self, digest: bytes) -> PreparedCall:
         return self._get_content.call(self._keys.content(records.tag_of(digest)))

@@ -59,29 +59,20 @@ def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterabl
         yield batch
 
 
-def together(
-    requests: Sequence[StoreRequest], sealed: Sequence[bytes | None]
-) -> Iterable[tuple[Sequence[StoreRequest], bytes, Sequence[bytes]]]:
-    """What one script call stores: neighbours of one TTL, whose contents are sent along (`b"c"`).
-
-    One that is too large for that (`None`) is asked about by itself (`b"k"`).
-    """
+def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[Sequence[StoreRequest]]:
+    """What one script call stores: neighbours of one TTL and at most `inline` bytes; larger ones by themselves."""
     start = size = 0
     for i, request in enumerate(requests):
-        content = sealed[i]
         ends_here = i > start and (
-            content is None
+            request.size > inline
+            or requests[start].size > inline
             or request.ttl_ms != requests[start].ttl_ms
             or i - start >= CALL_ITEMS
-            or size + len(content) > CALL_BYTES
+            or size + request.size > CALL_BYTES
         )
         if ends_here:
-            yield requests[start:i], b"c", [content or b"" for content in sealed[start:i]]
+            yield requests[start:i]
             start, size = i, 0
-        if content is None:
-            yield [request], b"k", [b""]
-            start, size = i + 1, 0
-        else:
-            size += len(content)
+        size += request.size
     if start < len(requests):
-        yield requests[start:], b"c", [content or b"" for content in sealed[start:]]
+        yield requests[start:]

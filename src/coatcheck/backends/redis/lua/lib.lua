@@ -169,9 +169,9 @@ local function catalog_set(at, id, created, deadline)
   expire(at.created, index_end(index_set(at.deadlines, id, deadline)))
 end
 
-local function catalog_drop(at, id)
-  call('ZREM', at.created, id)
-  call('ZREM', at.deadlines, id)
+local function catalog_drop(at, ids)
+  call('ZREM', at.created, unpack(ids))
+  call('ZREM', at.deadlines, unpack(ids))
   local last = index_settle(at.deadlines)
   if last then
     expire(at.created, index_end(last))
@@ -379,7 +379,7 @@ local function remove(at, key, id, head, fields, now)
       run_drop(at, string.sub(fields[i], 2), id)
     end
   end
-  catalog_drop(at, id)
+  catalog_drop(at, { id })
   content_drop(at, head, id, now)
 end
 

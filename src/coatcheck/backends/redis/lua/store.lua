@@ -4,7 +4,8 @@
 -- KEYS[4..] for each artifact: artifact, content, leases of the content
 -- KEYS[..] run, with a run   KEYS[#KEYS] staging, where ARGV[4] is 's'
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] where the contents are: 'c' in ARGV, 's' under the staging key (of one artifact), 'k' nowhere: only if known
+-- ARGV[4] where the contents are: 'c' in ARGV, 's' under the staging key (of one artifact), 'k' nowhere: only if known,
+--   'p' in place already, with the TTL of an upload unless it was known
 -- ARGV[5..] for each artifact: id, head (see lib.lua), msgpack of the lease, sealed content or ''
 -- Derived keys: the runs and the old content of an explicit id that is replaced; chunks.
 --
@@ -173,7 +174,7 @@ local function store(artifact, content, leases, id, head, view, sealed, us)
   local known = is_complete(stored, chunks)
   local staged = staging and content_head(staging) or ''
   local staged_chunks = staging and chunk_names(content, staged, staging) or {}
-  if not known and (where == 'k' or (staging and not is_complete(staged, staged_chunks))) then
+  if not known and (where == 'k' or where == 'p' or (staging and not is_complete(staged, staged_chunks))) then
     return { 'need' }
   end
 
@@ -221,7 +222,7 @@ local function store(artifact, content, leases, id, head, view, sealed, us)
         run_drop(at, string.sub(name, 2), id)
       end
     end
-    catalog_drop(at, id)
+    catalog_drop(at, { id })
     content_drop(at, old, id, now)
   elseif old and call('HLEN', artifact) > 2 then
     call('HSET', artifact, 't', field)
@@ -253,6 +254,9 @@ local function store(artifact, content, leases, id, head, view, sealed, us)
   end
   if not is_named(head) then
     index_extend(leases, id, longest)
+  end
+  if where == 'p' then
+    content_settle(at, tag_of(head, id), digest_of(head), now)
   end
 
   index_forget(at.runs, dead_runs)
