@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from coatcheck.testing import ENGINES, Engine, Server
+from coatcheck.testing.waiting import eventually
 
 
 # A shell that starts a job in the background makes it ignore SIGINT, and so would every program the tests interrupt.
@@ -40,6 +42,23 @@ def server_of() -> Iterator[Callable[[str], Server]]:
     yield get
     for server in running.values():
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster_node() -> Iterator[Server]:
+    """A Valkey in cluster mode that owns every slot: it refuses commands whose keys lie in several."""
+    with one_node_cluster() as server:
+        yield server
+
+
+@contextmanager
+def one_node_cluster() -> Iterator[Server]:
+    [engine] = [engine for engine in ENGINES if engine.name == "valkey"]
+    with Server(require(engine), "--cluster-enabled", "yes", tcp=True) as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            eventually(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        yield server
 
 
 @pytest.fixture(params=[engine.name for engine in ENGINES])

@@ -14,6 +14,9 @@ from coatcheck import (
 )
 from coatcheck.aio import AsyncArtifactStore
 from coatcheck.backends.memory import MemoryBackend
+from coatcheck.backends.redis import AsyncTarget, RedisOptions, Target
+from coatcheck.backends.redis.link import Link
+from coatcheck.backends.redis.split import SplitBackend
 from coatcheck.testing import ENGINES, Blocking
 
 ENGINE_NAMES = [engine.name for engine in ENGINES]
@@ -84,3 +87,23 @@ class RedisHarness(Harness):
     def close(self) -> None:
         super().close()
         self.client.close()
+
+
+class SplitHarness(RedisHarness):
+    """The split form. No URL leads to it yet."""
+
+    def sync(self, default_ttl=None, **options):
+        return BackendStore(self.backend(Target.of(self.connect()).link(), **options), default_ttl=default_ttl)
+
+    def asynchronous(self, default_ttl=None, **options):
+        return AsyncArtifactStore(
+            self.backend(AsyncTarget.of(self.aconnect()).link(), **options), default_ttl=default_ttl
+        )
+
+    def backend(self, link: Link, **options) -> SplitBackend:
+        return split_backend(link, self.namespace, **options)
+
+
+def split_backend(link: Link, namespace: str, **options) -> SplitBackend:
+    defaults = {"compression": "zstd", "verify": "full", "retry_for": 3.0, "max_size": None, "durability": "memory"}
+    return SplitBackend(link, **RedisOptions(namespace, **{**defaults, **options}).as_dict())

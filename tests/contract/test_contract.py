@@ -7,9 +7,9 @@ import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
-from ..harnesses import ENGINE_NAMES, FileHarness, MemoryHarness, RedisHarness
+from ..harnesses import ENGINE_NAMES, FileHarness, MemoryHarness, RedisHarness, SplitHarness
 
-BACKENDS = ["memory", "file", "fakeredis", *ENGINE_NAMES]
+BACKENDS = ["memory", "file", "fakeredis", *ENGINE_NAMES, "split"]
 
 
 class TestContract(ArtifactStoreContract):
@@ -32,5 +32,8 @@ class TestContract(ArtifactStoreContract):
                 namespace,
                 twin=twin,
             )
+        if request.param == "split":
+            server = request.getfixturevalue("cluster_node")
+            return SplitHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin)
         server = server_of(request.param)
         return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin)

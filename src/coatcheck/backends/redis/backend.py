@@ -33,8 +33,8 @@ LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
 
 MAX_SIZE: Final = 64 * 1024 * 1024
-_STAGING_MS: Final = 60_000
-_TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
+STAGING_MS: Final = 60_000
+TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
 
 class RedisBackend(Backend):
@@ -135,16 +135,16 @@ class RedisBackend(Backend):
             sealed = yield Work(lambda: seal(request.content, request.digest, request.content_type, self._compression))
         else:
             sealed = seal(request.content, request.digest, request.content_type, self._compression)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             staging = self._keys.staging(records.tag_of(request.digest), os.urandom(8).hex().encode())
             _, reply = yield from self.write(
-                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
+                Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
                 self._store_call(request, b"s", staging=staging),
             )
             if reply[0] != b"need":
                 return reply
         raise StoreUnavailableError(
-            f"upload of artifact {request.artifact_id} vanished from the server {_TRIES} times: is it evicting keys?"
+            f"upload of artifact {request.artifact_id} vanished from the server {TRIES} times: is it evicting keys?"
         )
 
     def _store_call(
@@ -215,7 +215,7 @@ class RedisBackend(Backend):
             view = records.decode_view(artifact_id, *reply)
             if sealed is not None and _digest(view).hex()[:ID_LENGTH] == artifact_id:
                 return (yield from self._artifact(view, sealed))
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             [found] = yield from self.read(
                 scripts.LOAD.call([key], (self._keys.prefix, name, b"%d" % INLINE)),
             )
@@ -232,7 +232,7 @@ class RedisBackend(Backend):
                 [sealed] = yield from self.read(self._get(_digest(view)))
             if sealed:
                 return (yield from self._artifact(view, sealed))
-        raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
+        raise StoreUnavailableError(f"artifact {artifact_id} changed {TRIES} times while it was read; try again")
 
     def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact]:
         digest = _digest(view)

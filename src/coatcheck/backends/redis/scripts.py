@@ -14,11 +14,17 @@ _LIB: Final = (_LUA / "lib.lua").read_text(encoding="utf-8")
 
 
 class Script:
-    """One Lua file of `lua/`, with `lib.lua` in front. Its header says what it takes and returns."""
+    """One Lua file of `lua/`, with `lib.lua` in front. Its header says what it takes and returns.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Of the file.
+        library: Another file, to go between the two.
+    """
+
+    def __init__(self, name: str, library: str | None = None) -> None:
         self.name = name
-        self.source = (_LIB + (_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
+        parts = [name] if library is None else [library, name]
+        self.source = (_LIB + "".join((_LUA / f"{part}.lua").read_text(encoding="utf-8") for part in parts)).encode()
         self._hash = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Call:

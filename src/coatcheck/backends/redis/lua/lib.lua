@@ -78,7 +78,7 @@ local function index_last(key)
   if not last then
     return nil
   end
-  return last == 'inf' and FOREVER or tonumber(last)
+  return last == 'inf' and FOREVER or math.min(FOREVER, tonumber(last))
 end
 
 local function index_settle(key)
