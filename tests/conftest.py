@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -54,7 +55,10 @@ def cluster_node() -> Iterator[Server]:
 @contextmanager
 def one_node_cluster() -> Iterator[Server]:
     [engine] = [engine for engine in ENGINES if engine.name == "valkey"]
-    with Server(require(engine), "--cluster-enabled", "yes", tcp=True) as server:
+    with socket.socket() as probe:  # the default is the server's own port + 10,000, which may be too much
+        probe.bind(("127.0.0.1", 0))
+        bus = str(probe.getsockname()[1])
+    with Server(require(engine), "--cluster-enabled", "yes", "--cluster-port", bus, tcp=True) as server:
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             eventually(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
