@@ -175,6 +175,7 @@ class Usage:
     def __init__(self) -> None:
         self._touched: dict[str, dict[object, bool]] = {}
         self.has_grown = False
+        self.states = self.steps = 0  # of the latest exploration
 
     def note(self, actions: list[Action]) -> None:
         for action in actions:
@@ -303,6 +304,7 @@ def schedules(place: Place, usage: Usage, *, victim: str | None = None, every_or
                 usage.note(actions)
                 schedule.do((name, actions[0].index))
     usage.has_grown = False
+    usage.states = usage.steps = 0
     while pending:
         path, saved, choice = pending.pop()
         schedule = Schedule(place.plans(), usage)
@@ -310,6 +312,7 @@ def schedules(place: Place, usage: Usage, *, victim: str | None = None, every_or
             schedule.do(done, reply)
         place.restore(saved)
         if choice is not None:
+            usage.steps += 1
             schedule.do(choice)
         while True:
             actions = schedule.enabled()
@@ -329,11 +332,13 @@ def schedules(place: Place, usage: Usage, *, victim: str | None = None, every_or
                 if state in known and not every_order:
                     break
                 known.add(state)
+                usage.states = len(known)
             if not actions:
                 if schedule.outcome.crashed == victim:
                     yield schedule.outcome
                 break
             pending += [(list(schedule.path), saved, other) for other in choices[1:]]
+            usage.steps += 1
             schedule.do(choices[0])
         for plan in schedule.running.values():
             plan.plan.close()

@@ -16,9 +16,10 @@ from urllib.parse import unquote_to_bytes
 from ....plan import Plan
 from .. import records
 from ..maintenance import LOSSES, Inspection
+from ..records import FOREVER
 from ..scripts import Call, Command
 from . import scripts
-from .claims import Claim, claim_calls, claim_content_call, unclaim_content_call
+from .claims import SKEW_MS, Claim, claim_calls, claim_content_call, unclaim_content_call
 
 if TYPE_CHECKING:
     from .backend import SplitBackend
@@ -119,7 +120,7 @@ class SplitInspection(Inspection):
         yield from self._contents(self._parts(names, b"content"))
         yield from self._stagings(self._parts(names, b"staging"))
         for key, tag in self._parts(names, b"leases"):
-            yield from self._claims(key, partial(self._take_from_content, tag))
+            yield from self._claims(key, partial(self._take_from_content, tag), longer=SKEW_MS)
         for key in names:
             match = _RUN.fullmatch(key, len(keys.prefix))
             if match is not None:
@@ -129,7 +130,7 @@ class SplitInspection(Inspection):
         for catalog in keys.all_catalogs():
             for key in names.intersection(catalog):
                 take = partial(self._take_from_catalog, catalog)
-                yield from self._claims(key, take, scored_by_deadline=key == catalog[1])
+                yield from self._claims(key, take, longer=None if key == catalog[0] else 0)
             if catalog[1] in names:
                 flag = self._flag("wrong-expiry")
                 [problem] = yield from self._ask([scripts.CHECK_CATALOG.call(catalog, [flag])])
@@ -162,8 +163,11 @@ class SplitInspection(Inspection):
         [problem] = yield from self._ask([scripts.CHECK_RUNS.call(names, [run, flag])])
         self._note(problem, run)
 
-    def _claims(self, key: bytes, take: Take, *, scored_by_deadline: bool = True) -> Plan[None]:
-        """Judge every claim in an index, and take back those that stand for nothing."""
+    def _claims(self, key: bytes, take: Take, *, longer: int | None = 0) -> Plan[None]:
+        """Judge every claim in an index, and take back those that stand for nothing.
+
+        `longer`: by how much scores exceed deadlines, in ms; `None`: they are no deadlines.
+        """
         cursor = b"0"
         while True:
             [kind] = yield from self._split.read(Command(b"TYPE", key))
@@ -172,21 +176,21 @@ class SplitInspection(Inspection):
                 return
             [[cursor, rows]] = yield from self._split.read(Command(b"ZSCAN", key, cursor, b"COUNT", b"%d" % _PAGE))
             members = zip(rows[::2], rows[1::2], strict=True)
-            scored = ((member, score if scored_by_deadline else b"inf") for member, score in members)
-            yield from self._judge(key, scored, take)
+            ends = ((member, FOREVER if longer is None else int(float(score)) - longer) for member, score in members)
+            yield from self._judge(key, ends, take)
             if cursor == b"0":
                 return
 
-    def _judge(self, key: bytes, members: Iterable[tuple[bytes, bytes]], take: Take) -> Plan[None]:
+    def _judge(self, key: bytes, members: Iterable[tuple[bytes, int]], take: Take) -> Plan[None]:
         flag = self._flag("stale-index-member")
-        claims = [(claim, score) for member, score in members if (claim := Claim.parse(member)) is not None]
+        claims = [(claim, ends) for member, ends in members if (claim := Claim.parse(member)) is not None]
         replies = yield from self._ask(
             [
                 scripts.JUDGE.call(
                     [self._names.artifact(claim.artifact_id), self._names.fence(claim.artifact_id)],
-                    [claim.field, b"%d" % claim.token, score.replace(b"inf", b"1e300"), self._grace, flag],
+                    [claim.field, b"%d" % claim.token, b"%d" % ends, self._grace, flag],
                 )
-                for claim, score in claims
+                for claim, ends in claims
             ]
         )
         stale = [claim.name for (claim, _), standing in zip(claims, replies, strict=True) if standing]

@@ -2,7 +2,7 @@
 -- removed, a fence makes sure that this commit will not come.
 --
 -- KEYS[1] artifact   KEYS[2] fence
--- ARGV[1] lease field   ARGV[2] token   ARGV[3] score   ARGV[4] grace in seconds   ARGV[5] '1': it will be removed
+-- ARGV[1] lease field   ARGV[2] token   ARGV[3] deadline   ARGV[4] grace in seconds   ARGV[5] '1': it will be removed
 -- Returns 1 if it stands for nothing, else 0
 
 local us, token = now_in_microseconds(), tonumber(ARGV[2])
