@@ -233,7 +233,7 @@ MUTANTS = [
         LUA + "split/commit.lua",
         "(call('HGET', artifact, field) or '') ~= ARGV[2] or ",
         "",
-        orders("one_run_twice"),
+        orders("one_lease_twice"),
     ),
     Mutant(
         "split: a touch does not compare the lease",

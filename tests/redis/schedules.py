@@ -29,12 +29,11 @@ from typing import Any, NamedTuple, Protocol
 
 from coatcheck import Artifact
 from coatcheck.backends.redis.link import Exchange
+from coatcheck.backends.redis.scripts import Script
 from coatcheck.backends.redis.split import scripts
 from coatcheck.backends.redis.split.claims import Claim
 
 READ_ONLY = {b"GET", b"STRLEN", b"EXISTS", b"ZRANGE", b"ZSCAN", b"ZSCORE", b"HGET", b"TYPE", b"PTTL"}
-READING_SCRIPTS = {script.head(by_hash=True)[1] for script in (scripts.LOOK,)}
-CATALOG_SCRIPTS = {script.head(by_hash=True)[1] for script in (scripts.CLAIM_CATALOG, scripts.UNCLAIM_CATALOG)}
 EVERYTHING = b"*"
 
 
@@ -66,14 +65,18 @@ def keys_of(command: list[bytes]) -> list[bytes]:
     return [] if command[0] == b"SCAN" else command[1:2]
 
 
+def is_call(command: list[bytes], *wanted: Script) -> bool:
+    return command[0] == b"EVALSHA" and command[1] in {script.head(by_hash=True)[1] for script in wanted}
+
+
 def resources(command: list[bytes]) -> dict[object, bool]:
     """What a command touches, and whether it may write that."""
     if command[0] == b"SCAN":
         return {EVERYTHING: False}
-    if command[0] == b"EVALSHA" and command[1] in CATALOG_SCRIPTS:
+    if is_call(command, scripts.CLAIM_CATALOG, scripts.UNCLAIM_CATALOG):
         claims = filter(None, map(Claim.parse, command[5:]))
         return {(command[3], claim.artifact_id, claim.field): True for claim in claims}
-    reads = command[0] in READ_ONLY or (command[0] == b"EVALSHA" and command[1] in READING_SCRIPTS)
+    reads = command[0] in READ_ONLY or is_call(command, scripts.LOOK)
     touched: dict[object, bool] = {key: not reads for key in keys_of(command)}
     return touched
 
@@ -254,6 +257,7 @@ def canonical(value: Any) -> bytes:
     collect(value)
     raw = b"|".join(pieces)
     tokens = {int(found) for found in re.findall(rb"(?<![0-9])1[0-9]{15}(?![0-9])", raw)}
+    tokens |= {int(found, 16) for found in re.findall(rb":([0-9a-f]{14}):", raw)}
     # In a lease the token comes behind the deadline, which is for ever or in this era.
     found = re.findall(rb"(?:\xff{6}|\x01.{5})(\x06.{6})", raw, re.DOTALL)
     tokens |= {int.from_bytes(token) for token in found}
