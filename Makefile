@@ -13,7 +13,7 @@ help:
 	@echo "make test    the test suite, on real servers as far as they are installed"
 	@echo "make check   lint, types, import layers"
 	@echo "make mutants deliberate bugs, and which test catches each"
-	@echo "make soak    the state machine and the kill cycles, a hundred times as long: hours"
+	@echo "make soak    the state machine and the kill cycles, a hundred times as long, and all schedules: hours"
 	@echo "make bench   speed next to bare redis-py and to peers"
 
 $(VENV)/demo: pyproject.toml
@@ -54,7 +54,8 @@ mutants: $(VENV)/dev
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 soak: $(VENV)/dev
-	COATCHECK_EXAMPLES=20000 COATCHECK_KILLS=200 $(BIN)/python -m pytest -q -s -n $(JOBS) tests/machine tests/redis/test_kills.py
+	COATCHECK_EXAMPLES=20000 COATCHECK_KILLS=200 COATCHECK_SCHEDULES=large $(BIN)/python -m pytest -q -s -n $(JOBS) \
+		tests/machine tests/redis/test_kills.py tests/redis/test_split_interleavings.py
 
 bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)

@@ -203,7 +203,6 @@ class SplitInspection(Inspection):
         keys = self._names
         remove = b"" if self._unreadable else self._flag("orphan-content")
         repair = self._flag("wrong-expiry")
-        contents = [(key, tag) for key, tag in contents if tag not in self._needed or repair]
         replies = yield from self._ask(
             [
                 scripts.CHECK_CONTENT.call(
