@@ -145,7 +145,7 @@ class Running:
 
     def remembered(self) -> list[Any]:
         """The replies that it may still act on. Only what sets a deadline acts on the time at which it read."""
-        if self.name.startswith(("store", "touch")):
+        if self.name.startswith(("store", "replace", "touch")):
             return self.history
         return [
             [reply[1:] if isinstance(reply, list) and len(reply) > 3 and isinstance(reply[0], int) else reply]
@@ -238,7 +238,9 @@ class Schedule:
 
 def told(result: Any) -> Any:
     """What a judge may look at."""
-    return [result.content, result.metadata.run_id] if isinstance(result, Artifact) else type(result).__name__
+    if isinstance(result, Artifact):
+        return [result.content, result.metadata.run_id]
+    return result if result is None or isinstance(result, int) else type(result).__name__
 
 
 def canonical(value: Any) -> bytes:
