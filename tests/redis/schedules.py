@@ -1,18 +1,20 @@
 """Every order of the single commands of concurrent plans, with a crash after every command, on a real server.
 
-The commands of one exchange go to several nodes in Redis Cluster: each is an action of its own here, and they come in
-any order. A crash abandons a plan between two actions, whether they are of one exchange or not.
+The commands of one exchange go to several nodes in Redis Cluster: each is an action of its own here, and those of
+different slots come in any order. A crash abandons a plan between two actions, whether they are of one exchange or not.
 
 Two reductions keep that feasible; both leave out only what has the same end as something that is explored.
 
 - Orders that lead to the same state have the same future: what was explored from a state once is not explored again.
   A state is everything on the server and every reply that each plan has had (plans are functions of their replies).
   Tokens and deadlines count by their order, which is all that scripts look at.
-- An action on keys that no other plan ever uses, or that nobody writes, commutes with everything the others do. Where
-  there is one it is taken at once, and the others' actions only after it (a persistent set of one action; its plan's
-  crash before it, too). Which keys plans use is learned on the way: where that turns out to be more than was assumed,
-  all begins anew. Commands use the keys that they name and no others, see `test_split_slots.py`. The catalog is told
-  apart by artifact and run: adding and removing different members of a sorted set commutes.
+- An action on keys that no other plan ever uses, or that nobody writes, is private: it commutes with everything the
+  others do. Where there is one it is taken at once, and the others' actions only after it (a persistent set of one
+  action). A plan that is to crash may have done any part of an exchange: only if all its waiting actions are private
+  the others wait, and then each of them and the crash are tried. Which keys plans use is learned on the way; where that
+  turns out to be more than was assumed, all begins anew. Commands use the keys that they name and no others, see
+  `test_split_slots.py`. The catalog is told apart by artifact and run: adding and removing different members of a
+  sorted set commutes.
 
 So private actions come as early as they can, and whether X ended before Y began is told by the first action of Y that is
 not private: all of X came before it, or could have.
@@ -26,6 +28,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any, NamedTuple, Protocol
+
+from redis.crc import key_slot
 
 from coatcheck import Artifact
 from coatcheck.backends.redis.link import Exchange
@@ -129,7 +133,12 @@ class Running:
         self._advance(None)
 
     def actions(self) -> list[Action]:
-        return [Action(self.name, i, resources(command)) for i, command in self.waiting.items()]
+        """The commands that may come next: of each slot the first, since a slot has one node and that one connection."""
+        nodes: dict[int, Action] = {}
+        for i, command in self.waiting.items():
+            slot = min(map(key_slot, keys_of(command)), default=-1)
+            nodes.setdefault(slot, Action(self.name, i, resources(command)))
+        return list(nodes.values())
 
     def do(self, index: int, reply: Any = None) -> Any:
         """Send one command, or take its reply from an earlier time."""
@@ -188,6 +197,14 @@ class Usage:
                     known[thing] = writes
                     self.has_grown = True
 
+    def first(self, actions: list[Action], fragile: str | None) -> list[Action]:
+        """What is enough to go on with. A plan that may crash can do so after any part of an exchange."""
+        for action in actions:
+            if action.plan != fragile and self.is_private(action):
+                return [action]
+        own = [action for action in actions if action.plan == fragile]
+        return own if own and all(map(self.is_private, own)) else actions
+
     def is_private(self, action: Action) -> bool:
         others = (touched for plan, touched in self._touched.items() if plan != action.plan)
         return not any(conflict(action.touches, touched) for touched in others)
@@ -223,6 +240,10 @@ class Schedule:
             outcome.earlier[name] = sorted(outcome.results)
         outcome.actions.append(action)
         self.path.append((choice, plan.do(index, reply)))
+
+    def may_crash(self, victim: str | None) -> str | None:
+        """The victim, if it has not crashed yet."""
+        return victim if self.outcome.crashed is None else None
 
     def has_begun(self, name: str) -> bool:
         return any(action.plan == name for action in self.outcome.actions)
@@ -327,10 +348,13 @@ def schedules(place: Place, usage: Usage, *, victim: str | None = None, every_or
                 usage.has_grown, pending = False, [start]
                 known.clear()
                 break
-            private = [] if every_order else [action for action in actions if usage.is_private(action)][:1]
-            choices = [(action.plan, action.index) for action in private or actions]
-            can_crash = victim is not None and schedule.outcome.crashed is None and schedule.has_begun(victim)
-            if can_crash and victim in {plan for plan, _ in choices}:
+            first = actions if every_order else usage.first(actions, schedule.may_crash(victim))
+            choices = [(action.plan, action.index) for action in first]
+            if (
+                victim in {action.plan for action in first}
+                and schedule.may_crash(victim)
+                and schedule.has_begun(victim)
+            ):
                 choices.append((str(victim), -1))
             if len(choices) != 1:
                 everything, saved = place.look()
