@@ -46,7 +46,7 @@ UNASKED: Final = 256 * 1024
 LONG_WORK: Final = 256 * 1024
 """From this many bytes on, hashing and compression leave the event loop."""
 
-_TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
+TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
 
 class RedisBackend(Backend):
@@ -195,13 +195,13 @@ class RedisBackend(Backend):
             source = BytesSource(request.content, request.digest, self.chunking.size)
             return (yield from self._upload_chunks(request, source, None))
         [sealed] = yield from self._sealed([request])
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             token = os.urandom(8).hex().encode()
             reply = yield from self._publish(request, token, sealed)
             if reply[0] != b"need":
                 return reply
         raise StoreUnavailableError(
-            f"upload of artifact {request.artifact_id} vanished from the server {_TRIES} times: is it evicting keys?"
+            f"upload of artifact {request.artifact_id} vanished from the server {TRIES} times: is it evicting keys?"
         )
 
     def _upload_chunks(self, request: Request, source: Source, progress: TransferProgress | None) -> Plan[Any]:
@@ -296,7 +296,7 @@ class RedisBackend(Backend):
 
     def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
         incomplete = b""
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             # Most likely a default id: the id tells where the content is.
             guess = attempt == 0 and len(artifact_id) == ID_LENGTH
             found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
@@ -309,7 +309,7 @@ class RedisBackend(Backend):
             if finished is not None:
                 return finished
             incomplete = sealed or b""
-        raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
+        raise StoreUnavailableError(f"artifact {artifact_id} changed {TRIES} times while it was read; try again")
 
     def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
         """Metadata and content, if the content is that of a default id."""

@@ -45,6 +45,18 @@ def without_rivals(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreR
     yield requests[start:]
 
 
+def without_repeats(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreRequest]]:
+    """Split where an id comes again."""
+    ids: set[str] = set()
+    start = 0
+    for i, request in enumerate(requests):
+        if request.artifact_id in ids:
+            yield requests[start:i]
+            start, ids = i, set()
+        ids.add(request.artifact_id)
+    yield requests[start:]
+
+
 def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterable[list[T]]:
     """Items in order, in lists bounded by number and by bytes."""
     batch: list[T] = []

@@ -36,7 +36,7 @@ from .scripts import Confirmation, Sendable
 from .wire import merge
 
 # Replies that say: not executed, ask again.
-_LATER: Final = (BusyLoadingError, TryAgainError, ClusterDownError, MasterDownError)
+LATER: Final = (BusyLoadingError, TryAgainError, ClusterDownError, MasterDownError)
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 
@@ -47,7 +47,7 @@ def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writ
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
-    patience: _Patience | None = None
+    patience = Patience(retry_for)
     in_doubt = False
     while True:
         reason: BaseException
@@ -59,7 +59,7 @@ def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writ
                 errors = yield from _send_sources(link, commands, replies)
             if not errors:
                 return replies
-            later = next((error for error in errors if isinstance(error, _LATER)), None)
+            later = next((error for error in errors if isinstance(error, LATER)), None)
             if later is None:
                 raise translate(errors[0]) from errors[0]
             reason = later
@@ -69,16 +69,47 @@ def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writ
             reason = error
         except BrokenError as error:
             reason, in_doubt = error, writes
-        patience = patience or _Patience(retry_for)
         pause = patience.next_pause()
         if pause is None:
-            raise _gave_up(reason, in_doubt=in_doubt) from reason
+            raise gave_up(reason, in_doubt=in_doubt) from reason
         if link.engine is not None:
             yield Work(link.engine.ensure)
         yield Pause(pause)
 
 
-class _Patience:
+def exchange_once(link: Link, commands: Sequence[Sendable], patience: Patience) -> Plan[list[Any]]:
+    """Send commands together, and never again once the server may have seen them. Replies, error replies among them.
+
+    Raises:
+        BrokenError: The connection broke after sending began; what was executed is unknown.
+        ArtifactError: No connection.
+    """
+    while True:
+        try:
+            replies: list[Any] = yield Exchange(link, merge([command.packed() for command in commands]), len(commands))
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                yield from _send_sources(link, commands, replies)
+        except RefusedError as error:
+            raise translate(error) from error
+        except NotSentError as error:
+            yield from wait_or_give_up(patience, error, in_doubt=False)
+        else:
+            return replies
+
+
+def wait_or_give_up(patience: Patience, reason: BaseException, *, in_doubt: bool) -> Plan[None]:
+    """Pause before the next try.
+
+    Raises:
+        ArtifactError: Patience is at its end.
+    """
+    pause = patience.next_pause()
+    if pause is None:
+        raise gave_up(reason, in_doubt=in_doubt) from reason
+    yield Pause(pause)
+
+
+class Patience:
     """Pauses between tries, growing and jittered, until the time is up; the clock starts at the first failure."""
 
     def __init__(self, seconds: float) -> None:
@@ -98,7 +129,8 @@ class _Patience:
         return pause
 
 
-def _gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
+def gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
+    """The public error for a call whose patience is at its end."""
     if in_doubt:
         return AmbiguousWriteError(
             f"connection lost while writing ({reason}); the outcome is unknown, it is safe to repeat the call"
@@ -111,7 +143,13 @@ def _send_sources(link: Link, commands: Sequence[Sendable], replies: list[Any]) 
     unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     unknown += [i for i, command in enumerate(commands) if isinstance(command, Confirmation)]
     buffers = merge([commands[i].packed(by_hash=False) for i in unknown])
-    for i, reply in zip(unknown, (yield Exchange(link, buffers, len(unknown))), strict=True):
+    try:
+        answers = yield Exchange(link, buffers, len(unknown))
+    except NotSentError as error:
+        if len(unknown) < len(commands):  # the others were executed
+            raise BrokenError(str(error)) from error
+        raise
+    for i, reply in zip(unknown, answers, strict=True):
         replies[i] = reply
     return [reply for reply in replies if isinstance(reply, Exception)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
@@ -14,35 +14,42 @@ _LUA: Final = files(__package__) / "lua"
 _LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top
 
 
-def _definitions() -> dict[str, str]:
-    """What `lib.lua` defines, by name, in its order."""
-    text = (_LUA / "lib.lua").read_text(encoding="utf-8")
+def _definitions(library: str) -> dict[str, str]:
+    """What a library defines, by name, in its order."""
+    text = (_LUA / f"{library}.lua").read_text(encoding="utf-8")
     found = re.findall(r"^(local (?:function )?(\w+)\b.*?)(?=^(?:local|--)|\Z)", text, re.MULTILINE | re.DOTALL)
     return {name: definition for definition, name in found}
 
 
-_LIB: Final = _definitions()
+_LIB: Final = _definitions("lib")
 
 
-def _link(body: str) -> str:
+def _link(body: str, library: Mapping[str, str]) -> str:
     """A script with what it needs of the library: a server makes the functions of a script anew in every call."""
     needed: set[str] = set()
     unread = [body]
     while unread:
-        for name in set(re.findall(r"\w+", unread.pop())) & _LIB.keys() - needed:
+        for name in set(re.findall(r"\w+", unread.pop())) & library.keys() - needed:
             needed.add(name)
-            unread.append(_LIB[name])
-    lib = "".join(definition for name, definition in _LIB.items() if name in needed)
+            unread.append(library[name])
+    lib = "".join(definition for name, definition in library.items() if name in needed)
     before, here, after = body.partition(_LIB_HERE)
     return before + lib + after if here else lib + body
 
 
 class Script:
-    """One Lua file of `lua/`, linked with what it needs of `lib.lua`. Its header says what it takes and returns."""
+    """One Lua file of `lua/`, linked with what it needs of `lib.lua`. Its header says what it takes and returns.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Of the file.
+        library: Another one, whose definitions go before those of `lib.lua`.
+    """
+
+    def __init__(self, name: str, library: str | None = None) -> None:
         self.name = name
-        self.source = _link((_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
+        library_of_its_own = {} if library is None else _definitions(library)
+        body = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
+        self.source = _link(body, _LIB | library_of_its_own).encode()
         self._hash = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Call:
