@@ -32,6 +32,10 @@ SETTINGS = settings(
 
 @pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, "valkey in chunks", "split"])
 def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch, request) -> None:
+    # Variants of a backend get a quarter of its examples; `make soak` has the rest.
+    wanted = (
+        SETTINGS if backend in ["memory", "file", *ENGINE_NAMES] else settings(SETTINGS, max_examples=EXAMPLES // 4)
+    )
     backend, _, chunked = backend.partition(" ")
     counter = itertools.count()
     directories = []
@@ -52,7 +56,7 @@ def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch, r
         return made
 
     try:
-        run_state_machine_as_test(machine_for(harness), settings=SETTINGS)
+        run_state_machine_as_test(machine_for(harness), settings=wanted)
     finally:
         for directory in directories:
             shutil.rmtree(directory)
