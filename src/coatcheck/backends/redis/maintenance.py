@@ -167,8 +167,9 @@ class Inspection:
     def _contents(self, contents: list[tuple[bytes, bytes]]) -> Plan[None]:
         contents = [(key, name) for key, name in contents if name not in self._needed]
         flag = b"" if self._unreadable else self._flag("orphan-content")
+        rest = [flag, self._grace, b"%d" % STAGING_MS]
         replies = yield from self._ask(
-            [scripts.CHECK_CONTENT.call([key], [self._keys.prefix, name, flag, self._grace]) for key, name in contents]
+            [scripts.CHECK_CONTENT.call([key], [self._keys.prefix, name, *rest]) for key, name in contents]
         )
         for (_, name), (problem, size, removed) in zip(contents, replies, strict=True):
             if problem:

@@ -1,6 +1,7 @@
 -- Whether anything needs one content; removes it if not, and if nobody touched it for a while.
 --
 -- KEYS[1] content   ARGV[1] key prefix   ARGV[2] tag   ARGV[3] '1': repair   ARGV[4] grace in seconds
+-- ARGV[5] TTL of an upload in ms
 -- Derived keys: the content's chunks, leases and default artifact; the explicit artifacts in its leases.
 -- Returns {problem or '', bytes, 1 if it was removed}
 
@@ -30,6 +31,11 @@ end
 if needed then
   local bytes = call('STRLEN', KEYS[1])
   return { bytes < 50 and 'damaged-content' or '', bytes, 0 }
+end
+
+local ttl = call('PTTL', KEYS[1])
+if ttl > 0 and ttl <= tonumber(ARGV[5]) then -- sent by a store that may go on; ends by itself
+  return { '', 0, 0 }
 end
 
 local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1])
