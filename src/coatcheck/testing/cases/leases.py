@@ -34,6 +34,14 @@ class Leases:
         assert loaded is not None
         assert loaded.metadata == again
 
+    def test_metadata_show_the_latest_of_many_stores(self, store: ArtifactStore) -> None:
+        for n in range(12):
+            last = store.store(CONTENT, run_id=f"run {n}", tags={"n": str(n)})
+            assert store.get_metadata(last.artifact_id) == last
+        again = store.store(CONTENT, run_id="run 3", tags={"n": "again"})
+        assert store.get_metadata(again.artifact_id) == again
+        assert store.list_all() == [again]
+
     def test_metadata_fall_back_when_the_latest_lease_is_released(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", tags={"n": "1"})
         store.store(CONTENT, run_id="b", tags={"n": "2"})
