@@ -589,7 +589,7 @@ MUTANTS = [
         "backends/redis/connections.py",
         "if self._process != os.getpid():",
         "if False:",
-        ("tests/redis/test_sharing.py", "-k", "valkey and children and fork"),
+        ("tests/redis/test_sharing.py", "-k", "valkey and forked"),
     ),
     Mutant(
         "each store is asked about eviction at every call",

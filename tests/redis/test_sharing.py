@@ -154,6 +154,29 @@ def test_children_use_the_store_of_their_parent(store, namespace, method) -> Non
     assert len(store.list_by_run("children")) == 3
 
 
+def _client_id(store) -> int:
+    """What the server calls the connection that this process uses."""
+    connections = store._operations.backend._link._connections
+    connection = connections.take()
+    connection.send_command("CLIENT", "ID")
+    number = connection.read_response()
+    connections.give_back(connection)
+    return number
+
+
+def test_a_forked_child_has_connections_of_its_own(store) -> None:
+    context = multiprocessing.get_context("fork")
+    mine = _client_id(store)
+    receiver, sender = context.Pipe(duplex=False)
+    with receiver, sender:
+        child = context.Process(target=lambda: sender.send(_client_id(store)))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        assert receiver.recv() != mine
+    assert _client_id(store) == mine
+
+
 def test_pickled_stores_keep_their_options(server, namespace) -> None:
     store = RedisArtifactStore(server.url, namespace=namespace, default_ttl=60, compression=None, verify="checksum")
     stored = store.store(b"content" * 1000)
