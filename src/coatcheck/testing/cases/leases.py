@@ -128,6 +128,15 @@ class Leases:
         assert store.delete("explicit")
         assert store.load_text(a.artifact_id) == CONTENT.decode()
 
+    def test_a_deleted_run_leaves_content_that_an_explicit_id_needs(self, store: ArtifactStore) -> None:
+        a = store.store(CONTENT, run_id="a")
+        alone = store.store(b"alone", run_id="a")
+        store.store(CONTENT, run_id="b", artifact_id="explicit")
+        assert store.delete_by_run("a") == 2
+        assert not store.exists(a.artifact_id)
+        assert not store.exists(alone.artifact_id)
+        assert store.load_text("explicit") == CONTENT.decode()
+
     def test_two_explicit_ids_of_the_same_content_live_apart(self, store: ArtifactStore, harness: object) -> None:
         store.store(CONTENT, run_id="a", artifact_id="one")
         store.store(CONTENT, run_id="b", artifact_id="two")
