@@ -103,11 +103,16 @@ MUTANTS = [
     Mutant(
         "a claim does not look for the content",
         LUA + "claim.lua",
-        "head and call('EXISTS', content) or 0",
+        "is_complete(stored, chunks) and 1 or 0",
         "head and 1 or 0",
         PROTOCOL,
     ),
-    Mutant("a claim leaves the content's expiry", LUA + "claim.lua", "    expire(change.content, longest)\n", ""),
+    Mutant(
+        "a claim leaves the content's expiry",
+        LUA + "claim.lua",
+        "    content_expire(change.content, change.chunks, longest)\n",
+        "",
+    ),
     Mutant(
         "a claim shortens what others hold",
         LUA + "claim.lua",
@@ -152,24 +157,24 @@ MUTANTS = [
     Mutant(
         "a deletion leaves the runs' indexes", LUA + "lib.lua", "      run_drop(at, string.sub(fields[i], 2), id)\n", ""
     ),
-    Mutant("a deletion leaves the catalog", LUA + "lib.lua", "  call('ZREM', at.created, id)\n", ""),
+    Mutant("a deletion leaves the catalog", LUA + "lib.lua", "  call('ZREM', at.created, unpack(ids))\n", ""),
     Mutant(
         "an index does not end with its last member",
         LUA + "lib.lua",
-        "  if last then\n    expire(key, last)\n  end\n  return last",
+        "  if last then\n    expire(key, index_end(last))\n  end\n  return last",
         "  return last",
     ),
     Mutant(
         "an index ends with its first member",
         LUA + "lib.lua",
-        "  if before and before >= deadline then",
+        "  if before and before >= ends then",
         "  if before then",
     ),
     Mutant(
         "the catalog by time never ends",
         LUA + "lib.lua",
-        "  if index_extend(at.deadlines, id, deadline) then\n    expire(at.created, deadline)\n  end",
-        "  index_extend(at.deadlines, id, deadline)",
+        "  if ends then\n    expire(at.created, ends)\n  end\n",
+        "",
     ),
     Mutant("indexes are not pruned", LUA + "lib.lua", "    call('ZREM', key, unpack(dead))\n", "", PROTOCOL),
     Mutant(
@@ -189,8 +194,8 @@ MUTANTS = [
     Mutant(
         "one run's deletion takes everybody's artifact",
         LUA + "delete_by_run.lua",
-        "    settle(at, key, ids[i], heads[i], now)\n",
-        "    remove(at, key, ids[i], heads[i], {}, now)\n",
+        "    settle(at, key, others[i], heads[i], now)\n",
+        "    remove(at, key, others[i], heads[i], {}, now)\n",
     ),
     Mutant(
         "expired leases count as given up",
@@ -263,8 +268,8 @@ MUTANTS = [
     Mutant(
         "a cached content is sent all the same",
         "backends/redis/backend.py",
-        "(self._cache is None or self._cache.lacks(ids[0]))",
-        "True",
+        "if self._cache is not None and not self._cache.lacks(artifact_id):",
+        "if False:",
         ("tests/redis/test_cache.py", "-k", "valkey"),
     ),
     Mutant("a full match of ids is not needed", "ids.py", "_ID.fullmatch", "_ID.match"),
@@ -564,28 +569,41 @@ MUTANTS = [
         "a repeated store adds its TTL again",
         LUA + "store.lua",
         "deadline = math.max(deadline, lease_deadline(mine))",
-        "deadline = math.min(FOREVER, math.max(deadline, lease_deadline(mine) + (tonumber(ARGV[6]) or 0)))",
+        "deadline = math.min(FOREVER, math.max(deadline, lease_deadline(mine) + (tonumber(ARGV[3]) or 0)))",
         ("tests/redis/test_faults.py", "-k", "twice"),
     ),
     Mutant(
         "an upload is published before it was sent",
         "backends/redis/backend.py",
-        """                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
-                self._store_call(request, b"s", staging=staging),
-            )
-            if""",
-        """                self._store_call(request, b"s", staging=staging),
-                Command(b"SET", staging, sealed, b"PX", b"%d" % _STAGING_MS),
-            )
-            reply = _
-            if""",
+        """_, [reply] = yield from self.write(
+            Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+            self._store_call([request], b"s", [b""], staging),
+""",
+        """[reply], _ = yield from self.write(
+            self._store_call([request], b"s", [b""], staging),
+            Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+""",
         FAULTS,
     ),
     Mutant(
         "an upload has no TTL",
         "backends/redis/backend.py",
-        'sealed, b"PX", b"%d" % _STAGING_MS)',
-        "sealed)",
+        'staging, sealed, b"PX", b"%d" % STAGING_MS)',
+        "staging, sealed)",
+        FAULTS,
+    ),
+    Mutant(
+        "content sent without asking has no TTL",
+        "backends/redis/backend.py",
+        'content, b"NX", b"PX", b"%d" % STAGING_MS)',
+        'content, b"NX")',
+        FAULTS,
+    ),
+    Mutant(
+        "content sent without asking shortens what is there",
+        "backends/redis/backend.py",
+        'content, b"NX", b"PX"',
+        'content, b"PX"',
         FAULTS,
     ),
     Mutant(
@@ -630,10 +648,38 @@ MUTANTS = [
     ),
     Mutant(
         "a closed store keeps its connections",
-        "backends/redis/link.py",
-        "            self._pool.disconnect()\n",
-        "            pass\n",
+        "backends/redis/connections.py",
+        "        for connection in self._idle:\n            connection.disconnect()\n",
+        "",
         ("tests/redis/test_sharing.py", "-k", "given_back"),
+    ),
+    Mutant(
+        "what is left to read is taken for a reply",
+        "backends/redis/connections.py",
+        "if not connection.can_read():",
+        "if connection.can_read() is not None:",
+        ("tests/redis/test_sharing.py", "-k", "valkey and left_to_read"),
+    ),
+    Mutant(
+        "what is left to read is taken for a task's reply",
+        "backends/redis/connections.py",
+        "if not await connection.can_read():",
+        "if await connection.can_read() is not None:",
+        ("tests/redis/test_sharing.py", "-k", "valkey and left_to_read"),
+    ),
+    Mutant(
+        "an event loop gets the connections of another",
+        "backends/redis/connections.py",
+        "if self._loop is not asyncio.get_running_loop():",
+        "if self._loop is None:",
+        ("tests/redis/test_sharing.py", "-k", "valkey and loop"),
+    ),
+    Mutant(
+        "a child uses its parent's connections",
+        "backends/redis/connections.py",
+        "if self._process != os.getpid():",
+        "if False:",
+        ("tests/redis/test_sharing.py", "-k", "valkey and forked"),
     ),
     Mutant(
         "each store is asked about eviction at every call",
@@ -663,19 +709,110 @@ MUTANTS = [
         "urlsplit(url)  #",
         FUZZ,
     ),
+    # The short way of a store: what is entirely new.
+    Mutant(
+        "a new artifact gets no expiry", LUA + "store.lua", "call('PEXPIREAT', artifact, score)", "local _", PROTOCOL
+    ),
+    Mutant("new content gets no expiry", LUA + "store.lua", ", 'PXAT', score)", ")", PROTOCOL),
+    Mutant(
+        "new artifacts do not move the end of the catalog", LUA + "store.lua", "if catalog_moves then", "if false then"
+    ),
+    Mutant(
+        "new artifacts do not move the end of their run's index",
+        LUA + "store.lua",
+        "  if run_moves then\n    expire(run_index)",
+        "  if false then\n    expire(run_index)",
+    ),
+    Mutant(
+        "new artifacts do not move the end of the list of runs", LUA + "store.lua", "if runs_move then", "if false then"
+    ),
+    Mutant(
+        "an index that is there keeps its end when new artifacts come",
+        LUA + "store.lua",
+        "at < tonumber(ends))",
+        "at == -2)",
+        PROTOCOL,
+    ),
+    Mutant(
+        "half-written indexes stay after an error",
+        LUA + "store.lua",
+        "        call('ZREM', written[i], unpack(ids))\n",
+        "",
+        ERRORS,
+    ),
+    Mutant("a batch stores an id again as new", LUA + "store.lua", "    and not seen[artifact]\n", "", PROTOCOL),
+    Mutant(
+        "batches do not prune indexes",
+        LUA + "store.lua",
+        "local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)",
+        "local dead = {}",
+        PROTOCOL,
+    ),
+    Mutant(
+        "batches do not prune the catalog by time",
+        LUA + "store.lua",
+        "drop_expired(KEYS[2], KEYS[1])",
+        "drop_expired(KEYS[2])",
+        PROTOCOL,
+    ),
+    Mutant("batches do not prune the list of runs", LUA + "store.lua", "      drop_expired(KEYS[3])\n", "", PROTOCOL),
+    Mutant(
+        "content sent without asking outlives its artifact",
+        LUA + "store.lua",
+        "if where == 'p' then\n    content_settle",
+        "if false then\n    content_settle",
+        PROTOCOL,
+    ),
+    # The common way of a run's deletion: what it alone holds.
+    Mutant(
+        "a run's deletion takes content that explicit ids need",
+        LUA + "delete_by_run.lua",
+        "if over('EXISTS', needs) > 0 then",
+        "if false then",
+    ),
+    Mutant(
+        "a run's deletion leaves chunks",
+        LUA + "delete_by_run.lua",
+        "    and call('GETRANGE', content, 1, 1) ~= '\\2' -- a manifest\n",
+        "",
+    ),
+    Mutant(
+        "a run's deletion takes what others lease too", LUA + "delete_by_run.lua", "    #few == 4\n", "    #few >= 4\n"
+    ),
+    Mutant(
+        "a run's deletion takes what only another still leases",
+        LUA + "delete_by_run.lua",
+        "    and mine == field\n",
+        "",
+        PROTOCOL,
+    ),
+    Mutant(
+        "a lease that may have expired is shown",
+        "backends/redis/records.py",
+        "return (head, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None",
+        "return head, field, value",
+        ("tests/unit/test_records.py",),
+    ),
+    Mutant(
+        "some leases are taken for all",
+        "backends/redis/records.py",
+        " or len(fields) >= 2 * FEW",
+        "",
+        ("tests/unit/test_records.py",),
+    ),
     # These four harm no result: the check for leaks has to notice.
     Mutant(
         "a leaked key without TTL",
         LUA + "store.lua",
-        "return { 'ok', us, deadline }",
-        "call('SET', at.prefix .. 'leak', '')\nreturn { 'ok', us, deadline }",
+        "    results[i] = { 'ok', created, deadline }\n",
+        "    results[i] = { 'ok', created, deadline }\n    call('SET', ARGV[1] .. 'leak', '')\n",
         LISTING,
     ),
     Mutant(
         "a leaked thread",
         "backends/redis/link.py",
-        "        self._owned = owned\n",
-        "        self._owned = owned\n"
+        "        self._connections = connections\n",
+        "        self._connections = connections\n"
         "        import threading\n"
         "        threading.Thread(target=threading.Event().wait, daemon=True).start()\n",
         LISTING,
@@ -683,16 +820,16 @@ MUTANTS = [
     Mutant(
         "a leaked descriptor",
         "backends/redis/link.py",
-        "        self._owned = owned\n",
-        "        self._owned = owned\n        import os\n        os.dup(2)\n",
+        "        self._connections = connections\n",
+        "        self._connections = connections\n        import os\n        os.dup(2)\n",
         LISTING,
     ),
     Mutant(
         "a leaked connection",
         "backends/redis/link.py",
-        "        self._owned = owned\n",
-        "        self._owned = owned\n"
-        "        extra = pool.connection_class(**pool.connection_kwargs)\n"
+        "        self._connections = connections\n",
+        "        self._connections = connections\n"
+        "        extra = connections._pool.connection_class(**connections._pool.connection_kwargs)\n"
         "        globals().setdefault('extras', []).append(extra)\n"
         "        extra.connect()\n",
         LISTING,

@@ -22,6 +22,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+from coatcheck.backends.redis.backend import UNASKED
 from coatcheck.sources import Chunking
 from coatcheck.testing import Blocking, Server
 
@@ -32,8 +33,11 @@ SHARED, LARGE = b"shared content", hashlib.shake_128(b"large").digest(150_000)
 NEW, NEW_LARGE = b"new content", hashlib.shake_128(b"new large").digest(150_000)
 
 # Content from here on lies in chunks, three in an exchange: the largest takes two exchanges and a commit.
-CHUNKING = Chunking(size=50_000, threshold=200_000, window=3)
-CHUNKED, NEW_CHUNKED = (hashlib.shake_128(name).digest(240_000) for name in (b"chunked", b"new chunked"))
+CHUNKING = Chunking(size=70_000, threshold=300_000, window=3)
+CHUNKED, NEW_CHUNKED = (hashlib.shake_128(name).digest(340_000) for name in (b"chunked", b"new chunked"))
+
+# Content between that is asked for before it is sent.
+ASKED, NEW_ASKED = (hashlib.shake_128(name).digest(UNASKED + 1) for name in (b"asked", b"new asked"))
 
 
 def read_all(store, artifact_id: str):
@@ -61,6 +65,8 @@ OPERATIONS = {
     "store shared": lambda s: s.store(SHARED, run_id="c", ttl=600),
     "store large": lambda s: s.store(NEW_LARGE, run_id="a"),
     "store large shared": lambda s: s.store(LARGE, run_id="c"),
+    "store asked": lambda s: s.store(NEW_ASKED, run_id="a", ttl=600),
+    "store asked shared": lambda s: s.store(ASKED, run_id="c"),
     "replace": lambda s: s.store(NEW_LARGE, artifact_id="name", run_id="c"),
     "store_many": lambda s: s.store_many([NEW, SHARED, NEW_LARGE, LARGE], run_id="c"),
     "store chunked": lambda s: s.store(NEW_CHUNKED, run_id="a", ttl=600),
@@ -101,6 +107,7 @@ def prepare(store) -> None:
     store.store(SHARED, run_id="a", ttl=900)
     store.store(SHARED, run_id="b")
     store.store(LARGE, run_id="b", ttl=900)
+    store.store(ASKED, run_id="b", ttl=900)
     store.store(CHUNKED, run_id="b", ttl=900)
     store.store(b"named", artifact_id="name", run_id="a")
 

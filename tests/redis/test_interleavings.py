@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from coatcheck import ArtifactLostError, RedisArtifactStore, compute_artifact_id
+from coatcheck.backends.redis.backend import UNASKED
 from coatcheck.plan import Work
 from coatcheck.sources import Chunking
 
 from ..harnesses import chunk
 
-LARGE = hashlib.shake_128(b"large").digest(100_000)  # two steps: asked for, then sent and published
-OTHER = hashlib.shake_128(b"other").digest(100_000)
+LARGE = hashlib.shake_128(b"large").digest(UNASKED + 1)  # two steps: asked for, then sent and published
+OTHER = hashlib.shake_128(b"other").digest(UNASKED + 1)
+MIDDLING = hashlib.shake_128(b"middling").digest(100_000)  # one step, but sent beside the script
 SMALL = b"small"
-CHUNKED = hashlib.shake_128(b"chunked").digest(250_000)  # three steps: asked for, sent, published
-CHUNKING = Chunking(size=50_000, threshold=200_000, window=8)
+CHUNKED = hashlib.shake_128(b"chunked").digest(400_000)  # three steps: asked for, sent, published
+CHUNKING = Chunking(size=80_000, threshold=300_000, window=8)
 CHUNKED_NAME = compute_artifact_id(CHUNKED)
 NAME = compute_artifact_id(LARGE)
 
@@ -161,7 +163,7 @@ def examine(world: World, prepare, judge, record_property) -> None:
 
 
 @pytest.mark.parametrize("before", ["nothing", "A has it", "B has it", "C has it"])
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("content", [SMALL, MIDDLING, LARGE], ids=["small", "middling", "large"])
 def test_store_delete_by_run_and_store(world, before, content, record_property) -> None:
     name = compute_artifact_id(content)
 
@@ -180,7 +182,7 @@ def test_store_delete_by_run_and_store(world, before, content, record_property) 
         if "store B" in outcome.results:
             assert "B" in held
         if "store A" in outcome.results and "delete A" in outcome.results:
-            # Large content is acknowledged by its last step, small by its only one: later than the deletion, or not.
+            # Large content is acknowledged by its last step, other by its only one: later than the deletion, or not.
             assert ("A" in held) is outcome.before("delete A", "store A")
         elif "store A" in outcome.results:
             assert "A" in held or outcome.crashed == "delete A"

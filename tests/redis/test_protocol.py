@@ -12,7 +12,10 @@ import pytest
 
 import coatcheck.backends.redis.scripts as scripts
 from coatcheck import ArtifactError, AsyncRedisArtifactStore, RedisArtifactStore, compute_artifact_id
+from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.keys import Keys
+from coatcheck.envelope import seal
+from coatcheck.plan import run
 from coatcheck.testing import eventually
 
 NASTY_RUNS = ["a:b", "{a}", "*", "a b\n", "%41", "~.-_", "grüße", "\N{ADMISSION TICKETS}", "\x00\xff", "a" * 5000]
@@ -167,6 +170,62 @@ def test_indexes_do_not_keep_expired_members(store, client, namespace) -> None:
     assert client.zcard(f"{namespace}:catalog:created") < 30
     assert client.zcard(f"{namespace}:catalog:deadlines") < 30
     assert client.hlen(f"{namespace}:artifact:{{{name}}}") < 30
+
+
+def test_indexes_do_not_keep_expired_members_of_batches(store, client, namespace) -> None:
+    store.store(b"immortal", run_id="a")
+    for n in range(20):
+        store.store_many([b"%d %d" % (n, i) for i in range(20)], run_id="a", ttl=0.001)
+        store.store_many([b"%d" % n, b"also %d" % n], run_id=f"short {n}", ttl=0.001)
+        eventually(lambda: len(store.list_all()) == 1)
+    eventually(lambda: not client.exists(f"{namespace}:run:{{short%2019}}"))  # indexes end a little late
+    store.store_many([b"last", b"very last"], run_id="a")
+    assert client.zcard(f"{namespace}:run:{{a}}") == 3
+    assert client.zcard(f"{namespace}:runs") == 1
+    assert client.zcard(f"{namespace}:catalog:created") == 3
+    assert client.zcard(f"{namespace}:catalog:deadlines") == 3
+
+
+def test_indexes_end_with_their_last_member(store, client, namespace) -> None:
+    indexes = [f"{namespace}:{name}" for name in ("run:{a}", "runs", "catalog:created", "catalog:deadlines")]
+    for ttl, longest in ((10, 10), (50, 50), (30, 50)):
+        store.store_many([b"1 for %d" % ttl, b"2 for %d" % ttl], run_id="a", ttl=ttl)
+        ends = {client.pexpiretime(key) for key in indexes}
+        assert len(ends) == 1, ttl
+        assert 0 < client.pttl(indexes[0]) - (longest - 5) * 1000 <= 5100
+    for ttl in (None, 10):
+        store.store_many([b"1 then %s" % str(ttl).encode(), b"2 then %s" % str(ttl).encode()], run_id="a", ttl=ttl)
+        assert {client.pttl(key) for key in indexes} == {-1}
+
+
+@pytest.mark.parametrize("artifact_id", [None, "name"])
+def test_content_that_is_sent_without_asking_ends_with_its_artifact(store, client, namespace, artifact_id) -> None:
+    stored = store.store(os.urandom(100_000), artifact_id=artifact_id, ttl=20)
+    content, artifact = (
+        f"{namespace}:content:{{{stored.digest[:32]}}}",
+        f"{namespace}:artifact:{{{stored.artifact_id}}}",
+    )
+    assert client.pexpiretime(content) == client.pexpiretime(artifact) > 0
+
+
+def test_one_call_stores_in_order_where_ids_meet(store) -> None:
+    details = Details(compute_artifact_id(b"content"), "text/plain", None, {}, None)
+    requests = [StoreRequest(b"squatter", details), StoreRequest(b"content", details)]
+    backend = store._operations.backend
+    sealed = [b"".join(seal(request.content, request.digest)) for request in requests]
+    [replies] = run(backend.write(backend._store_call(requests, b"c", sealed)))
+    assert [reply[0] for reply in replies] == [b"ok", b"taken"]
+    assert store.load_text(details.artifact_id) == "squatter"
+
+
+def test_a_runs_deletion_leaves_what_only_another_still_leases(store, client, namespace) -> None:
+    kept, shared = store.store(b"kept", run_id="a"), store.store(b"shared", run_id="a", ttl=0.001)
+    eventually(lambda: not store.exists(shared.artifact_id))
+    store.store(b"shared", run_id="b")
+    assert client.zscore(f"{namespace}:run:{{a}}", shared.artifact_id) is not None  # until something drops it
+    assert store.delete_by_run("a") == 1
+    assert not store.exists(kept.artifact_id)
+    assert store.load_text(shared.artifact_id) == "shared"
 
 
 def test_every_key_of_passing_artifacts_has_a_ttl(store, client, keys_of) -> None:
@@ -338,6 +397,11 @@ def test_a_page_with_something_unreadable_changes_nothing(store, client, namespa
 
 
 def test_batches_are_bounded_by_number_and_by_bytes(store, link) -> None:
+    for first in (store.find_missing, store.metadata_many, store.delete_many):  # the server gets to know their scripts
+        first(["a", "b"])
+    store.find_missing(["a", "b"], ttl=1)
+    store.store_many([b"a", b"b"])
+    link.reset()
     contents = [os.urandom(30_000) for _ in range(700)]
     ids = [view.artifact_id for view in store.store_many(contents)]
     assert max(link.sent) < 9_000_000

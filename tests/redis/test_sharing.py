@@ -77,6 +77,63 @@ def test_cancelled_calls_leave_no_stale_replies(server, namespace) -> None:
     asyncio.run(main())
 
 
+def test_a_reply_to_a_cancelled_call_reaches_no_other(server, client, namespace) -> None:
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            stored = await store.store(b"content")
+            client.client_pause(2000, all=False)  # scripts wait, plain reads do not
+            task = asyncio.create_task(store.store(b"late"))
+            await asyncio.to_thread(eventually, lambda: any("b" in one["flags"] for one in client.client_list()))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert await store.load_text(stored.artifact_id) == "content"
+
+    try:
+        asyncio.run(main())
+    finally:
+        client.client_unpause()
+
+
+def test_what_is_left_to_read_reaches_nobody(store) -> None:
+    stored = store.store(b"content")
+    [connection] = store._operations.backend._link._connections._idle
+    connection.send_command("ECHO", "stale")
+    eventually(connection.can_read)
+    assert store.load_text(stored.artifact_id) == "content"
+    assert store.list_all() == [stored]
+
+
+def test_what_is_left_to_read_reaches_no_task(server, namespace) -> None:
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            stored = await store.store(b"content")
+            [connection] = store._operations.backend._link._connections._idle
+            await connection.send_command("ECHO", "stale")
+            async with asyncio.timeout(10):
+                while not await connection.can_read():
+                    await asyncio.sleep(0.01)
+            assert await store.load_text(stored.artifact_id) == "content"
+            assert await store.list_all() == [stored]
+
+    asyncio.run(main())
+
+
+def test_an_async_store_starts_anew_on_another_event_loop(server, namespace) -> None:
+    async def use() -> None:
+        stored = await store.store(b"content")
+        assert await store.load_text(stored.artifact_id) == "content"
+
+    store = AsyncRedisArtifactStore(server.url, namespace=namespace)
+    connections = store._operations.backend._link._connections
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(use())
+        [left] = connections._idle
+        second.run(use())
+        assert left not in connections._idle
+        second.run(store.close())
+        first.run(left.disconnect())
+
+
 def _in_child(store, artifact_id, namespace) -> None:
     assert store.load_text(artifact_id) == "from the parent"
     store.store_text(f"from child {os.getpid()}", run_id="children")
@@ -95,6 +152,29 @@ def test_children_use_the_store_of_their_parent(store, namespace, method) -> Non
         child.join(30)
         assert child.exitcode == 0
     assert len(store.list_by_run("children")) == 3
+
+
+def _client_id(store) -> int:
+    """What the server calls the connection that this process uses."""
+    connections = store._operations.backend._link._connections
+    connection = connections.take()
+    connection.send_command("CLIENT", "ID")
+    number = connection.read_response()
+    connections.give_back(connection)
+    return number
+
+
+def test_a_forked_child_has_connections_of_its_own(store) -> None:
+    context = multiprocessing.get_context("fork")
+    mine = _client_id(store)
+    receiver, sender = context.Pipe(duplex=False)
+    with receiver, sender:
+        child = context.Process(target=lambda: sender.send(_client_id(store)))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        assert receiver.recv() != mine
+    assert _client_id(store) == mine
 
 
 def test_pickled_stores_keep_their_options(server, namespace) -> None:

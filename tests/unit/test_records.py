@@ -10,7 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coatcheck.arguments import Details, StoreRequest
-from coatcheck.backends.redis.records import decode_head, decode_lease, decode_view, encode_head, encode_view
+from coatcheck.backends.redis.records import (
+    FEW,
+    decode_head,
+    decode_lease,
+    decode_view,
+    encode_head,
+    encode_view,
+    latest_of_few,
+)
 from coatcheck.errors import CorruptArtifactError
 
 HEAD = b"\x01\x00" + hashlib.sha256(b"x").digest() + b"1"
@@ -47,6 +55,25 @@ def test_the_metadata_of_another_artifact_is_a_typed_error() -> None:
     for head, name in ((HEAD[:1] + b"\x01" + HEAD[2:], "name"), (HEAD, own), (HEAD[:1] + b"\x02" + HEAD[2:], own)):
         with pytest.raises(CorruptArtifactError, match="another"):
             decode_head(head, name)
+
+
+def lease(deadline: int, created: int) -> bytes:
+    return deadline.to_bytes(6) + created.to_bytes(7)
+
+
+def test_the_latest_of_few_leases_is_shown_where_it_is_surely_live() -> None:
+    long, short, later = lease(90, 1), lease(20, 2), lease(90, 3)
+    assert latest_of_few([b"h", HEAD, b"=a", short]) == (HEAD, b"=a", short)
+    assert latest_of_few([b"=a", short, b"h", HEAD]) == (HEAD, b"=a", short)
+    assert latest_of_few([b"=a", long, b"h", HEAD, b"t", b"=c", b"=c", later]) == (HEAD, b"=c", later)
+    assert latest_of_few([[b"=a", long], [b"h", HEAD], [b"=c", later]]) == (HEAD, b"=c", later)
+    assert latest_of_few([b"=a", long, b"h", HEAD, b"t", b"=b", b"=b", short]) is None  # may have expired
+    assert latest_of_few([b"=a", long, b"=c", later]) is None
+    fields = [b"h", HEAD]
+    for n in range(1, FEW):
+        assert latest_of_few(fields) == ((HEAD, fields[-2], fields[-1]) if n > 1 else None)
+        fields += [b"=%d" % n, lease(90, n)]
+    assert latest_of_few(fields) is None  # there may be more of them
 
 
 @given(st.binary(max_size=80))

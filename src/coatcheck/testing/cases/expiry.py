@@ -83,6 +83,14 @@ class Expiry:
         assert [lease.run_id for lease in store.leases(a.artifact_id)] == ["a"]
         assert store.list_runs() == ["a"]
 
+    def test_an_expired_lease_cannot_be_given_up(self, store: ArtifactStore) -> None:
+        a = store.store(CONTENT, run_id="a")
+        store.store(CONTENT, run_id="b", ttl=SHORT)
+        eventually(lambda: len(store.leases(a.artifact_id)) == 1)
+        assert store.release(a.artifact_id, "b") is False
+        assert store.delete_by_run("b") == 0
+        assert store.get_metadata(a.artifact_id) == a
+
     def test_an_immortal_lease_outlives_a_short_one(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", ttl=None)
         store.store(CONTENT, run_id="b", ttl=SHORT)

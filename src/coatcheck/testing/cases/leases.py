@@ -34,6 +34,14 @@ class Leases:
         assert loaded is not None
         assert loaded.metadata == again
 
+    def test_metadata_show_the_latest_of_many_stores(self, store: ArtifactStore) -> None:
+        for n in range(12):
+            last = store.store(CONTENT, run_id=f"run {n}", tags={"n": str(n)})
+            assert store.get_metadata(last.artifact_id) == last
+        again = store.store(CONTENT, run_id="run 3", tags={"n": "again"})
+        assert store.get_metadata(again.artifact_id) == again
+        assert store.list_all() == [again]
+
     def test_metadata_fall_back_when_the_latest_lease_is_released(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", tags={"n": "1"})
         store.store(CONTENT, run_id="b", tags={"n": "2"})
@@ -119,6 +127,15 @@ class Leases:
         store.store(CONTENT, run_id="a")
         assert store.delete("explicit")
         assert store.load_text(a.artifact_id) == CONTENT.decode()
+
+    def test_a_deleted_run_leaves_content_that_an_explicit_id_needs(self, store: ArtifactStore) -> None:
+        a = store.store(CONTENT, run_id="a")
+        alone = store.store(b"alone", run_id="a")
+        store.store(CONTENT, run_id="b", artifact_id="explicit")
+        assert store.delete_by_run("a") == 2
+        assert not store.exists(a.artifact_id)
+        assert not store.exists(alone.artifact_id)
+        assert store.load_text("explicit") == CONTENT.decode()
 
     def test_two_explicit_ids_of_the_same_content_live_apart(self, store: ArtifactStore, harness: object) -> None:
         store.store(CONTENT, run_id="a", artifact_id="one")
