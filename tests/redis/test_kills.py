@@ -14,9 +14,7 @@ from coatcheck.testing import ENGINES, Server
 from ..conftest import require
 
 CYCLES = int(os.environ.get("COATCHECK_KILLS", "8"))
-# Seconds of acknowledged stores that everysec may lose: while a sync is under way the server holds writes back for up to
-# two seconds, and looks ten times a second whether that is over; the rest is for a machine with other things to do.
-GRACE = 2.5
+GRACE = 2.0  # seconds of acknowledged stores that everysec may lose
 
 
 class Writer(threading.Thread):

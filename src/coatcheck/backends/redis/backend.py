@@ -63,6 +63,8 @@ class RedisBackend(Backend):
         cache: Contents that need not be fetched; `None`: always fetch them.
     """
 
+    _inspection: type[Inspection] = Inspection
+
     def __init__(
         self,
         link: Link,
@@ -570,7 +572,7 @@ class RedisBackend(Backend):
         )
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = Inspection(
+        inspection = self._inspection(
             self,
             repair=lambda problem: not dry_run and problem in LEFTOVERS,
             read_data=False,
@@ -580,7 +582,7 @@ class RedisBackend(Backend):
         return (yield from inspection.run()).only(LEFTOVERS)
 
     def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = Inspection(
+        inspection = self._inspection(
             self, repair=lambda _: repair, read_data=read_data, grace_ms=grace_ms, progress=progress
         )
         return (yield from inspection.run())

@@ -12,10 +12,9 @@ from typing import Any, Final, TypeVar
 from ....arguments import Details, Request, StoreRequest
 from ....compression import Zstd
 from ....errors import ArtifactLostError, StoreUnavailableError
-from ....model import ArtifactMetadata, CheckReport, StoreStats
+from ....model import ArtifactMetadata, StoreStats
 from ....plan import Plan
 from ....sources import Chunking
-from ...base import Progress
 from .. import records
 from ..backend import INLINE, TRIES, Finish, RedisBackend
 from ..batching import pages, without_repeats
@@ -23,7 +22,6 @@ from ..download import lost
 from ..durability import check_confirmed
 from ..keys import SplitKeys
 from ..link import BrokenError
-from ..maintenance import LEFTOVERS
 from ..retry import Patience, exchange_once, translate, wait_or_give_up
 from ..scripts import METADATA, RUN_VIEWS, Call, Command, Sendable
 from . import catalog, scripts
@@ -45,6 +43,8 @@ T = TypeVar("T")
 
 class SplitBackend(RedisBackend):
     """One namespace whose keys may lie on different nodes. Takes the same options as `RedisBackend`."""
+
+    _inspection = SplitInspection
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -351,21 +351,3 @@ class SplitBackend(RedisBackend):
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from catalog.stats(self))
-
-    # Maintenance -----------------------------------------------------------------------------------------------
-
-    def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = SplitInspection(
-            self,
-            repair=lambda problem: not dry_run and problem in LEFTOVERS,
-            read_data=False,
-            grace_ms=grace_ms,
-            progress=progress,
-        )
-        return (yield from inspection.run()).only(LEFTOVERS)
-
-    def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = SplitInspection(
-            self, repair=lambda _: repair, read_data=read_data, grace_ms=grace_ms, progress=progress
-        )
-        return (yield from inspection.run())

@@ -64,7 +64,7 @@ if not replaced and call('HLEN', artifact) > 2 then
   elseif lease_created(other) < token then
     call('HSET', artifact, 't', field)
   end
-  prune(artifact, now)
+  leases_prune(artifact, now)
 end
 expire(artifact, longest)
 

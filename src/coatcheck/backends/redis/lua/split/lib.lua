@@ -55,21 +55,6 @@ local function note_latest(key)
   end
 end
 
--- Expired leases of an artifact: a sample each time, more while it finds many.
-local function prune(key, now)
-  for _ = 1, 16 do
-    local sample, dead = call('HRANDFIELD', key, 8, 'WITHVALUES'), 0
-    for i = 1, #sample, 2 do
-      if is_lease(sample[i]) and lease_deadline(sample[i + 1]) <= now then
-        dead = dead + call('HDEL', key, sample[i])
-      end
-    end
-    if dead < 4 then
-      return
-    end
-  end
-end
-
 -- Brings an artifact's hash in line with the live leases that are left, after one was changed or taken away; and, where
 -- the artifact is the content's default one, the content.
 local function artifact_settle(at, key, id, head, now)
