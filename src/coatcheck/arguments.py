@@ -59,15 +59,16 @@ class Details(NamedTuple):
 
 
 class Request:
-    """One item to store, checked and hashed. Backends take nothing else."""
+    """One item to store, checked and hashed. Backends take nothing else. `default_id`: the content's own."""
 
-    __slots__ = ("artifact_id", "content_type", "digest", "run_id", "size", "tags", "ttl_ms")
+    __slots__ = ("artifact_id", "content_type", "default_id", "digest", "run_id", "size", "tags", "ttl_ms")
 
     def __init__(self, digest: bytes, size: int, details: Details) -> None:
         self.digest = digest
         self.size = size
-        self.artifact_id = digest.hex()[:ID_LENGTH] if details.artifact_id is None else details.artifact_id
-        _, self.content_type, self.run_id, self.tags, self.ttl_ms = details
+        self.default_id = digest.hex()[:ID_LENGTH]
+        artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details
+        self.artifact_id = self.default_id if artifact_id is None else artifact_id
 
 
 class StoreRequest(Request):

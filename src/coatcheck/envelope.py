@@ -21,6 +21,7 @@ from .ids import compute_digest
 
 VERSION: Final = 1
 HEADER: Final = struct.Struct(">BBQ32sQ")
+_SMALL: Final = 4096  # joining so few bytes costs less than hashing in two steps
 _SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the checksum covers
 
 RAW: Final = 0
@@ -64,9 +65,15 @@ def unpack(codec: int, payload: bytes | memoryview, size: int) -> bytes | memory
 def header(codec: int, size: int, digest: bytes, payload: bytes | memoryview) -> bytes:
     """What stands in front of a payload."""
     signed = _SIGNED.pack(VERSION, codec, size, digest)
+    return signed + _checksum(signed, payload).to_bytes(8)
+
+
+def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
+    if len(payload) < _SMALL:
+        return xxhash.xxh3_64_intdigest(b"".join((signed, payload)))
     checksum = xxhash.xxh3_64(signed)
     checksum.update(payload)
-    return signed + checksum.digest()
+    return checksum.intdigest()
 
 
 def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, memoryview]:
@@ -82,10 +89,8 @@ def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, memoryview]:
         raise CorruptArtifactError(
             f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
         )
-    actual = xxhash.xxh3_64(sealed[: _SIGNED.size])
     payload = memoryview(sealed)[HEADER.size :]
-    actual.update(payload)
-    if actual.intdigest() != checksum:
+    if _checksum(sealed[: _SIGNED.size], payload) != checksum:
         raise CorruptArtifactError("stored content is damaged: its checksum does not match")
     if stored_digest != digest:
         raise CorruptArtifactError("stored content is intact, but it is the content of another artifact")

@@ -155,8 +155,7 @@ class Operations:
             cursor.close()
 
     def load(self, artifact_id: str) -> Plan[Artifact | None]:
-        [artifact] = yield from self.backend.load([_id(artifact_id)])
-        return artifact
+        return self.backend.load_one(_id(artifact_id))
 
     def load_text(self, artifact_id: str, encoding: str) -> Plan[str | None]:
         artifact = yield from self.load(artifact_id)

@@ -22,7 +22,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
-from coatcheck.backends.redis.backend import UNASKED
+from coatcheck.backends.redis.storing import UNASKED
 from coatcheck.sources import Chunking
 from coatcheck.testing import Blocking, Server
 

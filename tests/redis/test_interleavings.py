@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from coatcheck import ArtifactLostError, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis.backend import UNASKED
+from coatcheck.backends.redis.storing import UNASKED
 from coatcheck.plan import Work
 from coatcheck.sources import Chunking
 

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 import coatcheck.backends.redis.scripts as scripts
-from coatcheck import ArtifactError, AsyncRedisArtifactStore, RedisArtifactStore, compute_artifact_id
+from coatcheck import (
+    ArtifactError,
+    AsyncRedisArtifactStore,
+    InvalidArtifactError,
+    RedisArtifactStore,
+    compute_artifact_id,
+)
 from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.keys import Keys
-from coatcheck.envelope import seal
+from coatcheck.envelope import MANIFEST, header, seal
+from coatcheck.ids import compute_digest
 from coatcheck.plan import run
 from coatcheck.testing import eventually
 
@@ -186,6 +193,19 @@ def test_indexes_do_not_keep_expired_members_of_batches(store, client, namespace
     assert client.zcard(f"{namespace}:catalog:deadlines") == 3
 
 
+def test_new_artifacts_take_turns_to_drop_expired_members(store, client, namespace) -> None:
+    for n in range(20):
+        store.store(b"%d" % n, run_id="a", ttl=0.001)
+        store.store(b"%d" % n, run_id=f"short {n}", ttl=0.001)
+    eventually(lambda: not client.exists(f"{namespace}:run:{{short%2019}}"))  # indexes end a little late
+    for n in range(150):  # one in eight does
+        store.store(b"last %d" % n, run_id="a")
+    assert client.zcard(f"{namespace}:run:{{a}}") == 150
+    assert client.zcard(f"{namespace}:runs") == 1
+    assert client.zcard(f"{namespace}:catalog:created") == 150
+    assert client.zcard(f"{namespace}:catalog:deadlines") == 150
+
+
 def test_indexes_end_with_their_last_member(store, client, namespace) -> None:
     indexes = [f"{namespace}:{name}" for name in ("run:{a}", "runs", "catalog:created", "catalog:deadlines")]
     for ttl, longest in ((10, 10), (50, 50), (30, 50)):
@@ -198,14 +218,36 @@ def test_indexes_end_with_their_last_member(store, client, namespace) -> None:
         assert {client.pttl(key) for key in indexes} == {-1}
 
 
+@pytest.mark.parametrize("ttl", [20, None])
 @pytest.mark.parametrize("artifact_id", [None, "name"])
-def test_content_that_is_sent_without_asking_ends_with_its_artifact(store, client, namespace, artifact_id) -> None:
-    stored = store.store(os.urandom(100_000), artifact_id=artifact_id, ttl=20)
+def test_content_that_is_sent_without_asking_ends_with_its_artifact(store, client, namespace, artifact_id, ttl) -> None:
+    stored = store.store(os.urandom(100_000), artifact_id=artifact_id, ttl=ttl)
     content, artifact = (
         f"{namespace}:content:{{{stored.digest[:32]}}}",
         f"{namespace}:artifact:{{{stored.artifact_id}}}",
     )
-    assert client.pexpiretime(content) == client.pexpiretime(artifact) > 0
+    ends = client.pexpiretime(content)
+    assert ends == client.pexpiretime(artifact)
+    assert (ends == -1) is (ttl is None)
+
+
+def test_content_that_is_sent_without_asking_does_not_make_another_its_own(store, client, namespace) -> None:
+    content, other = os.urandom(100_000), os.urandom(100_000)
+    key = f"{namespace}:content:{{{compute_artifact_id(content)}}}"
+    squatter = b"".join(seal(other, compute_digest(other)))
+    client.set(key, squatter, ex=100)
+    with pytest.raises(InvalidArtifactError, match="other content"):
+        store.store(content)
+    assert client.getdel(key) == squatter
+    assert not store.exists(compute_artifact_id(content))
+
+
+def test_content_that_is_sent_without_asking_replaces_what_was_left_of_it_in_chunks(store, client, namespace) -> None:
+    content = os.urandom(100_000)
+    key = f"{namespace}:content:{{{compute_artifact_id(content)}}}"
+    client.set(key, header(MANIFEST, len(content), compute_digest(content), b"") + bytes(12), ex=100)
+    stored = store.store(content)
+    assert store.load(stored.artifact_id).content == content
 
 
 def test_one_call_stores_in_order_where_ids_meet(store) -> None:
@@ -302,7 +344,7 @@ def test_compression_is_as_the_store_says(server, client, namespace) -> None:
 )
 def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, server, namespace, monkeypatch) -> None:
     import coatcheck.arguments
-    import coatcheck.backends.redis.backend as backend
+    from coatcheck.backends.redis import storing
 
     threads = set()
 
@@ -314,7 +356,7 @@ def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, ser
         return wrapper
 
     monkeypatch.setattr(coatcheck.arguments, "compute_digest", watched(coatcheck.arguments.compute_digest))
-    monkeypatch.setattr(backend, "seal", watched(backend.seal))
+    monkeypatch.setattr(storing, "seal", watched(storing.seal))
 
     async def main() -> None:
         async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:

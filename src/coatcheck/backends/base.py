@@ -48,6 +48,11 @@ class Backend(ABC):
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """Artifacts with verified content, `None` where absent, in order."""
 
+    def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
+        """The same for one artifact."""
+        [artifact] = yield from self.load([artifact_id])
+        return artifact
+
     @abstractmethod
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         """The latest live store's view of each, `None` where absent, in order."""

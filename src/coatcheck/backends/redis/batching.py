@@ -71,7 +71,7 @@ def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterabl
         yield batch
 
 
-def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[Sequence[StoreRequest]]:
+def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[slice]:
     """What one script call stores: neighbours of one TTL and at most `inline` bytes; larger ones by themselves."""
     start = size = 0
     for i, request in enumerate(requests):
@@ -83,8 +83,8 @@ def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[Sequence
             or size + request.size > CALL_BYTES
         )
         if ends_here:
-            yield requests[start:i]
+            yield slice(start, i)
             start, size = i, 0
         size += request.size
     if start < len(requests):
-        yield requests[start:]
+        yield slice(start, len(requests))

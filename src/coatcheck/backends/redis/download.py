@@ -20,7 +20,7 @@ from .manifest import Manifest
 from .scripts import Command
 
 if TYPE_CHECKING:
-    from .backend import RedisBackend
+    from .core import Core
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""
@@ -41,7 +41,7 @@ class ChunkedArtifact(OpenedArtifact):
 
     def __init__(
         self,
-        backend: RedisBackend,
+        backend: Core,
         metadata: ArtifactMetadata,
         manifest: Manifest,
         verify: Verify,

@@ -42,7 +42,7 @@ def lease_field(run_id: str | None) -> bytes:
 
 def encode_head(request: Request) -> bytes:
     """The field `h`."""
-    named = request.artifact_id == request.digest.hex()[:ID_LENGTH]
+    named = request.artifact_id == request.default_id
     return b"%c%c%b%d" % (VERSION, named, request.digest, request.size)
 
 
@@ -76,6 +76,12 @@ def decode_head(head: Any, artifact_id: str) -> Head:
     Raises:
         CorruptArtifactError: Damaged, or written by a newer version.
     """
+    digest, size = _head_parts(head, artifact_id)
+    return Head(bytes.fromhex(digest), size)
+
+
+def _head_parts(head: Any, artifact_id: str) -> tuple[str, int]:
+    """Digest in hex, and size."""
     if isinstance(head, bytes) and head[:1] and head[0] != VERSION:
         raise CorruptArtifactError(
             f"artifact {artifact_id} has metadata of format version {head[0]}; this coatcheck reads version "
@@ -83,10 +89,10 @@ def decode_head(head: Any, artifact_id: str) -> Head:
         )
     if not isinstance(head, bytes) or not _HEAD < len(head) <= _HEAD + 20 or not head[_HEAD:].isdigit():
         raise CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
-    digest = head[2:_HEAD]
-    if head[1] != (digest.hex()[:ID_LENGTH] == artifact_id):
+    digest = head[2:_HEAD].hex()
+    if head[1] != (digest[:ID_LENGTH] == artifact_id):
         raise CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
-    return Head(digest, int(head[_HEAD:]))
+    return digest, int(head[_HEAD:])
 
 
 def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str, str]]:
@@ -146,6 +152,7 @@ def latest_of_few(fields: list[Any]) -> tuple[Any, Any, Any] | None:
     return (head, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None
 
 
+@lru_cache(maxsize=256)  # what was stored in one batch ends together
 def format_deadline(deadline: int) -> str | None:
     """A deadline in ms as ISO 8601; `None` for ever."""
     return None if deadline >= FOREVER else format_time(deadline * 1000)
@@ -160,7 +167,7 @@ def _decode_field(field: bytes, artifact_id: str) -> str | None:
 
 def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
-    digest, size = decode_head(head, artifact_id)
+    digest, size = _head_parts(head, artifact_id)
     deadline, created, content_type, tags = _decode_lease(value, artifact_id)
     return ArtifactMetadata(
         artifact_id=artifact_id,
@@ -169,7 +176,7 @@ def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> Artifa
         created_at=format_time(created),
         run_id=_decode_field(field, artifact_id),
         tags=tags,
-        digest=digest.hex(),
+        digest=digest,
         expires_at=format_deadline(deadline),
     )
 

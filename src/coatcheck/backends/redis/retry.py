@@ -52,8 +52,7 @@ def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writ
     while True:
         reason: BaseException
         try:
-            buffers = merge([command.packed() for command in commands])
-            replies: list[Any] = yield Exchange(link, buffers, len(commands))
+            replies: list[Any] = yield _exchange(link, commands)
             errors = [reply for reply in replies if isinstance(reply, Exception)]
             if errors and any(isinstance(error, NoScriptError) for error in errors):
                 errors = yield from _send_sources(link, commands, replies)
@@ -77,6 +76,14 @@ def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writ
         yield Pause(pause)
 
 
+def _exchange(link: Link, commands: Sequence[Sendable]) -> Exchange:
+    if len(commands) == 1:
+        return Exchange(link, commands[0].packed(), commands[0].replies)
+    return Exchange(
+        link, merge([command.packed() for command in commands]), sum([command.replies for command in commands])
+    )
+
+
 def exchange_once(link: Link, commands: Sequence[Sendable], patience: Patience) -> Plan[list[Any]]:
     """Send commands together, and never again once the server may have seen them. Replies, error replies among them.
 
@@ -86,7 +93,7 @@ def exchange_once(link: Link, commands: Sequence[Sendable], patience: Patience) 
     """
     while True:
         try:
-            replies: list[Any] = yield Exchange(link, merge([command.packed() for command in commands]), len(commands))
+            replies: list[Any] = yield _exchange(link, commands)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 yield from _send_sources(link, commands, replies)
         except RefusedError as error:
@@ -140,13 +147,14 @@ def gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
 
 def _send_sources(link: Link, commands: Sequence[Sendable], replies: list[Any]) -> Plan[list[Exception]]:
     """Send scripts that the server does not know again, with their source; the errors that are left in the replies."""
+    senders = [command for command in commands for _ in range(command.replies)]
     unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    unknown += [i for i, command in enumerate(commands) if isinstance(command, Confirmation)]
-    buffers = merge([commands[i].packed(by_hash=False) for i in unknown])
+    unknown += [i for i, command in enumerate(senders) if isinstance(command, Confirmation)]
+    buffers = merge([senders[i].packed(by_hash=False) for i in unknown])
     try:
         answers = yield Exchange(link, buffers, len(unknown))
     except NotSentError as error:
-        if len(unknown) < len(commands):  # the others were executed
+        if len(unknown) < len(replies):  # the others were executed
             raise BrokenError(str(error)) from error
         raise
     for i, reply in zip(unknown, answers, strict=True):

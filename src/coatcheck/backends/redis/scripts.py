@@ -58,7 +58,7 @@ class Script:
 
     def prepare(self, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> Prepared:
         """This script with some keys and arguments known beforehand; the `None`s are filled in for each call."""
-        return Prepared(self, (b"%d" % len(keys), *keys, *arguments))
+        return Prepared((b"%d" % len(keys), *keys, *arguments), script=self)
 
     def head(self, *, by_hash: bool) -> tuple[bytes, bytes]:
         """The beginning of the command: by hash, or with the source."""
@@ -69,6 +69,7 @@ class Call:
     """A script call. A server that has lost the script (restart, SCRIPT FLUSH) gets it with `packed(by_hash=False)`."""
 
     __slots__ = ("arguments", "keys", "script")
+    replies = 1
 
     def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument]) -> None:
         self.script = script
@@ -81,17 +82,23 @@ class Call:
 
 
 class Prepared:
-    """What is the same in all calls of one kind, packed once: a script's, or a plain command's without one."""
+    """What is the same in all calls of one kind, packed once.
 
-    def __init__(self, script: Script | None, arguments: Sequence[bytes | None]) -> None:
+    Args:
+        commands: Plain commands, or the arguments of one script; the `None`s are filled in for each call.
+        script: Which one.
+    """
+
+    def __init__(self, *commands: Sequence[bytes | None], script: Script | None = None) -> None:
+        self.replies = len(commands)
+        self._commands = commands
         self._script = script
-        self._arguments = arguments
         self._hashed = self._template(by_hash=True)
         self._whole: bytes | None = None  # made when a server first asks for it
 
     def _template(self, *, by_hash: bool) -> bytes:
         head = () if self._script is None else self._script.head(by_hash=by_hash)
-        return template((*head, *self._arguments))
+        return b"".join(template((*head, *arguments)) for arguments in self._commands)
 
     def call(self, *values: bytes) -> PreparedCall:
         """A call with the open arguments, small ones."""
@@ -109,10 +116,11 @@ class Prepared:
 class PreparedCall:
     """One call of what was prepared."""
 
-    __slots__ = ("prepared", "values")
+    __slots__ = ("prepared", "replies", "values")
 
     def __init__(self, prepared: Prepared, values: tuple[bytes, ...]) -> None:
         self.prepared = prepared
+        self.replies = prepared.replies
         self.values = values
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
@@ -124,6 +132,7 @@ class Command:
     """A plain command, for what needs no script."""
 
     __slots__ = ("arguments",)
+    replies = 1
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
@@ -140,7 +149,7 @@ class Confirmation(Command):
 
 
 Sendable = Call | PreparedCall | Command
-"""What can be sent to a server: knows how it is packed."""
+"""What can be sent to a server: knows how it is packed, and how many replies there will be."""
 
 
 STORE: Final = Script("store")

@@ -28,7 +28,7 @@ from .manifest import Entry, Manifest
 from .scripts import Command
 
 if TYPE_CHECKING:
-    from .backend import RedisBackend
+    from .core import Core
 
 STAGING_MS: Final = 60_000
 _REFRESH_SECONDS: Final = 20.0
@@ -52,7 +52,7 @@ class Upload:
 
     def __init__(
         self,
-        backend: RedisBackend,
+        backend: Core,
         request: Request,
         source: Source,
         chunking: Chunking,

@@ -23,21 +23,26 @@ local now = math.floor(us / 1000)
 local results = {}
 
 -- What is entirely new, the most frequent case, needs few commands, and not the library, which would be made anew in
--- every call. Of single stores one digest in eight goes the long way all the same, which also drops expired members.
-local function is_short(i)
-  local head = ARGV[4 * i + 2]
-  return where == 'c' and pack and string.byte(head, 2) == 1 and (count > 1 or string.byte(head, 34) >= 32)
+-- every call. Numbers may become text like 1.8e+12 on their way to a command: fine for a score, not for an expiry.
+local nothing_known = where == 'c' and call('EXISTS', unpack(KEYS, 4, 3 * count + 3)) == 0
+
+-- Content that was put in place is as good as new while nothing needs it.
+local function is_new(i)
+  local content = KEYS[3 * i + 2]
+  if where == 'c' then
+    return nothing_known or call('EXISTS', KEYS[3 * i + 1], content, KEYS[3 * i + 3]) == 0
+  elseif where ~= 'p' or call('EXISTS', KEYS[3 * i + 1], KEYS[3 * i + 3]) ~= 0 then
+    return false
+  end
+  local stored = call('GETRANGE', content, 0, 41)
+  local version, codec = string.byte(stored, 1, 2)
+  return #stored == 42 and version == 1 and codec < 2 and string.sub(stored, 11) == string.sub(ARGV[4 * i + 2], 3, 34)
 end
 
 local new, others, seen = {}, {}, {}
-local nothing_known = call('EXISTS', unpack(KEYS, 4, 3 * count + 3)) == 0
 for i = 1, count do
   local artifact = KEYS[3 * i + 1]
-  if
-    is_short(i)
-    and not seen[artifact]
-    and (nothing_known or call('EXISTS', artifact, KEYS[3 * i + 2], KEYS[3 * i + 3]) == 0)
-  then
+  if pack and string.byte(ARGV[4 * i + 2], 2) == 1 and not seen[artifact] and is_new(i) then
     new[#new + 1] = i
   else
     others[#others + 1] = i
@@ -46,34 +51,46 @@ for i = 1, count do
 end
 
 if #new > 0 then
-  local deadline, score, ends = 281474976710655, '+inf', '+inf'
+  local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
     deadline = now + tonumber(ARGV[3])
-    score, ends = string.format('%.0f', deadline), string.format('%.0f', math.ceil(deadline / 100) * 100)
+    score, ends = string.format('%.0f', deadline), math.ceil(deadline / 100) * 100
   end
   local ids, by_time, by_deadline = {}, {}, {}
   for n = 1, #new do
     local id = ARGV[4 * new[n] + 1]
     ids[n] = id
-    by_time[2 * n - 1], by_time[2 * n] = string.format('%.0f', us + new[n] - 1), id
+    by_time[2 * n - 1], by_time[2 * n] = us + new[n] - 1, id
     by_deadline[2 * n - 1], by_deadline[2 * n] = score, id
   end
 
-  local function drop_expired(key, twin)
-    local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
-    if #dead > 0 then
-      call('ZREM', key, unpack(dead))
-      if twin then
-        call('ZREM', twin, unpack(dead))
+  -- Expired members go with every batch, and with one single store in eight.
+  if count > 1 or string.byte(ARGV[6], 34) < 32 then
+    local function drop_expired(key, twin)
+      local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
+      if #dead > 0 then
+        call('ZREM', key, unpack(dead))
+        if twin then
+          call('ZREM', twin, unpack(dead))
+        end
       end
+    end
+    call('ZCARD', KEYS[1])
+    drop_expired(KEYS[2], KEYS[1])
+    if run_index then
+      call('ZCARD', KEYS[3])
+      drop_expired(run_index)
+      drop_expired(KEYS[3])
     end
   end
 
   -- Asked before an index is written: a new key would have no end either.
   local function ends_early(key)
     local at = call('PEXPIRETIME', key)
-    return at ~= -1 and (ends == '+inf' or at < tonumber(ends))
+    return at ~= -1 and at < ends
   end
+  local catalog_moves, run_moves = ends_early(KEYS[2]), run_index and ends_early(run_index)
+  local runs_move = run_moves and ends_early(KEYS[3])
 
   -- An index that cannot be written leaves the others as they were; returns its error.
   local written = {}
@@ -87,38 +104,25 @@ if #new > 0 then
     end
     written[#written + 1] = key
   end
-
-  local function expire(key)
-    if ends == '+inf' then
-      call('PERSIST', key)
-    else
-      call('PEXPIREAT', key, ends)
-    end
-  end
-
-  if count > 1 then
-    call('ZCARD', KEYS[1])
-    drop_expired(KEYS[2], KEYS[1])
-    if run_index then
-      call('ZCARD', KEYS[3])
-      drop_expired(run_index)
-      drop_expired(KEYS[3])
-    end
-  end
-  local catalog_moves, run_moves = ends_early(KEYS[2]), run_index and ends_early(run_index)
-  local runs_move = run_moves and ends_early(KEYS[3])
   local failed = add(KEYS[1], by_time)
     or add(KEYS[2], by_deadline)
     or (run_index and add(run_index, by_deadline))
-    or (run_moves and add(KEYS[3], { ends, run }))
+    or (run_moves and add(KEYS[3], { ends == math.huge and '+inf' or ends, run }))
   if failed then
     return failed
   end
+
   local field, ending = run == '' and '-' or '=' .. run, pack('>I6', deadline)
   for n = 1, #new do
     local i = new[n]
     local artifact, content, created = KEYS[3 * i + 1], KEYS[3 * i + 2], us + i - 1
-    if score == '+inf' then
+    if where == 'p' then
+      if score == '+inf' then
+        call('PERSIST', content)
+      else
+        call('PEXPIREAT', content, score)
+      end
+    elseif score == '+inf' then
       call('SET', content, ARGV[4 * i + 4])
     else
       call('SET', content, ARGV[4 * i + 4], 'PXAT', score)
@@ -128,6 +132,14 @@ if #new > 0 then
       call('PEXPIREAT', artifact, score)
     end
     results[i] = { 'ok', created, deadline }
+  end
+
+  local function expire(key)
+    if score == '+inf' then
+      call('PERSIST', key)
+    else
+      call('PEXPIREAT', key, string.format('%.0f', ends))
+    end
   end
   if catalog_moves then
     expire(KEYS[1])

@@ -16,12 +16,14 @@ from ....model import ArtifactMetadata, StoreStats
 from ....plan import Plan
 from ....sources import Chunking
 from .. import records
-from ..backend import INLINE, TRIES, Finish, RedisBackend
+from ..backend import RedisBackend
 from ..batching import pages, without_repeats
+from ..core import INLINE, TRIES
 from ..download import lost
 from ..durability import check_confirmed
 from ..keys import SplitKeys
 from ..link import BrokenError
+from ..loading import Finish
 from ..retry import Patience, exchange_once, translate, wait_or_give_up
 from ..scripts import METADATA, RUN_VIEWS, Call, Command, Sendable
 from . import catalog, scripts
@@ -264,8 +266,8 @@ class SplitBackend(RedisBackend):
     def _look_call(self, name: bytes, inline: int) -> Call:
         return scripts.LOOK.call([self.names.artifact(name), self.names.content(name)], [b"%d" % inline])
 
-    def _contents(self, digests: Sequence[bytes]) -> Plan[list[Any]]:
-        return self.read(*map(self._get, digests))
+    def _contents(self, views: Sequence[ArtifactMetadata]) -> Plan[list[Any]]:
+        return self.read(*map(self._get, views))
 
     def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
         missed: Any = None
@@ -279,7 +281,7 @@ class SplitBackend(RedisBackend):
             if length == 0 or missed == parts:
                 raise lost(artifact_id)
             if not sealed:
-                [sealed] = yield from self.read(self._get(bytes.fromhex(view.digest or "")))
+                [sealed] = yield from self.read(self._get(view))
             if sealed:
                 return (yield from finish(view, sealed))
             missed = parts

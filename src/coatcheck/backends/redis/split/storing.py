@@ -16,7 +16,7 @@ from ....errors import ArtifactError, InvalidArtifactError, StoreFullError, Stor
 from ....model import ArtifactMetadata
 from ....plan import Plan, Work
 from .. import records
-from ..backend import INLINE, LONG_WORK, TRIES
+from ..core import INLINE, LONG_WORK, TRIES
 from ..download import lost
 from ..retry import LATER, Patience, translate
 from ..scripts import Call, Command, Sendable
