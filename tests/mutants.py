@@ -555,8 +555,8 @@ MUTANTS = [
     Mutant(
         "the metadata of another artifact will do",
         "backends/redis/records.py",
-        "if head[1] != (digest[:ID_LENGTH] == artifact_id):",
-        "if False:",
+        " and head[1] == (digest[:ID_LENGTH] == artifact_id):",
+        ":",
         ("tests/unit/test_records.py",),
     ),
     Mutant(

@@ -82,17 +82,23 @@ def decode_head(head: Any, artifact_id: str) -> Head:
 
 def _head_parts(head: Any, artifact_id: str) -> tuple[str, int]:
     """Digest in hex, and size."""
+    if isinstance(head, bytes) and _HEAD < len(head) <= _HEAD + 20 and head[0] == VERSION:
+        digest, size = head[2:_HEAD].hex(), head[_HEAD:]
+        if size.isdigit() and head[1] == (digest[:ID_LENGTH] == artifact_id):
+            return digest, int(size)
+    raise _head_error(head, artifact_id)
+
+
+def _head_error(head: Any, artifact_id: str) -> CorruptArtifactError:
+    """What is wrong with a field `h`."""
     if isinstance(head, bytes) and head[:1] and head[0] != VERSION:
-        raise CorruptArtifactError(
+        return CorruptArtifactError(
             f"artifact {artifact_id} has metadata of format version {head[0]}; this coatcheck reads version "
             f"{VERSION}: upgrade it"
         )
     if not isinstance(head, bytes) or not _HEAD < len(head) <= _HEAD + 20 or not head[_HEAD:].isdigit():
-        raise CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
-    digest = head[2:_HEAD].hex()
-    if head[1] != (digest[:ID_LENGTH] == artifact_id):
-        raise CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
-    return digest, int(head[_HEAD:])
+        return CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
+    return CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
 
 
 def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str, str]]:
