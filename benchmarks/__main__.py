@@ -51,6 +51,9 @@ def main() -> int:
             print("\ninterrupted; what was measured until here is kept", file=sys.stderr)
         finally:
             results.save(arguments.out / "results.json")
+        if arguments.keep is not None:
+            results.keep(Results.load(arguments.keep), listed(PARTS, arguments.only))
+            results.save(arguments.out / "results.json")
     _write(results, arguments)
     if not results.complete:
         return 130
@@ -71,6 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="also write docs/performance.md and docs/plots")
     parser.add_argument(
         "--render", type=Path, metavar="JSON", help="measure nothing: tables and plots of an earlier run"
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="JSON", help="with --only: take the other parts from an earlier run's JSON"
     )
     return parser.parse_args()
 

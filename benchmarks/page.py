@@ -72,6 +72,11 @@ def _origin(about: dict[str, Any]) -> str:
         f"A {'quick' if about['quick'] else 'full'} run on {about['server']}, {about['transport']} where nothing else "
         f"is said; Python {about['python']}, redis-py {about['redis-py']}; {about['cores']} cores, {about['cpu']}; "
         f"load {about['load_before']} when it began."
+        + "".join(
+            f" Of another, {'quick' if kept['quick'] else 'full'} run on the same server, client and kind of machine "
+            f"(load {kept['load_before']}): {', '.join(kept['parts'])}."
+            for kept in about.get("kept", [])
+        )
     )
 
 

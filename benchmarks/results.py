@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .measure import Spread, Timing
+
+T = TypeVar("T")
+_SAME = ("server", "transport", "python", "redis-py", "cores", "cpu")
 
 
 @dataclass
@@ -104,6 +108,28 @@ class Results:
         for kind, group in ((Row, self.rows), (Load, self.loads), (Point, self.points), (Left, self.left)):
             if isinstance(found, kind):
                 group.append(found)  # type: ignore[attr-defined]
+
+    def keep(self, earlier: Results, measured: Collection[str]) -> None:
+        """Take over what an earlier run found, but for the parts that this one has measured.
+
+        Raises:
+            ValueError: That was another server, client or machine.
+        """
+        other = [key for key in _SAME if self.about.get(key) != earlier.about.get(key)]
+        if other:
+            raise ValueError(f"the earlier run is not to be mixed with this one: it has another {', '.join(other)}")
+        kept: dict[str, None] = {}
+
+        def others(found: Iterable[T], name: Callable[[T], str]) -> list[T]:
+            chosen = [one for one in found if name(one) not in measured]
+            kept.update(dict.fromkeys(map(name, chosen)))
+            return chosen
+
+        self.rows = others(earlier.rows, lambda row: row.name) + self.rows
+        self.loads = others(earlier.loads, lambda _: "concurrency") + self.loads
+        self.points = others(earlier.points, lambda point: point.curve) + self.points
+        self.left = [one for one in earlier.left if one.name not in measured] + self.left
+        self.about["kept"] = [{**earlier.about, "parts": list(kept)}]
 
     def save(self, path: Path) -> None:
         """Write JSON: the seconds of every round, and for readers the ratios that follow from them."""

@@ -74,6 +74,28 @@ def test_results_survive_their_file(tmp_path: Path):
     assert Results.load(tmp_path / "results.json") == results()
 
 
+def test_parts_of_an_earlier_run_are_kept_where_this_one_has_none(tmp_path: Path):
+    again = results()
+    again.rows, again.loads, again.points, again.left = [again.rows[0]], [], [], []
+    again.about["quick"] = False
+    again.keep(results(), ["store"])
+    assert sorted(row.name for row in again.rows) == sorted(row.name for row in results().rows)
+    assert (again.loads, again.points, again.left) == (results().loads, results().points, results().left)
+    [kept] = again.about["kept"]
+    assert kept["quick"]
+    assert "store" not in kept["parts"]
+    assert f"Of another, quick run on the same server, client and kind of machine (load {kept['load_before']}): " in (
+        as_markdown(again)
+    )
+
+
+def test_runs_on_different_machines_are_not_mixed():
+    other = results()
+    other.about["cores"] = 64
+    with pytest.raises(ValueError, match="another cores"):
+        results().keep(other, [])
+
+
 def test_throughput_counts_all_clients_and_higher_is_better():
     [load] = results().loads
     assert load.per_second(load.timings[1]) == 4.0
