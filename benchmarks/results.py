@@ -129,7 +129,13 @@ class Results:
         self.loads = others(earlier.loads, lambda _: "concurrency") + self.loads
         self.points = others(earlier.points, lambda point: point.curve) + self.points
         self.left = [one for one in earlier.left if one.name not in measured] + self.left
-        self.about["kept"] = [{**earlier.about, "parts": list(kept)}]
+        older = [
+            {**about, "parts": [name for name in about["parts"] if name not in measured]}
+            for about in earlier.about.get("kept", [])
+        ]
+        own = [name for name in kept if not any(name in about["parts"] for about in older)]
+        about = {key: value for key, value in earlier.about.items() if key != "kept"}
+        self.about["kept"] = [one for one in ({**about, "parts": own}, *older) if one["parts"]]
 
     def save(self, path: Path) -> None:
         """Write JSON: the seconds of every round, and for readers the ratios that follow from them."""

@@ -89,6 +89,16 @@ def test_parts_of_an_earlier_run_are_kept_where_this_one_has_none(tmp_path: Path
     )
 
 
+def test_every_part_is_said_to_be_of_its_own_run():
+    newer, newest = results(), results()
+    newer.about["load_before"], newer.rows = 1.0, [results().rows[0]]
+    newer.keep(results(), ["store"])
+    newest.rows = [results().rows[1]]
+    newest.keep(newer, ["load"])
+    parts = {about["load_before"]: about["parts"] for about in newest.about["kept"]}
+    assert parts == {1.0: ["store"], 0.0: ["memory", "concurrency", "growth"]}
+
+
 def test_runs_on_different_machines_are_not_mixed():
     other = results()
     other.about["cores"] = 64
