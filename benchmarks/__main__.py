@@ -39,6 +39,7 @@ def main() -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that servers are stopped on the way out
     if arguments.render is not None:
         results = Results.load(arguments.render)
+        results.sort(listed(PARTS))
         results.save(arguments.out / "results.json")
     else:
         results = Results({"quick": arguments.quick, "coatcheck": version("coatcheck"), **machine()})
@@ -53,6 +54,7 @@ def main() -> int:
             results.save(arguments.out / "results.json")
         if arguments.keep is not None:
             results.keep(Results.load(arguments.keep), listed(PARTS, arguments.only))
+            results.sort(listed(PARTS))
             results.save(arguments.out / "results.json")
     _write(results, arguments)
     if not results.complete:

@@ -137,6 +137,12 @@ class Results:
         about = {key: value for key, value in earlier.about.items() if key != "kept"}
         self.about["kept"] = [one for one in ({**about, "parts": own}, *older) if one["parts"]]
 
+    def sort(self, parts: Iterable[str]) -> None:
+        """Bring the rows into the order of the parts, with whose names theirs begin."""
+        order = sorted(enumerate(parts), key=lambda part: -len(part[1]))  # the longest name that fits
+
+        self.rows.sort(key=lambda row: next((i for i, name in order if row.name.startswith(name)), len(order)))
+
     def save(self, path: Path) -> None:
         """Write JSON: the seconds of every round, and for readers the ratios that follow from them."""
         path.parent.mkdir(parents=True, exist_ok=True)

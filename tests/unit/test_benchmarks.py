@@ -99,6 +99,12 @@ def test_every_part_is_said_to_be_of_its_own_run():
     assert parts == {1.0: ["store"], 0.0: ["memory", "concurrency", "growth"]}
 
 
+def test_rows_come_in_the_order_of_the_parts():
+    found = results()
+    found.sort(["load", "memory", "store"])
+    assert [row.name for row in found.rows] == ["load", "memory", "store"]
+
+
 def test_runs_on_different_machines_are_not_mixed():
     other = results()
     other.about["cores"] = 64
