@@ -504,11 +504,13 @@ def test_two_uploads_of_the_same_content(world, second, record_property) -> None
     ids=str,
 )
 def test_touches(world, ttls, run_id, record_property) -> None:
+    hour = 3600  # states are come back to for many minutes: no lease may run out meanwhile
+
     def prepare() -> None:
-        run(world.storing(SMALL, run_id, "name", 600))
+        run(world.storing(SMALL, run_id, "name", 600 * hour))
 
     def make():
-        return {f"touch {ttl}": world.plan("touch", "name", ttl, run_id) for ttl in ttls}
+        return {f"touch {ttl}": world.plan("touch", "name", ttl and ttl * hour, run_id) for ttl in ttls}
 
     def judge(outcome: Outcome, picture: Picture) -> None:
         assert all(result is True for result in outcome.results.values())
