@@ -808,8 +808,8 @@ MUTANTS = [
     Mutant(
         "a lease is given out as the latest unseen",
         LUA + "metadata.lua",
-        "if #some == 4 and some[1] == 'h' then",
-        "if #some >= 4 and some[1] == 'h' then",
+        "if #some == 4 and some[1] == 'h'",
+        "if #some >= 4 and some[1] == 'h'",
     ),
     # The common way of a run's deletion: what it alone holds.
     Mutant(

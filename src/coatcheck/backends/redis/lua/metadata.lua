@@ -7,7 +7,7 @@ local now = math.floor(now_in_microseconds() / 1000)
 local views = {}
 for i = 1, #KEYS do
   local some, head, field, value = call('HRANDFIELD', KEYS[i], 3, 'WITHVALUES') or {} -- fakeredis: nil for no key
-  if #some == 4 and some[1] == 'h' then -- a single lease: the hash ends with it
+  if #some == 4 and some[1] == 'h' and lease_deadline(some[4]) > now then -- a single lease
     head, field, value = some[2], some[3], some[4]
   elseif #some > 0 then
     head, field, value = latest_lease(KEYS[i], now)
