@@ -2,7 +2,7 @@
 
 After each schedule every key is looked at: whoever got an acknowledgement has a lease with content, nothing is half
 there, every key ends with what is in it, and no claim stands for nothing. After a crash that may be so, until `gc`.
-COATCHECK_SCHEDULES=large adds the scenes that take minutes; `make soak` runs them.
+COATCHECK_SCHEDULES=large adds the scenes that take minutes to an hour each; nothing sets it by itself.
 """
 
 from __future__ import annotations
