@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from coatcheck.testing import ENGINES, Engine, Server
-from coatcheck.testing.waiting import eventually
 
 from .leaks import Leaks
 
@@ -96,28 +93,6 @@ def server_of(leaks: Leaks) -> Iterator[Callable[[str], Server]]:
     leaks.close()
     for server in running.values():
         server.stop()
-
-
-@pytest.fixture(scope="session")
-def cluster_node(leaks: Leaks) -> Iterator[Server]:
-    """A Valkey in cluster mode that owns every slot: it refuses commands whose keys lie in several."""
-    with ExitStack() as running:
-        with leaks.lasting():
-            server = running.enter_context(one_node_cluster())
-        yield server
-
-
-@contextmanager
-def one_node_cluster() -> Iterator[Server]:
-    [engine] = [engine for engine in ENGINES if engine.name == "valkey"]
-    with socket.socket() as probe:  # the default is the server's own port + 10,000, which may be too much
-        probe.bind(("127.0.0.1", 0))
-        bus = str(probe.getsockname()[1])
-    with Server(require(engine), "--cluster-enabled", "yes", "--cluster-port", bus, tcp=True) as server:
-        with server.client() as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            eventually(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
-        yield server
 
 
 @pytest.fixture(params=[engine.name for engine in ENGINES])

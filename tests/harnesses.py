@@ -15,10 +15,6 @@ from coatcheck import (
 from coatcheck.aio import AsyncArtifactStore
 from coatcheck.backends.memory import MemoryBackend
 from coatcheck.sources import Chunking
-from coatcheck.backends.redis import AsyncTarget, RedisOptions, Target
-from coatcheck.backends.redis.link import Link
-from coatcheck.backends.redis.split import SplitBackend
-from coatcheck.backends.redis.split.claims import SKEW_MS
 from coatcheck.testing import ENGINES, Blocking
 
 ENGINE_NAMES = [engine.name for engine in ENGINES]
@@ -104,42 +100,3 @@ class RedisHarness(Harness):
     def close(self) -> None:
         super().close()
         self.client.close()
-
-
-class SplitHarness(RedisHarness):
-    """The split form. No URL leads to it yet."""
-
-    def sync(self, default_ttl=None, **options):
-        return BackendStore(self.backend(Target.of(self.connect()).link(), **options), default_ttl=default_ttl)
-
-    def asynchronous(self, default_ttl=None, **options):
-        return AsyncArtifactStore(
-            self.backend(AsyncTarget.of(self.aconnect()).link(), **options), default_ttl=default_ttl
-        )
-
-    def leftovers(self) -> list[str]:
-        """Without what is about to end: contents of explicit ids, kept a little longer than their leases, and fences."""
-        return [
-            key
-            for key in super().leftovers()
-            if not 0 <= self.client.pttl(key) <= (120_000 if ":fence:" in key else SKEW_MS)
-        ]
-
-    def backend(self, link: Link, **options) -> SplitBackend:
-        return split_backend(link, self.namespace, **options)
-
-
-def split_backend(link: Link, namespace: str, **options) -> SplitBackend:
-    defaults = {
-        "compression": "zstd",
-        "verify": "full",
-        "retry_for": 3.0,
-        "max_size": None,
-        "durability": "memory",
-        "compression_level": 3,
-        "compression_threshold": 512,
-        "cache_size": 0,
-        "cache_dir": None,
-        "cache_dir_size": 1,
-    }
-    return RedisOptions(namespace, **{**defaults, **options}).backend(link, SplitBackend)

@@ -18,7 +18,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "coatcheck"
 LUA = "backends/redis/lua/"
-SPLIT = "backends/redis/split/"
 CONTRACT = ("tests/contract", "-k", "valkey-sync")
 FILES = ("tests/unit/test_file_store.py",)
 ENVELOPE = ("tests/unit/test_envelope.py",)
@@ -32,14 +31,9 @@ REFUSALS = ("tests/redis/test_refusals.py", "-k", "not redis7 and not redis8")
 EVICTION = ("tests/redis/test_eviction.py", "-k", "valkey")
 FUZZ = ("tests/unit/test_fuzz.py", "-k", "password")
 LISTING = ("tests/contract", "-k", "valkey-sync and list_all")
-SLOTS = ("tests/redis/test_split_slots.py",)
 MAINTENANCE = ("tests/redis/test_maintenance.py", "-k", "valkey")
 CHUNKS = ("tests/redis/test_chunks.py", "-k", "valkey")
 SOURCES = ("tests/unit/test_sources.py",)
-
-
-def orders(chosen: str) -> tuple[str, ...]:
-    return ("tests/redis/test_split_interleavings.py", "-k", chosen)
 
 
 class Mutant(NamedTuple):
@@ -445,90 +439,6 @@ MUTANTS = [
         "if end == self.size and self._stream.read(1):",
         "if False:",
         SOURCES,
-    ),
-    Mutant(
-        "split: a store commits before it claims",
-        SPLIT + "storing.py",
-        "        yield from _claim(backend, waiting)\n        waiting = [item for item in waiting if item.result is None]\n        yield from _commit(backend, waiting, patience)\n",
-        "        yield from _commit(backend, waiting, patience)\n        yield from _claim(backend, waiting)\n",
-        orders("store_and_delete and name"),
-    ),
-    Mutant(
-        "split: a commit does not compare the lease",
-        LUA + "split/commit.lua",
-        "(call('HGET', artifact, field) or '') ~= ARGV[2] or ",
-        "",
-        orders("one_lease_twice"),
-    ),
-    Mutant(
-        "split: a touch does not compare the lease",
-        LUA + "split/touch.lua",
-        "pair[2] ~= ARGV[4]",
-        "not pair[2]",
-        orders("touches"),
-    ),
-    Mutant(
-        "split: a release takes whatever lease there is",
-        LUA + "split/release.lua",
-        " or string.sub(pair[2], 7, 13) ~= ARGV[4]",
-        "",
-        orders("delete_by_run"),
-    ),
-    Mutant(
-        "split: claims are taken back before the lease is",
-        SPLIT + "backend.py",
-        "            [released] = yield from self.write(self._release_call(claim))\n            yield from self.drop([claim])\n",
-        "            yield from self.drop([claim])\n            [released] = yield from self.write(self._release_call(claim))\n",
-        orders("load"),
-    ),
-    Mutant(
-        "split: a deletion takes claims of any token",
-        SPLIT + "backend.py",
-        "if mine is not None and mine.token == claim.token:",
-        "if mine is None:\n                abandoned.append(claim)\n            elif mine.token == claim.token:",
-        orders("delete_by_run"),
-    ),
-    Mutant(
-        "split: what a store superseded stays claimed",
-        SPLIT + "storing.py",
-        "        self.garbage += self.seen.claims()\n",
-        "",
-        orders("delete_by_run"),
-    ),
-    Mutant(
-        "split: a claim is lowered whatever its score",
-        LUA + "split/lib.lua",
-        "(seen ~= '' and tonumber(score_now) ~= tonumber(seen))",
-        "false",
-        orders("touches"),
-    ),
-    Mutant(
-        "split: extending a claim may leave its score",
-        LUA + "split/lib.lua",
-        "tonumber(before) + 1 or 0",
-        "tonumber(before) or 0",
-        orders("touches"),
-    ),
-    Mutant(
-        "split: gc removes claims without a fence",
-        LUA + "split/judge.lua",
-        "if ARGV[5] == '1' and us - token",
-        "if false and us - token",
-        orders("gc_and_store"),
-    ),
-    Mutant(
-        "split: a commit is sent again",
-        SPLIT + "backend.py",
-        "replies = yield from exchange_once(self._link, [*calls, *confirmations], patience)",
-        "return (yield from self.write(*calls))",
-        SLOTS,
-    ),
-    Mutant(
-        "split: a script touches a key of another slot",
-        LUA + "split/look.lua",
-        "if not is_named(head) then\n",
-        "if not is_named(head) then\n  call('EXISTS', string.gsub(KEYS[1], 'artifact.*', '') .. 'content:{' .. tag_of(head, '') .. '}')\n",
-        SLOTS,
     ),
     Mutant(
         "a memory store shortens leases",

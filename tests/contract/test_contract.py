@@ -7,7 +7,7 @@ import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
-from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness, SplitHarness
+from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness
 
 
 class Contract(ArtifactStoreContract):
@@ -29,9 +29,6 @@ class Contract(ArtifactStoreContract):
                 namespace,
                 twin=twin,
             )
-        if request.param == "split":
-            server = request.getfixturevalue("cluster_node")
-            return SplitHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin)
         if request.param == "cached":  # a memory tier that is always full, above a disk tier
             server, cache = server_of("valkey"), {"cache_size": 100_000, "cache_dir": tmp_path}
         else:
@@ -40,7 +37,7 @@ class Contract(ArtifactStoreContract):
 
 
 class TestContract(Contract):
-    @pytest.fixture(params=["memory", "file", "fakeredis", *ENGINE_NAMES, "cached", "split"])
+    @pytest.fixture(params=["memory", "file", "fakeredis", *ENGINE_NAMES, "cached"])
     def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
         return self.make(request, twin, tmp_path, server_of, namespace)
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from coatcheck.testing.machine import machine_for
 
-from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness, SplitHarness
+from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness
 
 # Shrinking on a real server takes minutes: what failed is printed as it is, with its seed.
 PHASES = [phase for phase in Phase if phase is not Phase.shrink]
@@ -30,8 +30,8 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, "valkey in chunks", "split"])
-def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch, request) -> None:
+@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, "valkey in chunks"])
+def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch) -> None:
     # Variants of a backend get a quarter of its examples; `make soak` has the rest.
     wanted = (
         SETTINGS if backend in ["memory", "file", *ENGINE_NAMES] else settings(SETTINGS, max_examples=EXAMPLES // 4)
@@ -48,8 +48,8 @@ def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch, r
         if backend == "file":
             directories.append(tempfile.mkdtemp())
             return FileHarness(Path(directories[-1]), twin="both")
-        server = request.getfixturevalue("cluster_node") if backend == "split" else server_of(backend)
-        made = (SplitHarness if backend == "split" else RedisHarness)(
+        server = server_of(backend)
+        made = RedisHarness(
             lambda: server.url, lambda: server.url, server.client(), f"machine{next(counter)}", twin="both"
         )
         made.chunking = TINY if chunked else None

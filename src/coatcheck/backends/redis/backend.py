@@ -21,8 +21,6 @@ from .storing import Storing
 class RedisBackend(Storing, Loading):
     """One namespace on one server; see `Core` for the arguments."""
 
-    _inspection: type[Inspection] = Inspection
-
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         def ask(page: Sequence[str]) -> Sendable:
             return scripts.EXISTS.call(self._artifact_keys(page), [self._keys.prefix, *names(page)])
@@ -177,7 +175,7 @@ class RedisBackend(Storing, Loading):
         )
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = self._inspection(
+        inspection = Inspection(
             self,
             repair=lambda problem: not dry_run and problem in LEFTOVERS,
             read_data=False,
@@ -187,7 +185,7 @@ class RedisBackend(Storing, Loading):
         return (yield from inspection.run()).only(LEFTOVERS)
 
     def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        inspection = self._inspection(
+        inspection = Inspection(
             self, repair=lambda _: repair, read_data=read_data, grace_ms=grace_ms, progress=progress
         )
         return (yield from inspection.run())

@@ -6,7 +6,6 @@ import re
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
-from zlib import crc32
 
 from ...errors import InvalidArtifactError
 
@@ -66,46 +65,3 @@ class Keys:
 @lru_cache(maxsize=256)  # a worker stores for few runs
 def _quoted(run_id: str) -> bytes:
     return quote(run_id, safe="").encode()
-
-
-class SplitKeys(Keys):
-    """Keys of the split form: what one script touches has one hash tag.
-
-    Each run's index shares a slot with its shard of the list of runs; the catalog is cut into shards by artifact, so
-    that no slot sees every store.
-    """
-
-    RUN_SHARDS: Final = 64
-    CATALOG_SHARDS: Final = 16
-
-    def run(self, run_id: str | bytes) -> bytes:
-        """Sorted set: claims of a run's leases, by deadline."""
-        name = run_id.encode() if isinstance(run_id, str) else run_id
-        return self.prefix + b"run:{runs-%02x}:%b" % (crc32(name) % self.RUN_SHARDS, quote(name, safe="").encode())
-
-    def runs_with(self, run_id: bytes) -> bytes:
-        """Sorted set: the runs of this run's shard, by the deadline of their last lease."""
-        return self._runs(crc32(run_id) % self.RUN_SHARDS)
-
-    def catalog_with(self, artifact_id: bytes) -> tuple[bytes, bytes]:
-        """Sorted sets: claims of the leases of this artifact's shard, by time of store and by deadline."""
-        return self._catalog(crc32(artifact_id) % self.CATALOG_SHARDS)
-
-    def all_runs(self) -> list[bytes]:
-        """Every shard of the list of runs."""
-        return [self._runs(shard) for shard in range(self.RUN_SHARDS)]
-
-    def all_catalogs(self) -> list[tuple[bytes, bytes]]:
-        """Every shard of the catalog."""
-        return [self._catalog(shard) for shard in range(self.CATALOG_SHARDS)]
-
-    def fence(self, artifact_id: bytes) -> bytes:
-        """String: the youngest token that `gc` took for abandoned; always has a short TTL."""
-        return self.prefix + b"fence:{%b}" % artifact_id
-
-    def _runs(self, shard: int) -> bytes:
-        return self.prefix + b"runs:{runs-%02x}" % shard
-
-    def _catalog(self, shard: int) -> tuple[bytes, bytes]:
-        tag = b"{catalog-%x}" % shard
-        return self.prefix + b"catalog:created:" + tag, self.prefix + b"catalog:deadlines:" + tag

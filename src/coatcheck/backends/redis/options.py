@@ -66,9 +66,9 @@ class RedisOptions:
         """The options as keywords."""
         return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(Path(self.cache_dir).absolute())}
 
-    def backend(self, link: Link, form: type[RedisBackend] = RedisBackend) -> RedisBackend:
+    def backend(self, link: Link) -> RedisBackend:
         """A backend with these options."""
-        return form(
+        return RedisBackend(
             link,
             namespace=self.namespace,
             retry_for=self.retry_for,

@@ -55,21 +55,6 @@ def encode_view(request: Request) -> bytes:
     return b"" if content_type is None else msgpack.packb([content_type])
 
 
-def explicit_digest(head: bytes) -> bytes | None:
-    """What an explicit id stands for, from the field `h`; `None` for the default id of its content."""
-    return None if head[1:2] == b"\x01" else head[2:_HEAD]
-
-
-def encode_lease(deadline: int, created: int, view: bytes) -> bytes:
-    """A lease: deadline in ms, created in us, and what `encode_view` made."""
-    return deadline.to_bytes(6) + created.to_bytes(7) + view
-
-
-def lease_times(lease: bytes) -> tuple[int, int]:
-    """Deadline in ms and created in us."""
-    return int.from_bytes(lease[:6]), int.from_bytes(lease[6:_LEASE])
-
-
 def decode_head(head: Any, artifact_id: str) -> Head:
     """Read the field `h`.
 

@@ -84,38 +84,6 @@ def _exchange(link: Link, commands: Sequence[Sendable]) -> Exchange:
     )
 
 
-def exchange_once(link: Link, commands: Sequence[Sendable], patience: Patience) -> Plan[list[Any]]:
-    """Send commands together, and never again once the server may have seen them. Replies, error replies among them.
-
-    Raises:
-        BrokenError: The connection broke after sending began; what was executed is unknown.
-        ArtifactError: No connection.
-    """
-    while True:
-        try:
-            replies: list[Any] = yield _exchange(link, commands)
-            if any(isinstance(reply, NoScriptError) for reply in replies):
-                yield from _send_sources(link, commands, replies)
-        except RefusedError as error:
-            raise translate(error) from error
-        except NotSentError as error:
-            yield from wait_or_give_up(patience, error, in_doubt=False)
-        else:
-            return replies
-
-
-def wait_or_give_up(patience: Patience, reason: BaseException, *, in_doubt: bool) -> Plan[None]:
-    """Pause before the next try.
-
-    Raises:
-        ArtifactError: Patience is at its end.
-    """
-    pause = patience.next_pause()
-    if pause is None:
-        raise gave_up(reason, in_doubt=in_doubt) from reason
-    yield Pause(pause)
-
-
 class Patience:
     """Pauses between tries, growing and jittered, until the time is up; the clock starts at the first failure."""
 

@@ -14,17 +14,17 @@ _LUA: Final = files(__package__) / "lua"
 _LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top
 
 
-def _definitions(library: str) -> dict[str, str]:
-    """What a library defines, by name, in its order."""
-    text = (_LUA / f"{library}.lua").read_text(encoding="utf-8")
+def _definitions() -> dict[str, str]:
+    """What the library defines, by name, in its order."""
+    text = (_LUA / "lib.lua").read_text(encoding="utf-8")
     found = re.findall(r"^(local (?:function )?(\w+)\b.*?)(?=^(?:local|--)|\Z)", text, re.MULTILINE | re.DOTALL)
     return {name: definition for definition, name in found}
 
 
-_LIB: Final = _definitions("lib")
+_LIB: Final = _definitions()
 
 
-def _link(body: str, library: Mapping[str, str]) -> str:
+def _link(body: str, library: Mapping[str, str] = _LIB) -> str:
     """A script with what it needs of the library: a server makes the functions of a script anew in every call."""
     needed: set[str] = set()
     unread = [body]
@@ -42,14 +42,11 @@ class Script:
 
     Args:
         name: Of the file.
-        library: Another one, whose definitions go before those of `lib.lua`.
     """
 
-    def __init__(self, name: str, library: str | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        library_of_its_own = {} if library is None else _definitions(library)
-        body = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
-        self.source = _link(body, _LIB | library_of_its_own).encode()
+        self.source = _link((_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
         self._hash = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Call:
