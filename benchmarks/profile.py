@@ -32,7 +32,7 @@ LAYERS = (
     ("check arguments, SHA-256", ("coatcheck.arguments", "coatcheck.ids", "benchmarks.bare")),
     ("envelope: checksum, compression, SHA-256 of what was read", ("coatcheck.envelope", "coatcheck.compression")),
     ("records and model", (f"{REDIS}.records", "coatcheck.model")),
-    ("plans and drivers", ("coatcheck.plan", "coatcheck.operations", "coatcheck.stores", f"{REDIS}.retry")),
+    ("plans and drivers", ("coatcheck.plan", "coatcheck.operations", "coatcheck.sync", f"{REDIS}.retry")),
     ("exchange and connections of ours", (f"{REDIS}.link", f"{REDIS}.connect")),
     ("redis-py: client, pool, connection, parser", ("redis.",)),
     ("the benchmark itself", ("elsewhere", "benchmarks.")),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "coatcheck"
-LUA = "backends/redis/lua/"
+LUA = "backends/redis/scripts/lua/"
 CONTRACT = ("tests/contract", "-k", "valkey-sync")
 FILES = ("tests/unit/test_file_store.py",)
 ENVELOPE = ("tests/unit/test_envelope.py",)
@@ -276,14 +276,14 @@ MUTANTS = [
     Mutant("a full match of ids is not needed", "ids.py", "_ID.fullmatch", "_ID.match"),
     Mutant(
         "an unknown outcome is told as no server",
-        "backends/redis/retry.py",
+        "backends/redis/transport/retry.py",
         "reason, in_doubt = error, writes",
         "reason, in_doubt = error, False",
         ("tests/redis/test_faults.py", "-k", "ambiguous"),
     ),
     Mutant(
         "a lost script is not sent again",
-        "backends/redis/retry.py",
+        "backends/redis/transport/retry.py",
         "if isinstance(reply, NoScriptError)]",
         "if False]",
         PROTOCOL,
@@ -296,14 +296,14 @@ MUTANTS = [
     ),
     Mutant(
         "durability is not waited for",
-        "backends/redis/durability.py",
+        "backends/redis/transport/durability.py",
         "if local < disks_wanted or replicas < replicas_wanted:",
         "if False:",
         ("tests/redis/test_durability.py", "-k", "missing or replica"),
     ),
     Mutant(
         "a missing confirmation is not asked again",
-        "backends/redis/retry.py",
+        "backends/redis/transport/retry.py",
         "if isinstance(command, Confirmation)]",
         "if False]",
         ("tests/redis/test_durability.py", "-k", "asks"),
@@ -421,7 +421,7 @@ MUTANTS = [
     ),
     Mutant(
         "a manifest may announce too many chunks",
-        "backends/redis/manifest.py",
+        "backends/redis/layout/manifest.py",
         " or len(chunks) != -(-size // chunk_size)",
         "",
         CHUNKS,
@@ -442,7 +442,7 @@ MUTANTS = [
     ),
     Mutant(
         "a memory store shortens leases",
-        "backends/ledger.py",
+        "backends/local.py",
         "claim.deadline = claim.later_of(record.claims[request.run_id].deadline)",
         "pass",
         ("tests/contract", "-k", "memory-sync"),
@@ -464,7 +464,7 @@ MUTANTS = [
     ),
     Mutant(
         "the metadata of another artifact will do",
-        "backends/redis/records.py",
+        "backends/redis/layout/records.py",
         " and head[1] == (digest[:ID_LENGTH] == artifact_id):",
         ":",
         ("tests/unit/test_records.py",),
@@ -525,14 +525,14 @@ MUTANTS = [
     ),
     Mutant(
         "a refused connection is told as an unknown outcome",
-        "backends/redis/retry.py",
+        "backends/redis/transport/retry.py",
         "            reason = error\n        except BrokenError",
         "            reason, in_doubt = error, writes\n        except BrokenError",
         REFUSALS,
     ),
     Mutant(
         "a slot on its way is not waited for",
-        "backends/redis/retry.py",
+        "backends/redis/transport/retry.py",
         "(BusyLoadingError, TryAgainError,",
         "(BusyLoadingError,",
         REFUSALS,
@@ -540,7 +540,7 @@ MUTANTS = [
     # redis-py closes a connection after a broken read as well: both have to forget it.
     Mutant(
         "a connection with an unread reply goes back to the pool",
-        "backends/redis/link.py",
+        "backends/redis/transport/base.py",
         """(await connection.read_response(disable_decoding=True))
                 except ResponseError as error:
                     replies.append(error)
@@ -565,35 +565,35 @@ MUTANTS = [
     ),
     Mutant(
         "a closed store keeps its connections",
-        "backends/redis/connections.py",
+        "backends/redis/transport/pool.py",
         "        for connection in self._idle:\n            connection.disconnect()\n",
         "",
         ("tests/redis/test_sharing.py", "-k", "given_back"),
     ),
     Mutant(
         "what is left to read is taken for a reply",
-        "backends/redis/connections.py",
+        "backends/redis/transport/pool.py",
         "if not connection.can_read():",
         "if connection.can_read() is not None:",
         ("tests/redis/test_sharing.py", "-k", "valkey and left_to_read"),
     ),
     Mutant(
         "what is left to read is taken for a task's reply",
-        "backends/redis/connections.py",
+        "backends/redis/transport/pool.py",
         "if not await connection.can_read():",
         "if await connection.can_read() is not None:",
         ("tests/redis/test_sharing.py", "-k", "valkey and left_to_read"),
     ),
     Mutant(
         "an event loop gets the connections of another",
-        "backends/redis/connections.py",
+        "backends/redis/transport/pool.py",
         "if self._loop is not asyncio.get_running_loop():",
         "if self._loop is None:",
         ("tests/redis/test_sharing.py", "-k", "valkey and loop"),
     ),
     Mutant(
         "a child uses its parent's connections",
-        "backends/redis/connections.py",
+        "backends/redis/transport/pool.py",
         "if self._process != os.getpid():",
         "if False:",
         ("tests/redis/test_sharing.py", "-k", "valkey and forked"),
@@ -614,14 +614,14 @@ MUTANTS = [
     ),
     Mutant(
         "passwords are shown",
-        "backends/redis/connect.py",
+        "backends/redis/transport/connect.py",
         "    parts = _PUBLIC.fullmatch(url)\n",
         "    return url\n",
         FUZZ,
     ),
     Mutant(
         "a password may be in what redis-py says",
-        "backends/redis/connect.py",
+        "backends/redis/transport/connect.py",
         "urlsplit(url).port  #",
         "urlsplit(url)  #",
         FUZZ,
@@ -746,14 +746,14 @@ MUTANTS = [
     ),
     Mutant(
         "a lease that may have expired is shown",
-        "backends/redis/records.py",
+        "backends/redis/layout/records.py",
         "return (head, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None",
         "return head, field, value",
         ("tests/unit/test_records.py",),
     ),
     Mutant(
         "some leases are taken for all",
-        "backends/redis/records.py",
+        "backends/redis/layout/records.py",
         " or len(fields) >= 2 * FEW",
         "",
         ("tests/unit/test_records.py",),
@@ -768,7 +768,7 @@ MUTANTS = [
     ),
     Mutant(
         "a leaked thread",
-        "backends/redis/link.py",
+        "backends/redis/transport/base.py",
         "        self._connections = connections\n",
         "        self._connections = connections\n"
         "        import threading\n"
@@ -777,14 +777,14 @@ MUTANTS = [
     ),
     Mutant(
         "a leaked descriptor",
-        "backends/redis/link.py",
+        "backends/redis/transport/base.py",
         "        self._connections = connections\n",
         "        self._connections = connections\n        import os\n        os.dup(2)\n",
         LISTING,
     ),
     Mutant(
         "a leaked connection",
-        "backends/redis/link.py",
+        "backends/redis/transport/base.py",
         "        self._connections = connections\n",
         "        self._connections = connections\n"
         "        extra = connections._pool.connection_class(**connections._pool.connection_kwargs)\n"

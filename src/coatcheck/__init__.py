@@ -24,7 +24,7 @@ from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, Stor
 from .reader import ArtifactReader, AsyncArtifactReader
 from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
 from .store import ArtifactStore
-from .stores import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 from .urls import aopen_store, open_store
 
 __version__ = "0.1.0"

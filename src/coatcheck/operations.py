@@ -1,6 +1,6 @@
 """What every operation does above its backend, written once: check arguments, apply defaults, shape results.
 
-Each method is a plan; `stores.py` runs it in the caller's thread, `aio.py` on the event loop.
+Each method is a plan; `sync.py` runs it in the caller's thread, `aio.py` on the event loop.
 """
 
 from __future__ import annotations

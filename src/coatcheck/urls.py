@@ -15,10 +15,10 @@ from .aio import (
     AsyncRedisArtifactStore,
 )
 from .arguments import Ttl
-from .backends.redis.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
+from .backends.redis.transport.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
 from .errors import InvalidArtifactError
 from .store import ArtifactStore
-from .stores import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 
 _ALL: Final = ("memory", "file", *SCHEMES)
 

@@ -22,8 +22,8 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis import upload
-from coatcheck.backends.redis.link import BrokenError
-from coatcheck.backends.redis.manifest import Entry, Manifest
+from coatcheck.backends.redis.transport.base import BrokenError
+from coatcheck.backends.redis.layout.manifest import Entry, Manifest
 from coatcheck.envelope import header
 from coatcheck.sources import Chunking
 from coatcheck.testing import ENGINES, Server, eventually

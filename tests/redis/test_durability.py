@@ -11,7 +11,7 @@ from coatcheck import (
     RedisArtifactStore,
     StoreUnavailableError,
 )
-from coatcheck.backends.redis.durability import check_confirmed
+from coatcheck.backends.redis.transport.durability import check_confirmed
 from coatcheck.testing import ENGINES, Blocking, Server, eventually
 
 from ..conftest import require

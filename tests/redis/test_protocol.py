@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import coatcheck.backends.redis.scripts as scripts
+import coatcheck.backends.redis.scripts.script as scripts
 from coatcheck import (
     ArtifactError,
     AsyncRedisArtifactStore,
@@ -19,7 +19,7 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.arguments import Details, StoreRequest
-from coatcheck.backends.redis.keys import Keys
+from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.envelope import MANIFEST, header, seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run

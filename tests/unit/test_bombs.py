@@ -18,7 +18,7 @@ PRELUDE = """
 import hashlib, re, struct, sys
 from pathlib import Path
 import xxhash, zstandard
-from coatcheck.backends.redis.records import decode_view
+from coatcheck.backends.redis.layout.records import decode_view
 from coatcheck.envelope import seal, unseal
 from coatcheck.errors import CorruptArtifactError
 

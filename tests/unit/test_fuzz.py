@@ -23,7 +23,7 @@ from coatcheck import (
     open_store,
     validate_artifact_id,
 )
-from coatcheck.backends.redis.keys import Keys
+from coatcheck.backends.redis.layout.keys import Keys
 
 SETTINGS = settings(
     max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),

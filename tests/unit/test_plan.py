@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from coatcheck.backends.redis.wire import merge, pack
+from coatcheck.backends.redis.transport.resp import merge, pack
 from coatcheck.plan import Pause, Work, arun, run
 
 DRIVERS = [run, lambda plan: asyncio.run(arun(plan))]

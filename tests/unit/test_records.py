@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coatcheck.arguments import Details, StoreRequest
-from coatcheck.backends.redis.records import (
+from coatcheck.backends.redis.layout.records import (
     FEW,
     decode_head,
     decode_lease,

@@ -31,7 +31,7 @@ from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
 from ..plan import Plan, Work
 from ..sources import MIB, Source, TransferProgress
-from .ledger import Claim, Clock, LedgerBackend, Record, damaged, lost
+from .local import Claim, Clock, LocalBackend, Record, damaged, lost
 from .opened import Block, OpenedArtifact
 
 VERSION: Final = 1
@@ -50,7 +50,7 @@ _READ_FLAGS: Final = (
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class FileBackend(LedgerBackend):
+class FileBackend(LocalBackend):
     """A directory, shared by any number of processes of one machine.
 
     Args:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ..plan import Plan, Work
 from ..sources import Source, TransferProgress
-from .ledger import Clock, LedgerBackend, Record
+from .local import Clock, LocalBackend, Record
 
 
-class MemoryBackend(LedgerBackend):
+class MemoryBackend(LocalBackend):
     """Records and contents in dicts; contents are kept once, by digest."""
 
     blocking = False

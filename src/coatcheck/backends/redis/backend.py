@@ -9,12 +9,13 @@ from ...errors import CorruptArtifactError
 from ...model import ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
 from ..base import Progress
-from . import records, scripts
 from .batching import PAGE, flat, pages
 from .core import names, run_argument, ttl_argument
+from .layout import records
 from .loading import Loading
 from .maintenance import LEFTOVERS, Inspection
-from .scripts import Sendable
+from .scripts import script as scripts
+from .scripts.script import Sendable
 from .storing import Storing
 
 

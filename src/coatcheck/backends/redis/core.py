@@ -14,12 +14,12 @@ from ...errors import StoreUnavailableError
 from ...plan import Plan
 from ..base import Backend
 from .batching import ROUND, flat, pages
-from .durability import Durability, check_confirmed, confirmation, refused
 from .eviction import Exchanges
-from .keys import Keys
-from .link import CloseLink, Link
-from .retry import exchange
-from .scripts import Sendable
+from .layout.keys import Keys
+from .scripts.script import Sendable
+from .transport.base import CloseLink, Link
+from .transport.durability import Durability, check_confirmed, confirmation, refused
+from .transport.retry import exchange
 
 INLINE: Final = 64 * 1024
 """Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""

@@ -15,9 +15,9 @@ from ...errors import ArtifactLostError, CorruptArtifactError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ..opened import Block, OpenedArtifact
-from . import records
-from .manifest import Manifest
-from .scripts import Command
+from .layout import records
+from .layout.manifest import Manifest
+from .scripts.script import Command
 
 if TYPE_CHECKING:
     from .core import Core

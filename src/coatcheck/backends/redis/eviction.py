@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from ...errors import EvictingServerWarning
 from ...plan import Plan
-from . import scripts
-from .link import Link
-from .retry import exchange
-from .scripts import Command, Sendable
+from .scripts import script as scripts
+from .scripts.script import Command, Sendable
+from .transport.base import Link
+from .transport.retry import exchange
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _KEEPS: Final = (b"noeviction", b"")  # nothing is said where the server doesn't tell

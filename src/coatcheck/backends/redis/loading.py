@@ -12,12 +12,13 @@ from ...ids import ID_LENGTH
 from ...model import Artifact, ArtifactMetadata
 from ...plan import Plan, Work
 from ..opened import OpenedArtifact, WholeArtifact
-from . import records, scripts
 from .batching import PAGE, batches
 from .core import INLINE, LONG_WORK, TRIES, Core
 from .download import ChunkedArtifact, lost
-from .manifest import Manifest
-from .scripts import Command, Prepared, PreparedCall
+from .layout import records
+from .layout.manifest import Manifest
+from .scripts import script as scripts
+from .scripts.script import Command, Prepared, PreparedCall
 
 T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]

@@ -16,9 +16,10 @@ from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
-from . import records, scripts
-from .manifest import Manifest
-from .scripts import Call, Command
+from .layout import records
+from .layout.manifest import Manifest
+from .scripts import script as scripts
+from .scripts.script import Call, Command
 from .upload import STAGING_MS
 
 if TYPE_CHECKING:

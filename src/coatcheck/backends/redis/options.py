@@ -14,8 +14,8 @@ from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
 from .backend import RedisBackend
-from .durability import LEVELS, Durability
-from .link import Link
+from .transport.base import Link
+from .transport.durability import LEVELS, Durability
 
 DEFAULT_RETRY_FOR: Final = 3.0
 """Seconds: longer than a failover on a healthy Sentinel or Cluster takes, shorter than a caller's patience."""

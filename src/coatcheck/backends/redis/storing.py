@@ -12,10 +12,11 @@ from ...errors import InvalidArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...sources import BytesSource, Source, TransferProgress
-from . import records, scripts
 from .batching import PAGE, batches, flat, together, without_rivals
 from .core import INLINE, LONG_WORK, TRIES, Core, run_argument, ttl_argument
-from .scripts import Command, Prepared, PreparedCall, Sendable
+from .layout import records
+from .scripts import script as scripts
+from .scripts.script import Command, Prepared, PreparedCall, Sendable
 from .upload import STAGING_MS, Upload
 
 UNASKED: Final = 256 * 1024

@@ -22,10 +22,11 @@ from ...envelope import RAW, pack
 from ...errors import ArtifactError, StoreUnavailableError
 from ...plan import Plan, Work
 from ...sources import Chunking, Source, TransferProgress
-from . import records, scripts
 from .batching import pages
-from .manifest import Entry, Manifest
-from .scripts import Command
+from .layout import records
+from .layout.manifest import Entry, Manifest
+from .scripts import script as scripts
+from .scripts.script import Command
 
 if TYPE_CHECKING:
     from .core import Core

@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 from redis.exceptions import ResponseError
 
-from ...errors import AmbiguousWriteError, InvalidArtifactError
-from .scripts import Confirmation
+from ....errors import AmbiguousWriteError, InvalidArtifactError
+from ..scripts.script import Confirmation
 
 Durability = Literal["memory", "fsync", "replica", "replica+fsync"]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from ...errors import InvalidArtifactError
+from ....errors import InvalidArtifactError
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
-from .wire import Argument, Piece, fill, pack, template
+from ..transport.resp import Argument, Piece, fill, pack, template
 
 _LUA: Final = files(__package__) / "lua"
 _LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top

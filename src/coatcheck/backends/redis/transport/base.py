@@ -23,10 +23,10 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from ...embedded import EmbeddedEngine
-from ...plan import Step
-from .connections import Connections
-from .wire import Piece
+from ....embedded import EmbeddedEngine
+from ....plan import Step
+from .pool import Connections
+from .resp import Piece
 
 TRANSPORT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError)
 

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ...envelope import MANIFEST, header, open_envelope
-from ...errors import CorruptArtifactError
+from ....envelope import MANIFEST, header, open_envelope
+from ....errors import CorruptArtifactError
 
 _FIXED: Final = struct.Struct(">I8s")
 _ENTRY: Final = struct.Struct(">BIQ")

@@ -15,10 +15,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...embedded import start_engine
-from ...errors import InvalidArtifactError
-from .connections import AsyncBorrowed, AsyncStack, Borrowed, Connections, Stack
-from .link import AsyncLink, Link, SyncLink
+from ....embedded import start_engine
+from ....errors import InvalidArtifactError
+from .base import AsyncLink, Link, SyncLink
+from .pool import AsyncBorrowed, AsyncStack, Borrowed, Connections, Stack
 
 URL_VARIABLE: Final = "COATCHECK_URL"
 EMBEDDED: Final = "embedded"

@@ -23,17 +23,17 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ...errors import (
+from ....errors import (
     AmbiguousWriteError,
     ArtifactError,
     CorruptArtifactError,
     StoreFullError,
     StoreUnavailableError,
 )
-from ...plan import Pause, Plan, Work
-from .link import BrokenError, Exchange, Link, NotSentError, RefusedError
-from .scripts import Confirmation, Sendable
-from .wire import merge
+from ....plan import Pause, Plan, Work
+from ..scripts.script import Confirmation, Sendable
+from .base import BrokenError, Exchange, Link, NotSentError, RefusedError
+from .resp import merge
 
 # Replies that say: not executed, ask again.
 LATER: Final = (BusyLoadingError, TryAgainError, ClusterDownError, MasterDownError)

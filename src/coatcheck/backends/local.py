@@ -86,7 +86,7 @@ class Record:
         )
 
 
-class LedgerBackend(Backend):
+class LocalBackend(Backend):
     """Every operation over records; `blocking` says whether they touch a disk."""
 
     blocking: bool

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ...arguments import Request
-from ...errors import CorruptArtifactError
-from ...ids import ID_LENGTH
-from ...model import ArtifactMetadata, Lease, format_time
+from ....arguments import Request
+from ....errors import CorruptArtifactError
+from ....ids import ID_LENGTH
+from ....model import ArtifactMetadata, Lease, format_time
 
 VERSION: Final = 1
 FOREVER: Final = 2**48 - 1

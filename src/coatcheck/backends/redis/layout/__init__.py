@@ -1,0 +1,1 @@
+"""What lies on the server: names of keys, records in hashes, manifests."""
