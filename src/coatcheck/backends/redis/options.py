@@ -13,8 +13,7 @@ from ...compression import Compression, Zstd
 from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
-from .backend import RedisBackend
-from .transport.base import Link
+from .layout.partitions import ON_A_CLUSTER, ON_A_SERVER
 from .transport.durability import LEVELS, Durability
 
 DEFAULT_RETRY_FOR: Final = 3.0
@@ -42,11 +41,12 @@ class RedisOptions:
     cache_size: int
     cache_dir: str | os.PathLike[str] | None
     cache_dir_size: int
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
         if self.compression not in ("zstd", None):
             raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
-        self._zstd()
+        self.zstd()
         _check_bytes("cache_size", self.cache_size, least=0)
         _check_bytes("cache_dir_size", self.cache_dir_size, least=1)
         directory: object = self.cache_dir
@@ -66,26 +66,22 @@ class RedisOptions:
         """The options as keywords."""
         return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(Path(self.cache_dir).absolute())}
 
-    def backend(self, link: Link) -> RedisBackend:
-        """A backend with these options."""
-        return RedisBackend(
-            link,
-            namespace=self.namespace,
-            retry_for=self.retry_for,
-            compression=self._zstd(),
-            verify=self.verify,
-            max_size=self.max_size,
-            durability=self.durability,
-            cache=self._cache(),
-        )
+    def backend(self, link):
+        from .backend import RedisBackend
 
-    def _cache(self) -> ContentCache | None:
+        return RedisBackend(link, self)
+
+    def partition_count(self, *, cluster: bool) -> int:
+        """How many partitions the namespace has."""
+        return self.partitions or (ON_A_CLUSTER if cluster else ON_A_SERVER)
+
+    def cache(self) -> ContentCache | None:
         if self.cache_dir is not None:
             disk = DiskCache(Path(self.cache_dir).absolute(), self.cache_dir_size, self.verify)
             return ContentCache(self.cache_size, disk)
         return ContentCache(self.cache_size) if self.cache_size else None
 
-    def _zstd(self) -> Zstd | None:
+    def zstd(self) -> Zstd | None:
         settings = Zstd(self.compression_level, self.compression_threshold)  # checked even where it is not used
         return None if self.compression is None else settings
 

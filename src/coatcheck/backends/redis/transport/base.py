@@ -43,10 +43,23 @@ class BrokenError(Exception):
     """The connection broke after sending began: what was executed is unknown."""
 
 
+class Node(Protocol):
+    """A server."""
+
+    name: str
+
+
 class Link(Protocol):
     """A way to a server, blocking or awaited. `engine`: the embedded engine behind it, if it is one."""
 
     engine: EmbeddedEngine | None
+    is_cluster = False
+
+    def primaries(self):
+        return [None]
+
+    def incarnation(self, slot):
+        return 0
 
     def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None: ...
 
@@ -98,7 +111,7 @@ def _connect_error(error: BaseException) -> NotSentError:
     return (RefusedError if lasting else NotSentError)(str(error) or type(error).__name__)
 
 
-class SyncLink:
+class SyncLink(Link):
     """Blocking exchanges over redis-py's connections."""
 
     def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
@@ -135,7 +148,7 @@ class SyncLink:
             self.engine.close()
 
 
-class AsyncLink:
+class AsyncLink(Link):
     """Awaited exchanges over redis-py's asyncio connections."""
 
     def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
@@ -169,3 +182,7 @@ class AsyncLink:
         await self._connections.close()
         if self.engine is not None:
             self.engine.close()
+
+
+Transport = Link
+Close = CloseLink

@@ -7,7 +7,25 @@ from typing import Any, Final, Literal
 from redis.exceptions import ResponseError
 
 from ....errors import AmbiguousWriteError, InvalidArtifactError
-from ..scripts.script import Confirmation
+from .resp import pack
+
+
+class Confirmation:
+    """Waits until the writes before it are safe."""
+
+    replies = 1
+    slot = 0
+
+    def __init__(self, level, *arguments):
+        self.level = level
+        self.arguments = arguments
+
+    def packed(self, *, by_hash=True):
+        return pack(self.arguments)
+
+    def check(self, reply):
+        check_confirmed(self.level, reply)
+
 
 Durability = Literal["memory", "fsync", "replica", "replica+fsync"]
 
@@ -24,7 +42,7 @@ LEVELS: Final = ("memory", *_LEVELS)
 
 def confirmation(level: Durability) -> Confirmation | None:
     """What to send behind a write; nothing where the server's memory is enough."""
-    return None if level == "memory" else Confirmation(*_LEVELS[level][0], _MILLISECONDS)
+    return None if level == "memory" else Confirmation(level, *_LEVELS[level][0], _MILLISECONDS)
 
 
 def check_confirmed(level: Durability, reply: Any) -> None:

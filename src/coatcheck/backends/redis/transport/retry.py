@@ -31,7 +31,9 @@ from ....errors import (
     StoreUnavailableError,
 )
 from ....plan import Pause, Plan, Work
-from ..scripts.script import Confirmation, Sendable
+from .durability import Confirmation
+
+Sendable = object
 from .base import BrokenError, Exchange, Link, NotSentError, RefusedError
 from .resp import merge
 
@@ -147,6 +149,11 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
         "a newer coatcheck wrote this artifact: upgrade this one to change it",
     ),
     (
+        "COATCHECKMEND",
+        CorruptArtifactError,
+        "the indexes of this artifact's leases are damaged: run check(repair=True)",
+    ),
+    (
         "COATCHECKDAMAGED",
         CorruptArtifactError,
         "the metadata of this artifact are damaged: delete() it, store it again",
@@ -169,3 +176,11 @@ def translate(error: BaseException) -> ArtifactError:
     if isinstance(error, RefusedError):
         return StoreUnavailableError(f"the server refused the connection: {text}")
     return StoreUnavailableError(f"unexpected reply from the server: {text}")
+
+
+def deliver(transport, units, retry_for, *, writes, behind=None, node=None):
+    if behind is None:
+        return (yield from exchange(transport, units, retry_for, writes=writes))
+    *replies, confirmed = yield from exchange(transport, [*units, behind], retry_for, writes=writes)
+    behind.check(confirmed)
+    return replies

@@ -1,29 +1,54 @@
+#!lua flags=allow-oom
 -- Removes some artifacts for every run.
 --
--- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4..] artifacts
--- ARGV[1] key prefix   ARGV[2..] ids, in the same order
--- Derived keys: the runs that lease them, their contents and these contents' leases.
--- Returns for each: 1, or 0 where there was none
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] a key for leases to be forgotten
+-- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- ARGV[1] key prefix   ARGV[2] ''   ARGV[3..] for each artifact: id, content id (16 bytes)
+-- Derived keys, only cleaned up: indexes of the runs that lease them.
+-- Returns for each: {'ok', chunks, 1 if leases are to be forgotten (see forget.lua)}   see store.lua for chunks
+--                   {'absent'}               there was none
+--                   {'other', content id}    nothing written: the id stands for this content
+--                   {'later'}                nothing written: enough was done in this call
+
+-- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local at = { prefix = ARGV[1], runs = KEYS[3], created = KEYS[1], deadlines = KEYS[2] }
-local deleted, heads, fields = {}, {}, {}
-for i = 1, #ARGV - 1 do
-  local key, id = KEYS[i + 3], ARGV[i + 1]
-  heads[i] = call('HGET', key, 'h')
-  deleted[i] = heads[i] and 1 or 0
-  if heads[i] then
-    if not is_known(heads[i]) then
-      return redis.error_reply(FUTURE)
+check_partition()
+
+local replies, wanted, leases, buried = {}, {}, 0, false
+for i = 1, (#ARGV - 2) / 2 do
+  local a, content_id = artifact_at(6 * i - 1, ARGV[2 * i + 1]), ARGV[2 * i + 2]
+  local header = call('HGET', a.key, 'h')
+  if header and not is_known(header) then
+    error(FUTURE)
+  end
+  if not header and call('EXISTS', a.key) == 0 then
+    replies[i] = { 'absent' }
+  elseif header and #header >= 34 and content_id_of(header) ~= content_id then
+    replies[i] = { 'other', content_id_of(header) }
+  else
+    local fields = call('HLEN', a.key)
+    local many = fields > MANY
+    if (many and buried) or leases > 500 then
+      replies[i] = { 'later' }
+    else
+      local names = many and {} or call('HKEYS', a.key)
+      check_artifact(a, names)
+      buried, leases = buried or many, leases + (many and 1 or fields)
+      wanted[#wanted + 1] = { a = a, i = i, content_id = content_id, many = many, fields = names }
     end
-    fields[i] = call('HKEYS', key)
-    check_types(at, heads[i], id, fields[i])
   end
 end
 
-for i = 1, #deleted do
-  if heads[i] then
-    remove(at, KEYS[i + 3], ARGV[i + 1], heads[i], fields[i], now)
+for _, one in ipairs(wanted) do
+  if one.many then
+    leases_bury(one.a, KEYS[4])
   end
+  local follow = artifact_remove(one.a, one.fields, now)
+  replies[one.i] = {
+    'ok',
+    follow and { one.content_id, follow[1], follow[2] } or {},
+    one.many and 1 or 0,
+  }
 end
-return deleted
+return replies

@@ -1,0 +1,180 @@
+"""How leases are taken, changed and given up, and artifacts deleted.
+
+The content of an explicit id is known only to the server. A script that changes an artifact has to be told all keys that
+it looks at, so it answers `other` where it was told the wrong content, and is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...errors import StoreUnavailableError
+from ...model import Lease
+from ...plan import Plan
+from .batching import CHANGES, PAGE, ROUND, by_partition, pages
+from .chunks import held, new_token, tidy
+from .layout import records
+from .layout.keys import Keys
+from .scripts import calls
+from .scripts.calls import Hold, Name, Outcome
+from .scripts.script import Call, Command
+from .session import Session
+
+_TRIES: Final = 8  # how often an artifact is asked about again because others changed it
+_FORGET: Final = 200  # runs that one script call tells of a deletion
+
+Change = Callable[[Keys, Sequence[Name]], Call[list[Outcome]]]
+
+
+class Leasing:
+    """The operations that change leases.
+
+    Args:
+        session: The namespace.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
+        """See `Backend.leases`."""
+        keys, found, after = self._session.of(artifact_id), {}, 0
+        while True:
+            page = yield from self._session.read(calls.leases(keys, artifact_id.encode(), after, PAGE))
+            if page.leases:
+                records.decode_header(page.header, artifact_id)
+            for field, lease in page.leases:
+                found[field] = records.decode_lease(artifact_id, field, lease)
+            if page.after is None:
+                return sorted(found.values(), key=lambda lease: lease.created_at)
+            after = page.after
+
+    def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+        """See `Backend.acquire`."""
+
+        def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
+            return calls.acquire(keys, names, run_id, ttl_ms)
+
+        def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
+            def call(hold: Hold) -> Call[Outcome]:
+                many = calls.acquire(keys, [name], run_id, ttl_ms, deadline=hold.deadline, hold=hold.member)
+                return many.then(lambda outcomes: outcomes[0])
+
+            return held(self._session, keys, name.content, ttl_ms, call)
+
+        outcomes = yield from self._each(ids, change, hold)
+        return [outcome.kind == "ok" for outcome in outcomes]
+
+    def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
+        """See `Backend.touch`."""
+
+        def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
+            return calls.touch(keys, names[0], run_id, ttl_ms).then(lambda outcome: [outcome])
+
+        def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
+            def call(hold: Hold) -> Call[Outcome]:
+                return calls.touch(keys, name, run_id, ttl_ms, deadline=hold.deadline, hold=hold.member)
+
+            return held(self._session, keys, name.content, ttl_ms, call, complete=False)
+
+        [outcome] = yield from self._each([artifact_id], change, hold)
+        return outcome.kind == "ok"
+
+    def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
+        """See `Backend.release`."""
+        [outcome] = yield from self._release([artifact_id], run_id)
+        return outcome.kind == "ok"
+
+    def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        """See `Backend.delete`."""
+        buried: dict[Keys, bytes] = {}
+
+        def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
+            buried[keys] = keys.buried(names[0].artifact, new_token())
+            return calls.delete(keys, names, buried[keys])
+
+        outcomes = yield from self._each(ids, change, buried=buried)
+        return [outcome.kind == "ok" for outcome in outcomes]
+
+    def delete_by_run(self, run_id: str) -> Plan[int]:
+        """See `Backend.delete_by_run`."""
+        given_up = 0
+        waiting: Sequence[Keys] = self._session.partitions.all
+        page = max(CHANGES, ROUND // len(waiting))
+        while waiting:
+            names = yield from self._session.read_each(
+                [
+                    Command(keys.slot, (b"ZRANGE", keys.run(run_id), b"0", b"%d" % (page - 1)), list[bytes])
+                    for keys in waiting
+                ]
+            )
+            ids = [name.decode(errors="replace") for some in names for name in some]
+            outcomes = yield from self._release(ids, run_id)
+            given_up += sum(outcome.kind == "ok" for outcome in outcomes)
+            waiting = [keys for keys, some in zip(waiting, names, strict=True) if len(some) == page]
+        return given_up
+
+    def _release(self, ids: Sequence[str], run_id: str | None) -> Plan[list[Outcome]]:
+        return self._each(ids, lambda keys, names: calls.release(keys, names, run_id))
+
+    def _each(
+        self,
+        ids: Sequence[str],
+        change: Change,
+        hold: Callable[[Keys, Name], Plan[Outcome | None]] | None = None,
+        buried: dict[Keys, bytes] | None = None,
+    ) -> Plan[list[Outcome]]:
+        """Change artifacts of any partition; what became of each, in order.
+
+        Args:
+            ids: Which artifacts, each once.
+            change: The call for some of one partition.
+            hold: Changes one whose content is chunked; `None` where that is gone.
+            buried: Where the last call of each partition leaves leases that are to be forgotten.
+        """
+        names = [Name.of(artifact_id) for artifact_id in ids]
+        places = [self._session.of(artifact_id) for artifact_id in ids]
+        final: dict[int, Outcome] = {}
+        tries = [_TRIES] * len(ids)
+        waiting = list(range(len(ids)))
+        while waiting:
+            now, waiting = waiting[:ROUND], waiting[ROUND:]
+            work = [
+                (keys, [now[i] for i in page])
+                for keys, numbers in by_partition(places[i] for i in now).items()
+                for page in pages(numbers, CHANGES)
+            ]
+            if buried is not None:  # one call a partition, since each leaves leases under a key of its own
+                first = {keys: numbers for keys, numbers in reversed(work)}
+                waiting = [i for keys, numbers in work if first[keys] is not numbers for i in numbers] + waiting
+                work = list(first.items())
+            replies = yield from self._session.write_each(
+                [change(keys, [names[i] for i in numbers]) for keys, numbers in work]
+            )
+            for (keys, numbers), outcomes in zip(work, replies, strict=True):
+                for i, outcome in zip(numbers, outcomes, strict=True):
+                    result: Outcome | None = outcome
+                    if outcome.kind == "chunked" and hold is not None:
+                        result = yield from hold(keys, names[i])
+                        result = Outcome("absent") if result is None else result
+                    assert result is not None
+                    if result.kind == "other" and tries[i] > 0:
+                        names[i], tries[i] = Name(names[i].artifact, result.other), tries[i] - 1
+                        waiting.append(i)
+                    elif result.kind == "later":
+                        waiting.append(i)
+                    elif result.kind in ("ok", "absent"):
+                        final[i] = result
+                        yield from tidy(self._session, keys, result.follow)
+                        if result.buried and buried is not None:
+                            yield from forget(self._session, keys, names[i].artifact, buried[keys])
+                    else:
+                        raise StoreUnavailableError(f"artifact {ids[i]} is replaced all the time; try again")
+        return [final[i] for i in range(len(ids))]
+
+
+def forget(session: Session, keys: Keys, artifact_id: bytes, buried: bytes) -> Plan[None]:
+    """Tell the runs' indexes of leases that ended with their artifact."""
+    while (yield from session.write(calls.forget(keys, artifact_id, buried, _FORGET))):
+        pass
