@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-from ...errors import ArtifactError, StoreUnavailableError
+from ...envelope import MANIFEST, VERSION
+from ...errors import StoreUnavailableError
 from ...plan import Plan
 from .layout.keys import Keys
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Outcome
-from .scripts.script import Call, Command
+from .scripts.script import Call, Command, Filled, Form
 from .session import Session
 
 PAGE: Final = 500
 """Chunks that one script call or round trip looks at."""
 
 _TRIES: Final = 5
+_START: Final = 62  # bytes of a manifest up to its first chunk
+_LOOK: Final = Form((b"GETRANGE", None, b"0", b"%d" % (_START - 1)), (b"STRLEN", None))
 
 
 def new_token() -> bytes:
@@ -39,16 +41,28 @@ def number_pages(count: int) -> Iterable[range]:
 def follow(session: Session, keys: Keys, chunks: Chunks) -> Plan[int]:
     """Bring chunks in line with their content; how many are there."""
     present: int = 0
-    for numbers in number_pages(chunks.count):
+    for numbers in number_pages(chunks.total):
         present += yield from session.write(calls.follow(keys, chunks, numbers))
     return present
 
 
+def known(session: Session, keys: Keys, content_id: bytes) -> Plan[Chunks | None]:
+    """The chunks of a content; `None` where it is gone, or in one string."""
+
+    def decode(replies: Any) -> Chunks | None:
+        start, length = replies
+        if len(start) < _START or start[:2] != bytes((VERSION, MANIFEST)):
+            return None
+        return Chunks(content_id, start[_START - 8 :].hex().encode(), (length - _START) // 13)
+
+    content = keys.content(content_id)
+    return session.read(Filled(_LOOK, keys.slot, (content, content), decode))
+
+
 def tidy(session: Session, keys: Keys, chunks: Chunks | None) -> Plan[None]:
-    """The same after a change that stands already: what cannot be reached now ends by its TTL, or goes with gc."""
+    """The same after a change that may have let them end earlier."""
     if chunks is not None:
-        with suppress(ArtifactError):
-            yield from follow(session, keys, chunks)
+        yield from follow(session, keys, chunks)
 
 
 def held(
@@ -79,11 +93,12 @@ def held(
             return None
         outcome: Outcome | None = None
         present = yield from follow(session, keys, hold.chunks)
-        if present == hold.chunks.count or not complete:
+        if present == hold.chunks.total or not complete:
             outcome = yield from session.write(change(hold))
         if outcome is None or outcome.kind != "ok":
             drop = Command(keys.slot, (b"ZREM", keys.needs(content_id), hold.member), lambda _: None)
             yield from session.write(drop)
+        yield from tidy(session, keys, hold.chunks)  # the lease may end earlier than the one it renews, or the hold
         if outcome is None or outcome.kind != "chunked":
             return outcome
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")

@@ -17,7 +17,7 @@ from .chunks import held, new_token, tidy
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
-from .scripts.calls import Hold, Name, Outcome
+from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
 from .session import Session
 
@@ -154,23 +154,23 @@ class Leasing:
             )
             for (keys, numbers), outcomes in zip(work, replies, strict=True):
                 for i, outcome in zip(numbers, outcomes, strict=True):
-                    result: Outcome | None = outcome
+                    name = names[i]
                     if outcome.kind == "chunked" and hold is not None:
-                        result = yield from hold(keys, names[i])
-                        result = Outcome("absent") if result is None else result
-                    assert result is not None
-                    if result.kind == "other" and tries[i] > 0:
-                        names[i], tries[i] = Name(names[i].artifact, result.other), tries[i] - 1
-                        waiting.append(i)
-                    elif result.kind == "later":
-                        waiting.append(i)
-                    elif result.kind in ("ok", "absent"):
-                        final[i] = result
-                        yield from tidy(self._session, keys, result.follow)
-                        if result.buried and buried is not None:
-                            yield from forget(self._session, keys, names[i].artifact, buried[keys])
-                    else:
+                        outcome = (yield from hold(keys, name)) or Outcome("absent")  # noqa: PLW2901
+                    if outcome.kind in ("ok", "absent"):
+                        final[i] = outcome
+                        yield from tidy(self._session, keys, name.chunks)
+                        continue
+                    if outcome.kind == "other":
+                        names[i] = Name(name.artifact, outcome.other)
+                    elif outcome.kind == "chunked":
+                        names[i] = name._replace(chunks=Chunks(name.content, outcome.token, outcome.chunks))
+                    tries[i] -= outcome.kind != "later"
+                    if tries[i] < 0:
                         raise StoreUnavailableError(f"artifact {ids[i]} is replaced all the time; try again")
+                    waiting.append(i)
+                if buried is not None and any(final.get(i) for i in numbers):
+                    yield from forget(self._session, keys, names[numbers[0]].artifact, buried[keys])
         return [final[i] for i in range(len(ids))]
 
 

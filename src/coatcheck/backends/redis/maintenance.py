@@ -247,7 +247,7 @@ class Inspection:
     def _chunks_of(self, keys: Keys, chunks: Chunks) -> Plan[list[str]]:
         """What is wrong with the chunks of a content."""
         [content_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
-        for numbers in number_pages(chunks.count):
+        for numbers in number_pages(chunks.total):
             ends = yield from self._ends(keys, [keys.chunk(chunks.content, chunks.token, n) for n in numbers])
             if -2 in ends:
                 [now_ends] = yield from self._ends(keys, [keys.content(chunks.content)])

@@ -179,21 +179,19 @@ class Reading:
         return Filled(_GET_CONTENT, keys.slot, (keys.content(view.digest[:ID_LENGTH].encode()),), _first)
 
     def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
-        incomplete = b""
+        before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
             guess = attempt == 0 and is_default_id(artifact_id)
             found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
             view, sealed = found
-            if sealed and sealed == incomplete:  # nobody deleted or replaced it
-                raise lost(artifact_id)
+            if before is not None and (view.digest, view.created_at, sealed) == before:
+                raise lost(artifact_id)  # nobody deleted, replaced or stored it again
             finished = yield from finish(view, sealed or b"")
             if finished is not None:
                 return finished
-            if not sealed and not guess:
-                raise lost(artifact_id)
-            incomplete = sealed or b""
+            before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
     def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:

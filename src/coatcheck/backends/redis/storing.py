@@ -14,12 +14,12 @@ from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...sources import BytesSource, Chunking, Source, TransferProgress
 from .batching import PAGE, batches, by_partition, together, without_rivals
-from .chunks import held, new_token, tidy
+from .chunks import held, known, new_token, tidy
 from .layout import records
 from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
-from .scripts.calls import Hold, Outcome, Where
+from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call
 from .session import Session
 from .upload import STAGING_MS, Upload
@@ -148,10 +148,14 @@ class Storing:
     ) -> Plan[ArtifactMetadata]:
         """Do what the first answer asks for, until the artifact is stored."""
         replacing = buried = b""
+        content_id = request.default_id.encode()
+        follow: list[Chunks] = []
         for _ in range(_TRIES):
             if outcome.kind == "ok":
-                if outcome.follow is not None:
-                    yield from tidy(self._session, keys, outcome.follow)
+                if outcome.token:
+                    follow.append(Chunks(content_id, outcome.token, outcome.chunks))
+                for chunks in follow:
+                    yield from tidy(self._session, keys, chunks)
                 if buried:
                     yield from forget(self._session, keys, request.artifact_id.encode(), buried)
                 return records.stored_view(request, outcome.created, outcome.deadline)
@@ -162,8 +166,12 @@ class Storing:
                 )
             if outcome.kind == "other":
                 replacing, buried = outcome.other, keys.buried(request.artifact_id.encode(), new_token())
+                old = yield from known(self._session, keys, replacing)
+                if old is not None:
+                    follow.append(old)
                 [outcome] = yield from self._session.write(self._call(keys, [request], [sealed], replacing, buried))
             elif outcome.kind == "chunked":
+                follow.append(Chunks(content_id, outcome.token, outcome.chunks))
                 found = yield from self._hold(request, keys, replacing, buried)
                 outcome = Outcome("need") if found is None else found
             else:

@@ -24,7 +24,7 @@ from ...envelope import RAW, pack
 from ...errors import ArtifactError, StoreUnavailableError
 from ...plan import Plan, Work
 from ...sources import Chunking, Source, TransferProgress
-from .chunks import new_token, number_pages
+from .chunks import new_token, number_pages, tidy
 from .layout.keys import Keys
 from .layout.manifest import Entry, Manifest
 from .layout.records import FOREVER
@@ -97,6 +97,7 @@ class Upload:
                 yield from self._discard()
                 raise
             if outcome.kind == "ok":
+                yield from tidy(self._session, self._keys, self._chunks)  # another upload may have been first
                 return outcome
             yield from self._discard()
             if outcome.kind not in ("need", "chunked"):
@@ -180,10 +181,14 @@ class Upload:
 
     def _discard(self) -> Plan[None]:
         """Remove what was sent, unless it was published; what cannot be removed now ends by its TTL, or with gc."""
-        chunks = Chunks(self._content_id, self._token, len(self._entries))
+        chunks = self._chunks
         with suppress(ArtifactError):
-            for numbers in [*number_pages(chunks.count)] or [range(0)]:
+            for numbers in [*number_pages(chunks.total)] or [range(0)]:
                 yield from self._session.prepare([calls.discard(self._keys, chunks, numbers)], retry_for=0)
+
+    @property
+    def _chunks(self) -> Chunks:
+        return Chunks(self._content_id, self._token, len(self._entries))
 
     @property
     def _staging(self) -> bytes:

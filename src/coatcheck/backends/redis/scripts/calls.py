@@ -16,11 +16,20 @@ Where = Literal["inline", "placed", "staged", "known", "held"]
 """Where the contents of a store call are: see `lua/store.lua`."""
 
 
+class Chunks(NamedTuple):
+    """The chunks of one upload: they follow a content, see `lua/follow.lua`."""
+
+    content: bytes
+    token: bytes
+    total: int
+
+
 class Name(NamedTuple):
-    """An artifact and the content that it stands for, as far as the caller knows."""
+    """An artifact, the content that it stands for, and the chunks of that, as far as the caller knows."""
 
     artifact: bytes
     content: bytes
+    chunks: Chunks | None = None
 
     @classmethod
     def of(cls, artifact_id: str, content_id: bytes | None = None) -> Name:
@@ -34,35 +43,27 @@ class Name(NamedTuple):
 _UNKNOWN: Final = b"0" * ID_LENGTH  # the content of an explicit id before it was asked for
 
 
-class Chunks(NamedTuple):
-    """The chunks of one upload: they follow a content, see `lua/follow.lua`."""
-
-    content: bytes
-    token: bytes
-    count: int
-
-
 class Outcome(NamedTuple):
     """What became of one artifact in a script that changes it. What is not said of it is empty.
 
     Attributes:
         kind: `ok`, or why nothing was written: see the script.
-        follow: Chunks that have to follow their content.
-        other: The content that the artifact stands for.
         created: Time of the store in us.
         deadline: When the lease ends, in ms; or until when staged chunks have to last.
-        buried: Whether leases are to be forgotten.
+        other: The content that the artifact stands for.
+        token: Of chunks that have to be held, or have to follow.
+        chunks: How many these are.
     """
 
     kind: str
-    follow: Chunks | None = None
-    other: bytes = b""
     created: int = 0
     deadline: int = 0
-    buried: bool = False
+    other: bytes = b""
+    token: bytes = b""
+    chunks: int = 0
 
 
-class Artifact(NamedTuple):
+class Checked(NamedTuple):
     """What `check_artifact` found."""
 
     state: str
@@ -162,13 +163,13 @@ def touch(
 
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
     """`release.lua`."""
-    arguments = [keys.prefix, _run(run_id), *_pairs(names)]
+    arguments = [keys.prefix, _run(run_id), *_known(names)]
     return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
 
 
 def delete(keys: Keys, names: Sequence[Name], buried: bytes) -> Call[list[Outcome]]:
     """`delete.lua`."""
-    arguments = [keys.prefix, b"", *_pairs(names)]
+    arguments = [keys.prefix, b"", *_known(names)]
     return Call(_DELETE, keys.slot, _change_keys(keys, buried, names), arguments, _outcomes)
 
 
@@ -289,12 +290,12 @@ class Found(NamedTuple):
     chunks: tuple[bytes, int] | None = None
 
 
-def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Artifact]:
+def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:
     """`check_artifact.lua`. `repair`: `1`, `e` only what has expired, or nothing."""
 
-    def decode(reply: Any) -> Artifact:
+    def decode(reply: Any) -> Checked:
         state, problems, runs, chunks = reply
-        return Artifact(state.decode(), [problem.decode() for problem in problems], runs, _chunks(chunks))
+        return Checked(state.decode(), [problem.decode() for problem in problems], runs, _chunks(chunks))
 
     arguments = [keys.prefix, b"", *_pairs([name]), repair]
     return Call(_CHECK_ARTIFACT, keys.slot, _change_keys(keys, keys.run(None), [name]), arguments, decode)
@@ -414,13 +415,21 @@ def _raw(content_id: bytes) -> bytes:
 
 
 def _pairs(names: Sequence[Name]) -> list[bytes]:
-    return [argument for artifact, content in names for argument in (artifact, _raw(content))]
+    return [argument for name in names for argument in (name.artifact, _raw(name.content))]
+
+
+def _known(names: Sequence[Name]) -> list[bytes]:
+    return [
+        argument
+        for name in names
+        for argument in (name.artifact, _raw(name.content), name.chunks.token if name.chunks else b"")
+    ]
 
 
 def _change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes]:
     found = [keys.created, keys.deadlines, keys.runs, fourth]
-    for artifact, content in names:
-        found += keys.of(artifact, content)
+    for name in names:
+        found += keys.of(name.artifact, name.content)
     return found
 
 
@@ -442,22 +451,17 @@ def _outcomes(reply: Any) -> list[Outcome]:
 
 
 def _outcome(reply: Any) -> Outcome:
-    kind, *rest = reply
-    if kind in (b"ok", b"absent"):
-        follow, created, deadline, buried = None, 0, 0, False
-        if len(rest) == 3:
-            created, deadline, chunks = rest
-        elif len(rest) == 2:
-            chunks, buried = rest[0], rest[1] == 1
-        else:
-            chunks = rest[0] if rest else None
-        if chunks:
-            follow = Chunks(chunks[0].hex().encode(), chunks[1], chunks[2])
-        return Outcome(kind.decode(), follow, b"", created, deadline, buried)
+    kind = reply[0]
+    if kind == b"ok":
+        if len(reply) == 5:
+            return Outcome("ok", reply[1], reply[2], token=reply[3], chunks=reply[4])
+        return Outcome("ok", *reply[1:])
     if kind == b"other":
-        return Outcome("other", other=rest[0].hex().encode())
+        return Outcome("other", other=reply[1].hex().encode())
+    if kind == b"chunked":
+        return Outcome("chunked", token=reply[1], chunks=reply[2])
     if kind == b"short":
-        return Outcome("short", deadline=rest[0])
+        return Outcome("short", deadline=reply[1])
     return Outcome(kind.decode())
 
 

@@ -9,7 +9,7 @@
 -- Returns for each: {'ok'}
 --                   {'absent'}                   metadata or content are missing; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content
---                   {'chunked', token, count}    nothing written: the chunks have to be held first, see hold.lua
+--                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 -- A lease is never shortened. A new one gets content type and tags of the latest live one; an old one keeps its own,
 -- and its time.
 

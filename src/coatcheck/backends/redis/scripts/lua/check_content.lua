@@ -3,7 +3,7 @@
 --
 -- KEYS[1] content   KEYS[2] needs   KEYS[3] default artifact of the content
 -- ARGV[1] '1': repair   ARGV[2] grace in seconds   ARGV[3] TTL of an upload in ms
--- Returns {problem or '', bytes, 1 if it was removed, chunks}   see store.lua for chunks
+-- Returns {problem or '', bytes, 1 if it was removed, chunks: {} or {token, count}}
 
 -- @include index
 

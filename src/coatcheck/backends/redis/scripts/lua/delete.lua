@@ -3,12 +3,14 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] a key for leases to be forgotten
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
--- ARGV[1] key prefix   ARGV[2] ''   ARGV[3..] for each artifact: id, content id (16 bytes)
+-- ARGV[1] key prefix   ARGV[2] ''
+-- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
 -- Derived keys, only cleaned up: indexes of the runs that lease them.
--- Returns for each: {'ok', chunks, 1 if leases are to be forgotten (see forget.lua)}   see store.lua for chunks
---                   {'absent'}               there was none
---                   {'other', content id}    nothing written: the id stands for this content
---                   {'later'}                nothing written: enough was done in this call
+-- Returns for each: {'ok'}                       leases may have to be forgotten, see forget.lua
+--                   {'absent'}                   there was none
+--                   {'other', content id}        nothing written: the id stands for this content
+--                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+--                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
 
@@ -16,8 +18,8 @@ local now = math.floor(now_in_microseconds() / 1000)
 check_partition()
 
 local replies, wanted, leases, buried = {}, {}, 0, false
-for i = 1, (#ARGV - 2) / 2 do
-  local a, content_id = artifact_at(6 * i - 1, ARGV[2 * i + 1]), ARGV[2 * i + 2]
+for i = 1, (#ARGV - 2) / 3 do
+  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
   local header = call('HGET', a.key, 'h')
   if header and not is_known(header) then
     error(FUTURE)
@@ -27,15 +29,18 @@ for i = 1, (#ARGV - 2) / 2 do
   elseif header and #header >= 34 and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
   else
-    local fields = call('HLEN', a.key)
+    local fields, chunks = call('HLEN', a.key), unknown_chunks(a, token)
     local many = fields > MANY
-    if (many and buried) or leases > 500 then
+    if chunks then
+      replies[i] = chunks
+    elseif (many and buried) or leases > 500 then
       replies[i] = { 'later' }
     else
       local names = many and {} or call('HKEYS', a.key)
       check_artifact(a, names)
       buried, leases = buried or many, leases + (many and 1 or fields)
-      wanted[#wanted + 1] = { a = a, i = i, content_id = content_id, many = many, fields = names }
+      wanted[#wanted + 1] = { a = a, many = many, fields = names }
+      replies[i] = { 'ok' }
     end
   end
 end
@@ -44,11 +49,6 @@ for _, one in ipairs(wanted) do
   if one.many then
     leases_bury(one.a, KEYS[4])
   end
-  local follow = artifact_remove(one.a, one.fields, now)
-  replies[one.i] = {
-    'ok',
-    follow and { one.content_id, follow[1], follow[2] } or {},
-    one.many and 1 or 0,
-  }
+  artifact_remove(one.a, one.fields, now)
 end
 return replies

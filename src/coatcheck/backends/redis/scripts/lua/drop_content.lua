@@ -2,7 +2,7 @@
 -- Removes a content that was found damaged, if it is still the one that was read, so that a store heals it.
 --
 -- KEYS[1] content   ARGV[1] its first bytes   ARGV[2] its length
--- Returns {1 or 0, chunks}   see store.lua for chunks
+-- Returns {1 or 0, chunks: {} or {token, count}}
 
 -- @include format
 

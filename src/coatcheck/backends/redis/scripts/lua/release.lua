@@ -3,10 +3,12 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
--- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3..] for each artifact: id, content id (16 bytes)
--- Returns for each: {'ok', chunks}           see store.lua for chunks and how they follow
---                   {'absent', chunks}       there was no live lease
---                   {'other', content id}    nothing written: the id stands for this content
+-- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
+-- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
+-- Returns for each: {'ok'}
+--                   {'absent'}                   there was no live lease
+--                   {'other', content id}        nothing written: the id stands for this content
+--                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
 
 -- @include artifact
 
@@ -16,23 +18,26 @@ check_partition()
 
 -- What nobody else leases goes together. Everything is read before anything is written.
 local replies, ids, sole, shared, gone = {}, {}, {}, {}, {}
-for i = 1, (#ARGV - 2) / 2 do
-  local a, content_id = artifact_at(6 * i - 1, ARGV[2 * i + 1]), ARGV[2 * i + 2]
+for i = 1, (#ARGV - 2) / 3 do
+  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
   local pair = call('HMGET', a.key, 'h', field)
   local header, lease = pair[1], pair[2]
   if header then
     check_header(header)
   end
+  local chunks = header and lease and unknown_chunks(a, token)
   if header and lease and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
+  elseif chunks then
+    replies[i] = chunks
   else
     ids[#ids + 1] = a.id
-    replies[i] = { lease and lease_deadline(lease) > now and 'ok' or 'absent', {} }
+    replies[i] = { lease and lease_deadline(lease) > now and 'ok' or 'absent' }
     if header and lease then
       local needs = call('ZCARD', a.needs)
-      if call('HLEN', a.key) > 2 or needs > 0 or is_explicit(a) or is_manifest(content_start(a.content)) then
+      if call('HLEN', a.key) > 2 or needs > 0 or is_explicit(a) then
         check_artifact(a, {})
-        shared[#shared + 1] = { a = a, i = i, content_id = content_id, many = has_many(a, now) }
+        shared[#shared + 1] = { a = a, many = has_many(a, now) }
       else
         sole[#sole + 1] = a.id
         gone[#gone + 1] = a.key
@@ -53,9 +58,6 @@ if run ~= '' and #ids > 0 and call('ZREM', at.run_index, unpack(ids)) > 0 then
 end
 for _, one in ipairs(shared) do
   leases_drop(one.a, one.many, { field })
-  local follow = artifact_settle(one.a, one.many and call('HLEN', one.a.key) > MANY, now)
-  if follow then
-    replies[one.i][2] = { one.content_id, follow[1], follow[2] }
-  end
+  artifact_settle(one.a, one.many and call('HLEN', one.a.key) > MANY, now)
 end
 return replies

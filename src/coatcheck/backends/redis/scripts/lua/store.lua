@@ -14,10 +14,10 @@
 -- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
--- Returns for each: {'ok', created in us, deadline in ms, chunks}
---                     chunks: {} or {content id, token, count}: they have to follow, see follow.lua
+-- Returns for each: {'ok', created in us, deadline in ms}, and token and count of chunks that were replaced: they have to
+--                   follow, see follow.lua
 --                   {'need'}                     nothing written: the content is not here and was not sent
---                   {'chunked', token, count}    nothing written: the chunks have to be held first, see hold.lua
+--                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
 --                   {'taken'}                    nothing written: the id is the name of another content
@@ -132,7 +132,7 @@ if #new > 0 then
     if score ~= '+inf' then
       call('PEXPIREAT', artifact, score)
     end
-    results[i] = { 'ok', created, deadline, {} }
+    results[i] = { 'ok', created, deadline }
   end
 
   local function expire(key)
@@ -195,7 +195,7 @@ local function source_of(a, start, chunks, longest)
   return { 'need' }
 end
 
--- Ends what an explicit id stood for; returns which chunks have to follow.
+-- Ends what an explicit id stood for.
 local function replace(a, many, fields)
   local first = #KEYS - 3
   local old = { content = KEYS[first], needs = KEYS[first + 1], named = KEYS[first + 2] }
@@ -210,7 +210,7 @@ local function replace(a, many, fields)
   end
   catalog_drop({ a.id })
   need_drop(old, a.id)
-  return content_settle(old, now)
+  content_settle(old, now)
 end
 
 local function store(a, header, view, sealed, created)
@@ -255,14 +255,8 @@ local function store(a, header, view, sealed, created)
     pruned = true
     partition_prune(now, count)
   end
-  local follow = {}
-  local function note(name, which)
-    if which then
-      follow = { name, which[1], which[2] }
-    end
-  end
   if replaced then
-    note(replacing, replace(a, many, replaced_fields))
+    replace(a, many, replaced_fields)
     many = false
   end
   if is_explicit(a) then
@@ -274,13 +268,11 @@ local function store(a, header, view, sealed, created)
       call('SET', a.content, sealed)
     else
       call('RENAME', staging, a.content)
-      note(content_id_of(header), chunks) -- of an earlier upload
     end
     expire(a.content, needed)
   else
     content_extend(a, longest)
     if staging then
-      note(content_id_of(header), chunks_of(staging, content_start(staging)))
       call('UNLINK', staging)
     end
   end
@@ -299,7 +291,10 @@ local function store(a, header, view, sealed, created)
   if healed then
     artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
   end
-  return { 'ok', created, deadline, follow }
+  if source == 'staged' and chunks then
+    return { 'ok', created, deadline, chunks[1], chunks[2] }
+  end
+  return { 'ok', created, deadline }
 end
 
 if #new == 0 then

@@ -5,10 +5,10 @@
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''   ARGV[6] id   ARGV[7] content id (16 bytes)
--- Returns {'ok', chunks}               see store.lua for chunks and how they follow
+-- Returns {'ok'}
 --         {'absent'}                   there was no live lease
 --         {'other', content id}        nothing written: the id stands for this content
---         {'chunked', token, count}    nothing written: the chunks have to be held first, see hold.lua
+--         {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 
 -- @include artifact
 
@@ -28,8 +28,9 @@ if content_id_of(header) ~= ARGV[7] then
 end
 local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
 local chunks = chunks_of(a.content, content_start(a.content))
-if chunks and deadline > expiry(a.content) then
-  if ARGV[5] == '' or tonumber(call('ZSCORE', a.needs, ARGV[5]) or 0) < deadline then
+if chunks then
+  local until_ = ARGV[5] ~= '' and tonumber(call('ZSCORE', a.needs, ARGV[5]) or 0) or 0
+  if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
     return { 'chunked', chunks[1], chunks[2] }
   end
 end
@@ -46,5 +47,5 @@ if ARGV[5] ~= '' then
   need_drop(a, ARGV[5])
 end
 content_extend(a, deadline)
-local follow = artifact_settle(a, many, now)
-return { 'ok', follow and { ARGV[7], follow[1], follow[2] } or {} }
+artifact_settle(a, many, now)
+return { 'ok' }

@@ -1,5 +1,5 @@
--- One artifact with everything that hangs on it. Chunks are not among that: clients bring them in line, page by page,
--- see follow.lua. A script only says which, as {token, count}.
+-- One artifact with everything that hangs on it. Chunks are not among that: clients bring them in line, page by page, see
+-- follow.lua. So a script that may let a chunked content end earlier is told its token, or refuses.
 -- @include partition
 -- @include leases
 
@@ -38,19 +38,13 @@ local function content_needed(a)
   return math.max(index_last(a.needs) or 0, expiry(a.named) or 0)
 end
 
--- Lets a content end when nothing needs it any more; never later than it would. Returns which chunks have to follow.
+-- Lets a content end when nothing needs it any more; never later than it would.
 local function content_settle(a, now)
   local needed, ends = content_needed(a), expiry(a.content)
-  if not ends then
-    return nil
-  end
   if needed <= now then
-    local chunks = chunks_of(a.content, content_start(a.content))
     call('UNLINK', a.content, a.needs)
-    return chunks
-  elseif needed < ends then
+  elseif ends and needed < ends then
     expire(a.content, needed)
-    return chunks_of(a.content, content_start(a.content))
   end
 end
 
@@ -68,7 +62,7 @@ local function need_drop(a, member)
   end
 end
 
--- Removes an artifact for every run. `fields`: its leases. Returns which chunks have to follow.
+-- Removes an artifact for every run. `fields`: its leases.
 local function artifact_remove(a, fields, now)
   call('UNLINK', a.key, a.leases, a.stores)
   for _, field in ipairs(fields) do
@@ -80,19 +74,26 @@ local function artifact_remove(a, fields, now)
   if is_explicit(a) then
     need_drop(a, a.id)
   end
-  return content_settle(a, now)
+  content_settle(a, now)
 end
 
--- Brings everything in line with the leases that are left. Returns which chunks have to follow.
+-- Brings everything in line with the leases that are left.
 local function artifact_settle(a, many, now)
   local latest, created, deadline = leases_settle(a, many, now)
   if not latest then
-    return artifact_remove(a, call('HKEYS', a.key), now)
+    artifact_remove(a, call('HKEYS', a.key), now)
+    return
   end
   leases_expire(a, deadline)
   catalog_set(a.id, created, deadline)
   if is_explicit(a) then
     index_set(a.needs, a.id, deadline)
   end
-  return content_settle(a, now)
+  content_settle(a, now)
+end
+
+-- {'chunked', token, count} where the caller does not know the chunks of this content yet.
+local function unknown_chunks(a, token)
+  local chunks = chunks_of(a.content, content_start(a.content))
+  return chunks and chunks[1] ~= token and { 'chunked', chunks[1], chunks[2] } or nil
 end
