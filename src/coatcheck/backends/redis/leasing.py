@@ -169,7 +169,7 @@ class Leasing:
                     if tries[i] < 0:
                         raise StoreUnavailableError(f"artifact {ids[i]} is replaced all the time; try again")
                     waiting.append(i)
-                if buried is not None and any(final.get(i) for i in numbers):
+                if buried is not None and not all(final[i].told for i in numbers if i in final):
                     yield from forget(self._session, keys, names[numbers[0]].artifact, buried[keys])
         return [final[i] for i in range(len(ids))]
 

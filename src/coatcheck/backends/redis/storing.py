@@ -156,7 +156,7 @@ class Storing:
                     follow.append(Chunks(content_id, outcome.token, outcome.chunks))
                 for chunks in follow:
                     yield from tidy(self._session, keys, chunks)
-                if buried:
+                if buried and not outcome.told:
                     yield from forget(self._session, keys, request.artifact_id.encode(), buried)
                 return records.stored_view(request, outcome.created, outcome.deadline)
             if outcome.kind == "taken":

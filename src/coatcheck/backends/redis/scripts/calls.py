@@ -53,6 +53,7 @@ class Outcome(NamedTuple):
         other: The content that the artifact stands for.
         token: Of chunks that have to be held, or have to follow.
         chunks: How many these are.
+        told: Whether all runs know that their leases on what is gone have ended.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Outcome(NamedTuple):
     other: bytes = b""
     token: bytes = b""
     chunks: int = 0
+    told: bool = False
 
 
 class Checked(NamedTuple):
@@ -453,9 +455,10 @@ def _outcomes(reply: Any) -> list[Outcome]:
 def _outcome(reply: Any) -> Outcome:
     kind = reply[0]
     if kind == b"ok":
-        if len(reply) == 5:
-            return Outcome("ok", reply[1], reply[2], token=reply[3], chunks=reply[4])
-        return Outcome("ok", *reply[1:])
+        if len(reply) <= 3:
+            return Outcome("ok", *reply[1:]) if len(reply) != 2 else Outcome("ok", told=reply[1] == 1)
+        _, created, deadline, told, *chunks = reply
+        return Outcome("ok", created, deadline, b"", *(chunks or (b"", 0)), told == 1)
     if kind == b"other":
         return Outcome("other", other=reply[1].hex().encode())
     if kind == b"chunked":

@@ -6,7 +6,7 @@
 -- ARGV[1] key prefix   ARGV[2] ''
 -- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
 -- Derived keys, only cleaned up: indexes of the runs that lease them.
--- Returns for each: {'ok'}                       leases may have to be forgotten, see forget.lua
+-- Returns for each: {'ok', told}                 told: 1 where all runs know it, else see forget.lua
 --                   {'absent'}                   there was none
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
@@ -40,7 +40,7 @@ for i = 1, (#ARGV - 2) / 3 do
       check_artifact(a, names)
       buried, leases = buried or many, leases + (many and 1 or fields)
       wanted[#wanted + 1] = { a = a, many = many, fields = names }
-      replies[i] = { 'ok' }
+      replies[i] = { 'ok', many and 0 or 1 }
     end
   end
 end

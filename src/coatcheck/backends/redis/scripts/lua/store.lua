@@ -14,8 +14,9 @@
 -- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
--- Returns for each: {'ok', created in us, deadline in ms}, and token and count of chunks that were replaced: they have to
---                   follow, see follow.lua
+-- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
+--                     told: 1 where all runs know that their leases on what was replaced have ended, else see forget.lua
+--                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
 --                   {'need'}                     nothing written: the content is not here and was not sent
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
@@ -255,6 +256,7 @@ local function store(a, header, view, sealed, created)
     pruned = true
     partition_prune(now, count)
   end
+  local buried = replaced and many
   if replaced then
     replace(a, many, replaced_fields)
     many = false
@@ -291,10 +293,11 @@ local function store(a, header, view, sealed, created)
   if healed then
     artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
   end
+  local told = replaced and not buried and 1 or 0
   if source == 'staged' and chunks then
-    return { 'ok', created, deadline, chunks[1], chunks[2] }
+    return { 'ok', created, deadline, told, chunks[1], chunks[2] }
   end
-  return { 'ok', created, deadline }
+  return { 'ok', created, deadline, told }
 end
 
 if #new == 0 then
