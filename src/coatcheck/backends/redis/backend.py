@@ -15,8 +15,8 @@ from .layout import records
 from .loading import Loading
 from .maintenance import LEFTOVERS, Inspection
 from .scripts import script as scripts
-from .scripts.script import Sendable
 from .storing import Storing
+from .transport.base import Sendable
 
 
 class RedisBackend(Storing, Loading):

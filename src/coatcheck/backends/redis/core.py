@@ -16,10 +16,9 @@ from ..base import Backend
 from .batching import ROUND, flat, pages
 from .eviction import Exchanges
 from .layout.keys import Keys
-from .scripts.script import Sendable
-from .transport.base import CloseLink, Link
-from .transport.durability import Durability, check_confirmed, confirmation, refused
-from .transport.retry import exchange
+from .transport.base import Close, Sendable, Transport
+from .transport.durability import Durability, confirmation, refused
+from .transport.retry import deliver
 
 INLINE: Final = 64 * 1024
 """Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""
@@ -46,7 +45,7 @@ class Core(Backend):
 
     def __init__(
         self,
-        link: Link,
+        link: Transport,
         *,
         namespace: str,
         retry_for: float,
@@ -82,18 +81,12 @@ class Core(Backend):
 
     def write(self, *commands: Sendable) -> Plan[list[Any]]:
         """Send commands that may change something, and wait until they are as safe as promised; their replies."""
-        if self._confirmation is None:
-            return (yield from self._exchange(self._link, commands, self._retry_for, writes=True))
-        *replies, confirmed = yield from self._exchange(
-            self._link, [*commands, self._confirmation], self._retry_for, writes=True
-        )
-        check_confirmed(self._durability, confirmed)
-        return replies
+        return self._exchange(self._link, commands, self._retry_for, writes=True, behind=self._confirmation)
 
     def prepare(self, *commands: Sendable, retry_for: float | None = None) -> Plan[list[Any]]:
         """Send commands that concern no artifact yet: if their outcome is unknown, nothing is in doubt."""
         patience = self._retry_for if retry_for is None else retry_for
-        return exchange(self._link, commands, patience, writes=False)
+        return deliver(self._link, commands, patience, writes=False)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises.
@@ -104,7 +97,7 @@ class Core(Backend):
         if self._confirmation is None:
             return
         try:
-            yield from exchange(self._link, [self._confirmation], self._retry_for, writes=False)
+            yield from deliver(self._link, [self._confirmation], self._retry_for, writes=False)
         except StoreUnavailableError as error:
             if isinstance(error.__cause__, ResponseError):
                 raise refused(self._durability, error.__cause__) from None
@@ -125,7 +118,7 @@ class Core(Backend):
     def close(self) -> Plan[None]:
         if self._cache is not None:
             self._cache.clear()
-        yield CloseLink(self._link)
+        yield Close(self._link)
 
 
 def names(ids: Iterable[str]) -> list[bytes]:

@@ -10,16 +10,17 @@ from typing import Any, Final
 from ...errors import EvictingServerWarning
 from ...plan import Plan
 from .scripts import script as scripts
-from .scripts.script import Command, Sendable
-from .transport.base import Link
-from .transport.retry import exchange
+from .scripts.script import Command
+from .transport.base import Sendable, Transport
+from .transport.durability import Confirmation
+from .transport.retry import deliver
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _KEEPS: Final = (b"noeviction", b"")  # nothing is said where the server doesn't tell
 
 
 class Exchanges:
-    """`retry.exchange` for one store; its first one also asks for the policy.
+    """`retry.deliver` for one store; its first one also asks for the policy.
 
     Args:
         key: Any key of the store; it only says which node of a cluster is asked.
@@ -31,16 +32,34 @@ class Exchanges:
         self._question = Command(*scripts.EVICTION_POLICY.head(by_hash=False), b"1", key)
         self._ask = warn
 
-    def __call__(self, link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
-        """See `retry.exchange`."""
+    def __call__(
+        self,
+        link: Transport,
+        commands: Sequence[Sendable],
+        retry_for: float,
+        *,
+        writes: bool,
+        behind: Confirmation | None = None,
+    ) -> Plan[list[Any]]:
+        """See `retry.deliver`."""
         if self._ask:
-            return self._first(link, commands, retry_for, writes=writes)
-        return exchange(link, commands, retry_for, writes=writes)
+            return self._first(link, commands, retry_for, writes=writes, behind=behind)
+        return deliver(link, commands, retry_for, writes=writes, behind=behind)
 
-    def _first(self, link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
+    def _first(
+        self,
+        link: Transport,
+        commands: Sequence[Sendable],
+        retry_for: float,
+        *,
+        writes: bool,
+        behind: Confirmation | None,
+    ) -> Plan[list[Any]]:
         self._ask = False  # calls that run at the same time don't ask as well
         try:
-            policy, *replies = yield from exchange(link, [self._question, *commands], retry_for, writes=writes)
+            policy, *replies = yield from deliver(
+                link, [self._question, *commands], retry_for, writes=writes, behind=behind
+            )
         except BaseException:
             self._ask = True
             raise

@@ -14,7 +14,7 @@ from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
 from .backend import RedisBackend
-from .transport.base import Link
+from .transport.base import Transport
 from .transport.durability import LEVELS, Durability
 
 DEFAULT_RETRY_FOR: Final = 3.0
@@ -66,7 +66,7 @@ class RedisOptions:
         """The options as keywords."""
         return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(Path(self.cache_dir).absolute())}
 
-    def backend(self, link: Link) -> RedisBackend:
+    def backend(self, link: Transport) -> RedisBackend:
         """A backend with these options."""
         return RedisBackend(
             link,

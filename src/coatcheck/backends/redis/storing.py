@@ -16,7 +16,8 @@ from .batching import PAGE, batches, flat, together, without_rivals
 from .core import INLINE, LONG_WORK, TRIES, Core, run_argument, ttl_argument
 from .layout import records
 from .scripts import script as scripts
-from .scripts.script import Command, Prepared, PreparedCall, Sendable
+from .scripts.script import Command, Prepared, PreparedCall
+from .transport.base import Sendable
 from .upload import STAGING_MS, Upload
 
 UNASKED: Final = 256 * 1024

@@ -67,6 +67,7 @@ class Call:
 
     __slots__ = ("arguments", "keys", "script")
     replies = 1
+    slot = 0
 
     def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument]) -> None:
         self.script = script
@@ -113,9 +114,10 @@ class Prepared:
 class PreparedCall:
     """One call of what was prepared."""
 
-    __slots__ = ("prepared", "replies", "values")
+    __slots__ = ("prepared", "replies", "slot", "values")
 
     def __init__(self, prepared: Prepared, values: tuple[bytes, ...]) -> None:
+        self.slot = 0
         self.prepared = prepared
         self.replies = prepared.replies
         self.values = values
@@ -130,6 +132,7 @@ class Command:
 
     __slots__ = ("arguments",)
     replies = 1
+    slot = 0
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
@@ -137,16 +140,6 @@ class Command:
     def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
         """The command as the server reads it."""
         return pack(self.arguments)
-
-
-class Confirmation(Command):
-    """A command that waits until the writes before it are safe; sent again whenever one of those is."""
-
-    __slots__ = ()
-
-
-Sendable = Call | PreparedCall | Command
-"""What can be sent to a server: knows how it is packed, and how many replies there will be."""
 
 
 STORE: Final = Script("store")
