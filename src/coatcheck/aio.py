@@ -298,7 +298,7 @@ class AsyncRedisArtifactStore(AsyncArtifactStore):
             cache_dir=cache_dir,
             cache_dir_size=cache_dir_size,
         )
-        self._redis = options.backend(AsyncTarget.of(url_or_client).link())
+        self._redis = options.backend(AsyncTarget.of(url_or_client).transport())
         super().__init__(self._redis, default_ttl=default_ttl)
 
     def cache_info(self) -> CacheInfo:

@@ -277,7 +277,7 @@ class RedisArtifactStore(BackendStore):
         )
         self._target = Target.of(url_or_client)
         self._reduce_options = {**options.as_dict(), "default_ttl": default_ttl}
-        self._redis = backend = options.backend(self._target.link())
+        self._redis = backend = options.backend(self._target.transport())
         super().__init__(backend, default_ttl=default_ttl)
         if durability != "memory":
             self._run(backend.probe())

@@ -12,7 +12,18 @@ where `MyHarness` is a `StoreHarness`.
 
 from .blocking import Blocking
 from .contract import ArtifactStoreContract, StoreHarness
-from .servers import ENGINES, Engine, Server
+from .servers import ENGINES, Cluster, Engine, Node, Sentinels, Server
 from .waiting import eventually
 
-__all__ = ["ENGINES", "ArtifactStoreContract", "Blocking", "Engine", "Server", "StoreHarness", "eventually"]
+__all__ = [
+    "ENGINES",
+    "ArtifactStoreContract",
+    "Blocking",
+    "Cluster",
+    "Engine",
+    "Node",
+    "Sentinels",
+    "Server",
+    "StoreHarness",
+    "eventually",
+]

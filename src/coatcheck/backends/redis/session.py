@@ -20,7 +20,7 @@ from .mending import mend, unindexed
 from .scripts.script import Call, Command, Unit
 from .transport.base import Node, Transport
 from .transport.durability import Durability, confirmation, refused
-from .transport.retry import deliver
+from .transport.retry import deliver, find_primaries
 
 T = TypeVar("T")
 
@@ -83,8 +83,7 @@ class Session:
 
     def primaries(self) -> Plan[Sequence[Node]]:
         """The nodes that hold the partitions."""
-        yield from self.read(self._anything())  # whoever was asked something is known
-        return self.transport.primaries()
+        return find_primaries(self.transport, self.retry_for)
 
     def _anything(self) -> Command[Any]:
         keys = self.partitions.all[0]

