@@ -113,7 +113,7 @@ class RedisBackend(Backend):
         yield Close(self.session.transport)
 
     @property
-    def chunking(self) -> Chunking:  # type: ignore[override]  # told to the rooms that cut
+    def chunking(self) -> Chunking:  # told to the rooms that cut
         """How long content is cut."""
         return self._storing.chunking
 

@@ -1,8 +1,8 @@
 """Chunks follow their content: they last at least as long, and end with it.
 
-A script cannot do that: there may be thousands of them, and which they are is known only from the manifest. So chunks are
-brought in line from here, page by page, by `lua/follow.lua`: before a lease makes a content last longer, after one lets
-it end earlier. What nobody may undo in between is kept by a *hold*, a member among the content's needs.
+A script cannot do that: there may be thousands of them, and only the manifest says which. So chunks are brought in line
+from here, page by page, by `lua/follow.lua`: before a lease makes a content last longer, after one lets it end earlier.
+What nobody may undo in between is kept by a *hold*, a member among the content's needs.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Question:
     def unit(self) -> Command[bytes]:
         """The question. It has its source with it: asked once, it should not cost a trip to find out it is unknown."""
         arguments = (b"EVAL", EVICTION_POLICY.source, b"1", self._keys.runs)
-        return Command(self._keys.slot, arguments, lambda policy: bytes(policy))
+        return Command(self._keys.slot, arguments, bytes)
 
 
 def warn(policy: Any) -> None:

@@ -1,7 +1,7 @@
 """How leases are taken, changed and given up, and artifacts deleted.
 
-The content of an explicit id is known only to the server. A script that changes an artifact has to be told all keys that
-it looks at, so it answers `other` where it was told the wrong content, and is asked again.
+The content of an explicit id is known only to the server. A script that changes an artifact has to be told all keys
+that it looks at, so it answers `other` where it was told the wrong content, and is asked again.
 """
 
 from __future__ import annotations
@@ -133,45 +133,75 @@ class Leasing:
             hold: Changes one whose content is chunked; `None` where that is gone.
             buried: Where the last call of each partition leaves leases that are to be forgotten.
         """
-        names = [Name.of(artifact_id) for artifact_id in ids]
-        places = [self._session.of(artifact_id) for artifact_id in ids]
-        final: dict[int, Outcome] = {}
-        tries = [_TRIES] * len(ids)
-        waiting = list(range(len(ids)))
-        while waiting:
-            now, waiting = waiting[:ROUND], waiting[ROUND:]
-            work = [
-                (keys, [now[i] for i in page])
-                for keys, numbers in by_partition(places[i] for i in now).items()
-                for page in pages(numbers, CHANGES)
-            ]
-            if buried is not None:  # one call a partition, since each leaves leases under a key of its own
-                first = {keys: numbers for keys, numbers in reversed(work)}
-                waiting = [i for keys, numbers in work if first[keys] is not numbers for i in numbers] + waiting
-                work = list(first.items())
+        changing = _Changing(self._session, ids)
+        while changing.waiting:
+            work = changing.next(one_call_each=buried is not None)
             replies = yield from self._session.write_each(
-                [change(keys, [names[i] for i in numbers]) for keys, numbers in work]
+                [change(keys, changing.names_of(page)) for keys, page in work]
             )
-            for (keys, numbers), outcomes in zip(work, replies, strict=True):
-                for i, outcome in zip(numbers, outcomes, strict=True):
-                    name = names[i]
+            for (keys, page), outcomes in zip(work, replies, strict=True):
+                for i, outcome in zip(page, outcomes, strict=True):
                     if outcome.kind == "chunked" and hold is not None:
-                        outcome = (yield from hold(keys, name)) or Outcome("absent")  # noqa: PLW2901
-                    if outcome.kind in ("ok", "absent"):
-                        final[i] = outcome
-                        yield from tidy(self._session, keys, name.chunks)
-                        continue
-                    if outcome.kind == "other":
-                        names[i] = Name(name.artifact, outcome.other)
-                    elif outcome.kind == "chunked":
-                        names[i] = name._replace(chunks=Chunks(name.content, outcome.token, outcome.chunks))
-                    tries[i] -= outcome.kind != "later"
-                    if tries[i] < 0:
-                        raise StoreUnavailableError(f"artifact {ids[i]} is replaced all the time; try again")
-                    waiting.append(i)
-                if buried is not None and not all(final[i].told for i in numbers if i in final):
-                    yield from forget(self._session, keys, names[numbers[0]].artifact, buried[keys])
-        return [final[i] for i in range(len(ids))]
+                        outcome = (yield from hold(keys, changing.names[i])) or Outcome("absent")  # noqa: PLW2901
+                    if changing.settled(i, outcome):
+                        yield from tidy(self._session, keys, changing.names[i].chunks)
+                if buried is not None and not changing.told(page):
+                    yield from forget(self._session, keys, changing.names[page[0]].artifact, buried[keys])
+        return [changing.final[i] for i in range(len(ids))]
+
+
+class _Changing:
+    """Artifacts that are being changed, by their numbers: what is known of each, and what became of it."""
+
+    def __init__(self, session: Session, ids: Sequence[str]) -> None:
+        self.names = [Name.of(artifact_id) for artifact_id in ids]
+        self.final: dict[int, Outcome] = {}
+        self.waiting = list(range(len(ids)))
+        self._ids = ids
+        self._places = [session.of(artifact_id) for artifact_id in ids]
+        self._tries = [_TRIES] * len(ids)
+
+    def next(self, *, one_call_each: bool) -> list[tuple[Keys, Sequence[int]]]:
+        """What goes into the next round trip, call by call; `one_call_each`: to a partition."""
+        now, self.waiting = self.waiting[:ROUND], self.waiting[ROUND:]
+        work = [
+            (keys, [now[i] for i in page])
+            for keys, numbers in by_partition(self._places[i] for i in now).items()
+            for page in pages(numbers, CHANGES)
+        ]
+        if not one_call_each:
+            return work
+        first = dict(reversed(work))
+        self.waiting += [i for keys, page in work if first[keys] is not page for i in page]
+        return list(first.items())
+
+    def names_of(self, page: Sequence[int]) -> list[Name]:
+        """What is known of some."""
+        return [self.names[i] for i in page]
+
+    def settled(self, i: int, outcome: Outcome) -> bool:
+        """Take an answer; whether it is final, or the artifact has to be asked about again.
+
+        Raises:
+            StoreUnavailableError: It was, again and again.
+        """
+        name = self.names[i]
+        if outcome.kind in ("ok", "absent"):
+            self.final[i] = outcome
+            return True
+        if outcome.kind == "other":
+            self.names[i] = Name(name.artifact, outcome.other)
+        elif outcome.kind == "chunked":
+            self.names[i] = name._replace(chunks=Chunks(name.content, outcome.token, outcome.chunks))
+        self._tries[i] -= outcome.kind != "later"
+        if self._tries[i] < 0:
+            raise StoreUnavailableError(f"artifact {self._ids[i]} is replaced all the time; try again")
+        self.waiting.append(i)
+        return False
+
+    def told(self, page: Sequence[int]) -> bool:
+        """Whether all runs know of what has become of some."""
+        return all(self.final[i].told for i in page if i in self.final)
 
 
 def forget(session: Session, keys: Keys, artifact_id: bytes, buried: bytes) -> Plan[None]:

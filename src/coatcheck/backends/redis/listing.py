@@ -152,8 +152,8 @@ class _ByTime(Listing):
     """All artifacts by the time of their latest store, merged from all partitions.
 
     Times of store are unique in a partition, and grow with every store whatever the clock does. So what is stored again
-    while this goes on has a time beyond all that were there at its beginning, and `late` finds it. Only giving up a lease
-    lets the time of an artifact go back; listing oldest first therefore looks again at what it has passed.
+    while this goes on has a time beyond all that were there at its beginning, and `late` finds it. Only giving up a
+    lease lets the time of an artifact go back; listing oldest first therefore looks again at what it has passed.
     """
 
     def __init__(self, session: Session, *, newest_first: bool) -> None:

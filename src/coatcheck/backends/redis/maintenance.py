@@ -206,11 +206,11 @@ class Inspection:
             elif name.content != name.artifact:
                 self._needed.add((keys, name.content))
             if chunks is not None and not self._collecting and "lost-content" not in problems:
-                problems = [*problems, *(yield from self._chunks_of(keys, Chunks(name.content, *chunks)))]
+                problems += yield from self._chunks_of(keys, Chunks(name.content, *chunks))
             if state == "many":
-                problems = [*problems, *(yield from self._many(keys, name.artifact))]
+                problems += yield from self._many(keys, name.artifact)
             elif runs and (yield from self._unindexed(keys, name.artifact, runs)):
-                problems = [*problems, "unindexed-lease"]
+                problems.append("unindexed-lease")
             for problem in dict.fromkeys(problems):
                 self._found.add(problem, name.artifact, repaired=problem not in LOSSES and self._repair(problem))
             if self._read_data and state and not LOSSES.intersection(problems):

@@ -1,7 +1,7 @@
 """One namespace on its server or cluster: what every operation sends goes through here.
 
-The policies are layers in one visible order, from `Session._send` on: mending, an opening question, durability, and below
-them, in `transport/retry.py`, retries and routing.
+The policies are layers in one visible order, from `Session._send` on: mending, an opening question, durability, and
+below them, in `transport/retry.py`, retries and routing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Large content on its way to the server: chunk by chunk under names that only this upload uses, then one commit.
 
-Connections break and come back, so each command here may also reach the server late, even after the commit, and must do
-no harm then: chunks are set only where they are not there (`NX`), their TTL is only ever moved later (`GT`), and what is
-discarded is compared with what was published.
+Connections break and come back, so each command here may also reach the server late, even after the commit, and must
+do no harm then: chunks are set only where they are not there (`NX`), their TTL is only ever moved later (`GT`), and
+what is discarded is compared with what was published.
 
 The upload's staging key is there from its first chunk on. While it lasts nobody takes the chunks for leftovers, so they
 get the deadline of their content before the commit makes them part of it. Where it was lost, chunks may be too, and the

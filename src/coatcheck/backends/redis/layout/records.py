@@ -1,4 +1,4 @@
-"""What lies in an artifact's hash, decoded and encoded. `lua/lib/format.lua` says the same for scripts; nothing else does."""
+"""What lies in an artifact's hash, decoded and encoded; for scripts `lua/lib/format.lua` says the same."""
 
 from __future__ import annotations
 

@@ -74,10 +74,10 @@ class Checked(NamedTuple):
     chunks: tuple[bytes, int] | None
 
 
-# Writing ---------------------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------------------------
 
 
-def store(  # noqa: PLR0913
+def store(
     keys: Keys,
     requests: Sequence[Request],
     contents: Sequence[Sealed | None],
@@ -181,7 +181,7 @@ def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[in
     return Call(_FORGET, keys.slot, names, [keys.prefix, b"", artifact_id, b"%d" % count], int)
 
 
-# Large content ---------------------------------------------------------------------------------------------------------
+# Large content ------------------------------------------------------------------------------------------------------
 
 
 class Hold(NamedTuple):
@@ -216,7 +216,7 @@ def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
     return Call(_DISCARD, keys.slot, names, [chunks.token], int)
 
 
-# Reading ---------------------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------------------------
 
 View = tuple[bytes, bytes, bytes] | None
 """Header, lease field, lease."""
@@ -280,7 +280,7 @@ def figures(keys: Keys, ids: Sequence[bytes]) -> Call[list[Figures | None]]:
     return Call(_FIGURES, keys.slot, names, [keys.prefix], decode)
 
 
-# Maintenance -----------------------------------------------------------------------------------------------------------
+# Maintenance --------------------------------------------------------------------------------------------------------
 
 
 class Found(NamedTuple):
@@ -401,7 +401,7 @@ def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call
     return Call(_DROP_CONTENT, keys.slot, [keys.content(content_id)], [start, b"%d" % size], decode)
 
 
-# Arguments and replies -------------------------------------------------------------------------------------------------
+# Arguments and replies ----------------------------------------------------------------------------------------------
 
 
 def _run(run_id: str | None) -> bytes:
@@ -454,11 +454,14 @@ def _outcomes(reply: Any) -> list[Outcome]:
 
 def _outcome(reply: Any) -> Outcome:
     kind = reply[0]
-    if kind == b"ok":
-        if len(reply) <= 3:
-            return Outcome("ok", *reply[1:]) if len(reply) != 2 else Outcome("ok", told=reply[1] == 1)
+    if kind == b"ok" and len(reply) > 3:
         _, created, deadline, told, *chunks = reply
-        return Outcome("ok", created, deadline, b"", *(chunks or (b"", 0)), told == 1)
+        token, count = chunks or (b"", 0)
+        return Outcome("ok", created, deadline, token=token, chunks=count, told=told == 1)
+    if kind == b"ok" and len(reply) == 3:
+        return Outcome("ok", reply[1], reply[2])
+    if kind == b"ok":
+        return Outcome("ok", told=reply[1:] == [1])
     if kind == b"other":
         return Outcome("other", other=reply[1].hex().encode())
     if kind == b"chunked":
