@@ -6,7 +6,7 @@ that it looks at, so it answers `other` where it was told the wrong content, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ...errors import StoreUnavailableError
@@ -25,6 +25,8 @@ _TRIES: Final = 8  # how often an artifact is asked about again because others c
 _FORGET: Final = 200  # runs that one script call tells of a deletion
 
 Change = Callable[[Keys, Sequence[Name]], Call[list[Outcome]]]
+Singly = Callable[[Keys, Name], Plan[Outcome | None]]
+"""Changes one artifact; `None` where it is gone."""
 
 
 class Leasing:
@@ -63,7 +65,7 @@ class Leasing:
 
             return held(self._session, keys, name.content, ttl_ms, call)
 
-        outcomes = yield from self._each(ids, change, hold)
+        outcomes = yield from self._each(ids, change, {"chunked": hold})
         return [outcome.kind == "ok" for outcome in outcomes]
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
@@ -78,7 +80,7 @@ class Leasing:
 
             return held(self._session, keys, name.content, ttl_ms, call, complete=False)
 
-        [outcome] = yield from self._each([artifact_id], change, hold)
+        [outcome] = yield from self._each([artifact_id], change, {"chunked": hold})
         return outcome.kind == "ok"
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
@@ -88,13 +90,14 @@ class Leasing:
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.delete`."""
-        buried: dict[Keys, bytes] = {}
 
-        def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
-            buried[keys] = keys.buried(names[0].artifact, new_token())
-            return calls.delete(keys, names, buried[keys])
+        def bury(keys: Keys, name: Name) -> Plan[Outcome]:
+            buried = keys.buried(name.artifact, new_token())
+            [outcome] = yield from self._session.write(calls.delete(keys, [name], buried))
+            yield from forget(self._session, keys, name.artifact, buried)
+            return outcome
 
-        outcomes = yield from self._each(ids, change, buried=buried)
+        outcomes = yield from self._each(ids, calls.delete, {"crowded": bury})
         return [outcome.kind == "ok" for outcome in outcomes]
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
@@ -119,34 +122,27 @@ class Leasing:
         return self._each(ids, lambda keys, names: calls.release(keys, names, run_id))
 
     def _each(
-        self,
-        ids: Sequence[str],
-        change: Change,
-        hold: Callable[[Keys, Name], Plan[Outcome | None]] | None = None,
-        buried: dict[Keys, bytes] | None = None,
+        self, ids: Sequence[str], change: Change, rarely: Mapping[str, Singly] | None = None
     ) -> Plan[list[Outcome]]:
         """Change artifacts of any partition; what became of each, in order.
 
         Args:
             ids: Which artifacts, each once.
             change: The call for some of one partition.
-            hold: Changes one whose content is chunked; `None` where that is gone.
-            buried: Where the last call of each partition leaves leases that are to be forgotten.
+            rarely: By what the call may answer, the plan that changes such an artifact then.
         """
         changing = _Changing(self._session, ids)
         while changing.waiting:
-            work = changing.next(one_call_each=buried is not None)
+            work = changing.next()
             replies = yield from self._session.write_each(
                 [change(keys, changing.names_of(page)) for keys, page in work]
             )
             for (keys, page), outcomes in zip(work, replies, strict=True):
                 for i, outcome in zip(page, outcomes, strict=True):
-                    if outcome.kind == "chunked" and hold is not None:
-                        outcome = (yield from hold(keys, changing.names[i])) or Outcome("absent")  # noqa: PLW2901
-                    if changing.settled(i, outcome):
+                    singly = rarely.get(outcome.kind) if rarely else None
+                    result = outcome if singly is None else (yield from singly(keys, changing.names[i]))
+                    if changing.settled(i, result or Outcome("absent")):
                         yield from tidy(self._session, keys, changing.names[i].chunks)
-                if buried is not None and not changing.told(page):
-                    yield from forget(self._session, keys, changing.names[page[0]].artifact, buried[keys])
         return [changing.final[i] for i in range(len(ids))]
 
 
@@ -161,19 +157,14 @@ class _Changing:
         self._places = [session.of(artifact_id) for artifact_id in ids]
         self._tries = [_TRIES] * len(ids)
 
-    def next(self, *, one_call_each: bool) -> list[tuple[Keys, Sequence[int]]]:
-        """What goes into the next round trip, call by call; `one_call_each`: to a partition."""
+    def next(self) -> list[tuple[Keys, Sequence[int]]]:
+        """What goes into the next round trip, call by call."""
         now, self.waiting = self.waiting[:ROUND], self.waiting[ROUND:]
-        work = [
+        return [
             (keys, [now[i] for i in page])
             for keys, numbers in by_partition(self._places[i] for i in now).items()
             for page in pages(numbers, CHANGES)
         ]
-        if not one_call_each:
-            return work
-        first = dict(reversed(work))
-        self.waiting += [i for keys, page in work if first[keys] is not page for i in page]
-        return list(first.items())
 
     def names_of(self, page: Sequence[int]) -> list[Name]:
         """What is known of some."""
@@ -198,10 +189,6 @@ class _Changing:
             raise StoreUnavailableError(f"artifact {self._ids[i]} is replaced all the time; try again")
         self.waiting.append(i)
         return False
-
-    def told(self, page: Sequence[int]) -> bool:
-        """Whether all runs know of what has become of some."""
-        return all(self.final[i].told for i in page if i in self.final)
 
 
 def forget(session: Session, keys: Keys, artifact_id: bytes, buried: bytes) -> Plan[None]:

@@ -198,7 +198,8 @@ class Inspection:
             (keys, _name_of(match["name"], header)) for (keys, _, match), header in zip(found, headers, strict=True)
         ]
         replies = yield from session.write_each([calls.check_artifact(keys, name, flag) for keys, name in names])
-        for (keys, name), (state, problems, runs, chunks) in zip(names, replies, strict=True):
+        for (keys, name), (state, found_now, runs, chunks) in zip(names, replies, strict=True):
+            problems = list(found_now)
             if state == "other":
                 continue  # replaced this very moment
             if not state:

@@ -169,10 +169,10 @@ def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[
     return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
 
 
-def delete(keys: Keys, names: Sequence[Name], buried: bytes) -> Call[list[Outcome]]:
-    """`delete.lua`."""
-    arguments = [keys.prefix, b"", *_known(names)]
-    return Call(_DELETE, keys.slot, _change_keys(keys, buried, names), arguments, _outcomes)
+def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[Outcome]]:
+    """`delete.lua`. `buried`: where the leases go of one artifact that has many."""
+    arguments = [keys.prefix, b"1" if buried else b"", *_known(names)]
+    return Call(_DELETE, keys.slot, _change_keys(keys, buried or keys.run(None), names), arguments, _outcomes)
 
 
 def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
@@ -453,22 +453,18 @@ def _outcomes(reply: Any) -> list[Outcome]:
 
 
 def _outcome(reply: Any) -> Outcome:
-    kind = reply[0]
-    if kind == b"ok" and len(reply) > 3:
-        _, created, deadline, told, *chunks = reply
+    kind, *rest = reply
+    if not rest:
+        return Outcome(kind.decode())
+    if kind == b"ok":
+        created, deadline, told, *chunks = (*rest, 0) if len(rest) == 2 else rest
         token, count = chunks or (b"", 0)
         return Outcome("ok", created, deadline, token=token, chunks=count, told=told == 1)
-    if kind == b"ok" and len(reply) == 3:
-        return Outcome("ok", reply[1], reply[2])
-    if kind == b"ok":
-        return Outcome("ok", told=reply[1:] == [1])
     if kind == b"other":
-        return Outcome("other", other=reply[1].hex().encode())
+        return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
-        return Outcome("chunked", token=reply[1], chunks=reply[2])
-    if kind == b"short":
-        return Outcome("short", deadline=reply[1])
-    return Outcome(kind.decode())
+        return Outcome("chunked", token=rest[0], chunks=rest[1])
+    return Outcome(kind.decode(), deadline=rest[0])  # short
 
 
 _STORE: Final = Script("store")

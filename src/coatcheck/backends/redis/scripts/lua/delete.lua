@@ -1,15 +1,16 @@
 #!lua flags=allow-oom
 -- Removes some artifacts for every run.
 --
--- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] a key for leases to be forgotten
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] a key for leases to be forgotten, or run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
--- ARGV[1] key prefix   ARGV[2] ''
+-- ARGV[1] key prefix   ARGV[2] '1': one artifact, whose leases go to KEYS[4] where they are many; else ''
 -- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
 -- Derived keys, only cleaned up: indexes of the runs that lease them.
--- Returns for each: {'ok', told}                 told: 1 where all runs know it, else see forget.lua
+-- Returns for each: {'ok'}                       where ARGV[2] is '1', see forget.lua
 --                   {'absent'}                   there was none
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+--                   {'crowded'}                  nothing written: too many lease it, see ARGV[2]
 --                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
@@ -17,7 +18,7 @@
 local now = math.floor(now_in_microseconds() / 1000)
 check_partition()
 
-local replies, wanted, leases, buried = {}, {}, 0, false
+local replies, wanted, leases = {}, {}, 0
 for i = 1, (#ARGV - 2) / 3 do
   local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
   local header = call('HGET', a.key, 'h')
@@ -33,14 +34,16 @@ for i = 1, (#ARGV - 2) / 3 do
     local many = fields > MANY
     if chunks then
       replies[i] = chunks
-    elseif (many and buried) or leases > 500 then
+    elseif many and ARGV[2] ~= '1' then
+      replies[i] = { 'crowded' }
+    elseif leases > 500 then
       replies[i] = { 'later' }
     else
       local names = many and {} or call('HKEYS', a.key)
       check_artifact(a, names)
-      buried, leases = buried or many, leases + (many and 1 or fields)
+      leases = leases + fields
       wanted[#wanted + 1] = { a = a, many = many, fields = names }
-      replies[i] = { 'ok', many and 0 or 1 }
+      replies[i] = { 'ok' }
     end
   end
 end
