@@ -93,6 +93,10 @@ class Network:
         """A URL that names all relays."""
         return f"{scheme}://{','.join(f'127.0.0.1:{relay.port}' for relay in self.to.values())}"
 
+    def announced(self, nodes: str) -> bool:
+        """Whether an answer to `CLUSTER NODES` names every relay instead of its node."""
+        return all(f":{relay.port}@" in nodes for relay in self.to.values())
+
     def __enter__(self) -> Self:
         return self
 

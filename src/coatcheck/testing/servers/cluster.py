@@ -211,9 +211,10 @@ class Cluster:
     # Nodes come and go -----------------------------------------------------------------------------------------
 
     def add_node(self) -> Node:
-        """A new primary without slots, known to all."""
+        """A new primary without slots, known to all, and ready to be given some."""
         node = self._start()
         self._meet([node])
+        self.wait_ok()
         return node
 
     def empty(self, node: Node) -> None:
