@@ -7,6 +7,7 @@ from .aio import (
     AsyncRedisArtifactStore,
 )
 from .arguments import DEFAULT, Payload
+from .backends.redis import RedisOptions
 from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
@@ -56,6 +57,7 @@ __all__ = [
     "Payload",
     "Problem",
     "RedisArtifactStore",
+    "RedisOptions",
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault, encode_json, encode_text
+import redis.asyncio
+
+from .arguments import (
+    DEFAULT,
+    Payload,
+    StoreKeywords,
+    Ttl,
+    TtlOrDefault,
+    check_details,
+    encode_json,
+    encode_text,
+    spelled_out,
+)
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_CACHE_DIR_SIZE, DEFAULT_RETRY_FOR, AsyncTarget, Durability, RedisOptions
-from .cache import CacheInfo
-from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
+from .backends.redis import AsyncTarget
 from .errors import StoreUnavailableError
-from .operations import Operations
+from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
 from .search import Filter
@@ -23,27 +33,19 @@ from .sources import SourceLike, TransferProgress
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    import redis.asyncio
     from typing_extensions import Buffer
 
-    from .backends.base import Backend
-    from .compression import Compression
-    from .envelope import Verify
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from .store import Order
 
 T = TypeVar("T")
 
 
-class AsyncArtifactStore:
+class AsyncArtifactStore(Face):
     """`ArtifactStore`, awaited: the same names, arguments, results and errors. See there.
 
     It belongs to the event loop that first uses it; its tasks may share it.
     """
-
-    def __init__(self, backend: Backend, *, default_ttl: Ttl = None) -> None:
-        self._operations = Operations(backend, default_ttl)
-        self._closed = False
 
     async def _run(self, plan: Plan[T]) -> T:
         if self._closed:
@@ -51,18 +53,12 @@ class AsyncArtifactStore:
             raise StoreUnavailableError("this store was closed: open another one")
         return await arun(plan)
 
+    @spelled_out(check_details)
     async def store(
-        self,
-        content: Buffer,
-        *,
-        content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
+        self, content: Buffer, *, content_type: str = "application/octet-stream", **details: Unpack[StoreKeywords]
     ) -> ArtifactMetadata:
         """See `ArtifactStore.store`."""
-        return await self._run(self._operations.store(content, content_type, run_id, tags, artifact_id, ttl))
+        return await self._run(self._operations.store(content, content_type, details))
 
     async def load(self, artifact_id: str) -> Artifact | None:
         """See `ArtifactStore.load`."""
@@ -108,33 +104,22 @@ class AsyncArtifactStore:
         wanted = Filter(content_type, tags, created_after, created_before)
         return await self._run(self._operations.search(run_id, wanted, offset, limit, order))
 
+    @spelled_out(check_details)
     async def store_text(
         self,
         text: str,
         *,
         content_type: str = "text/plain",
         encoding: str = "utf-8",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
+        **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
         """See `ArtifactStore.store_text`."""
-        content = encode_text(text, encoding)
-        return await self._run(self._operations.store(content, content_type, run_id, tags, artifact_id, ttl))
+        return await self.store(encode_text(text, encoding), content_type=content_type, **details)
 
-    async def store_json(
-        self,
-        data: Any,
-        *,
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
-    ) -> ArtifactMetadata:
+    @spelled_out(check_details)
+    async def store_json(self, data: Any, **details: Unpack[StoreKeywords]) -> ArtifactMetadata:
         """See `ArtifactStore.store_json`."""
-        content = encode_json(data)
-        return await self._run(self._operations.store(content, "application/json", run_id, tags, artifact_id, ttl))
+        return await self.store(encode_json(data), content_type="application/json", **details)
 
     async def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
         """See `ArtifactStore.load_text`."""
@@ -156,7 +141,8 @@ class AsyncArtifactStore:
         ttl: TtlOrDefault = DEFAULT,
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.store_many`."""
-        return await self._run(self._operations.store_many(items, content_type, run_id, tags, ttl))
+        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        return await self._run(self._operations.store_many(items, content_type, details))
 
     async def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
         """See `ArtifactStore.load_many`."""
@@ -176,20 +162,17 @@ class AsyncArtifactStore:
         """See `ArtifactStore.delete_many`."""
         return await self._run(self._operations.delete_many(ids))
 
+    @spelled_out(check_details)
     async def store_file(
         self,
         source: SourceLike,
         *,
         content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
         progress: TransferProgress | None = None,
+        **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
         """See `ArtifactStore.store_file`. Threads read the source; one may still do so after a cancellation."""
-        plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
-        return await self._run(plan)
+        return await self._run(self._operations.store_file(source, content_type, details, progress))
 
     async def open(self, artifact_id: str) -> AsyncArtifactReader | None:
         """See `ArtifactStore.open`."""
@@ -257,50 +240,25 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
     def __init__(self, *, default_ttl: Ttl = None) -> None:
         super().__init__(MemoryBackend(), default_ttl=default_ttl)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a store in memory lives in one process and cannot be sent to another: "
+            "use a FileArtifactStore or a RedisArtifactStore"
+        )
+
 
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
     def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
         super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
 
+    def __reduce__(self) -> Any:
+        return reopen, (type(self), *self._arguments)
 
-class AsyncRedisArtifactStore(AsyncArtifactStore):
-    """`RedisArtifactStore`, awaited; takes a `redis.asyncio.Redis` in place of a `redis.Redis`."""
 
-    def __init__(
-        self,
-        url_or_client: str | redis.asyncio.Redis | None = None,
-        *,
-        namespace: str = "coatcheck",
-        default_ttl: Ttl = None,
-        compression: Compression | None = "zstd",
-        verify: Verify = "full",
-        retry_for: float = DEFAULT_RETRY_FOR,
-        max_size: int | None = None,
-        durability: Durability = "memory",
-        compression_level: int = DEFAULT_LEVEL,
-        compression_threshold: int = DEFAULT_THRESHOLD,
-        cache_size: int = 0,
-        cache_dir: str | os.PathLike[str] | None = None,
-        cache_dir_size: int = DEFAULT_CACHE_DIR_SIZE,
-    ) -> None:
-        options = RedisOptions(
-            namespace=namespace,
-            compression=compression,
-            verify=verify,
-            retry_for=retry_for,
-            max_size=max_size,
-            durability=durability,
-            compression_level=compression_level,
-            compression_threshold=compression_threshold,
-            cache_size=cache_size,
-            cache_dir=cache_dir,
-            cache_dir_size=cache_dir_size,
-        )
-        self._redis = options.backend(AsyncTarget.of(url_or_client).link())
-        super().__init__(self._redis, default_ttl=default_ttl)
+class AsyncRedisArtifactStore(RedisFace[redis.asyncio.Redis | redis.asyncio.RedisCluster], AsyncArtifactStore):
+    """`RedisArtifactStore`, awaited; takes a client of `redis.asyncio`."""
 
-    def cache_info(self) -> CacheInfo:
-        """See `RedisArtifactStore.cache_info`; not awaited: it asks nobody."""
-        return self._redis.cache_info()
+    _target_class = AsyncTarget

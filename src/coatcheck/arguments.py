@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, compute_digest, validate_artifact_id
+from .ids import ID_LENGTH, compute_digest, is_default_id, validate_artifact_id
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -36,6 +37,34 @@ DEFAULT: Final = _Default.DEFAULT
 Ttl = float | timedelta | None
 TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StoreKeywords(TypedDict, total=False):
+    """What every `store…` takes beside content and content type; `ArtifactStore.store` explains each.
+
+    The list for type checkers; `check_details` has the defaults.
+    """
+
+    run_id: str | None
+    tags: Mapping[str, str] | None
+    artifact_id: str | None
+    ttl: TtlOrDefault
+
+
+def spelled_out(model: Callable[..., object]) -> Callable[[F], F]:
+    """Let `help` and `inspect.signature` name the keywords that a function's `**…` stands for: those of `model`."""
+
+    def with_keywords(function: F) -> F:
+        signature = inspect.signature(function)
+        *own, _ = signature.parameters.values()
+        more = inspect.signature(model).parameters.values()
+        named = [p for p in more if p.kind is p.KEYWORD_ONLY and p.name not in signature.parameters]
+        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        return function
+
+    return with_keywords
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -46,6 +75,17 @@ class Payload:
     tags: Mapping[str, str] | None = None
     artifact_id: str | None = None
     ttl: TtlOrDefault = DEFAULT
+
+    def details(self, common: StoreKeywords) -> StoreKeywords:
+        """What it says of itself, and for the rest what the call says of all items."""
+        own: StoreKeywords = {**common}
+        if self.tags is not None:
+            own["tags"] = self.tags
+        if self.artifact_id is not None:
+            own["artifact_id"] = self.artifact_id
+        if self.ttl is not DEFAULT:
+            own["ttl"] = self.ttl
+        return own
 
 
 class Details(NamedTuple):
@@ -68,7 +108,14 @@ class Request:
         self.size = size
         self.default_id = digest.hex()[:ID_LENGTH]
         artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details
-        self.artifact_id = self.default_id if artifact_id is None else artifact_id
+        if artifact_id is None:
+            artifact_id = self.default_id
+        elif artifact_id != self.default_id and is_default_id(artifact_id):
+            raise InvalidArtifactError(
+                f"artifact_id {artifact_id} looks like the hash of other content, which it would mean for ever: "
+                "choose another artifact_id, or leave it out"
+            )
+        self.artifact_id = artifact_id
 
 
 class StoreRequest(Request):
@@ -180,32 +227,25 @@ def check_grace(grace: Any) -> int:
     return math.ceil(grace * 1000)
 
 
-def check_details(*, content_type: Any, run_id: Any, tags: Any, artifact_id: Any, ttl_ms: int | None) -> Details:
+def check_details(
+    content_type: Any,
+    default_ttl_ms: int | None,
+    *,
+    run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    artifact_id: str | None = None,
+    ttl: TtlOrDefault = DEFAULT,
+) -> Details:
     """Everything that `store` takes but the content, checked."""
     if artifact_id is not None:
         validate_artifact_id(artifact_id)
     return Details(
         artifact_id,
         check_text(content_type, "content_type"),
-        None if run_id is None else check_run_id(run_id),
+        check_optional_run_id(run_id),
         check_tags(tags),
-        ttl_ms,
+        default_ttl_ms if ttl is DEFAULT else check_ttl(ttl),
     )
-
-
-def check_request(
-    content: Any,
-    *,
-    content_type: Any,
-    run_id: Any,
-    tags: Any,
-    artifact_id: Any,
-    ttl_ms: int | None,
-    max_size: int | None,
-) -> StoreRequest:
-    """Everything that `store` takes, checked; the content is hashed last."""
-    details = check_details(content_type=content_type, run_id=run_id, tags=tags, artifact_id=artifact_id, ttl_ms=ttl_ms)
-    return StoreRequest(check_content(content, max_size), details)
 
 
 def check_bound(bound: Any, what: str) -> int | None:

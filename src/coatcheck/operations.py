@@ -5,7 +5,7 @@ Each method is a plan; `sync.py` runs it in the caller's thread, `aio.py` on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from .arguments import (
     Details,
     Payload,
     SourceRequest,
+    StoreKeywords,
     StoreRequest,
     Ttl,
     TtlOrDefault,
@@ -24,7 +25,6 @@ from .arguments import (
     check_grace,
     check_ids,
     check_optional_run_id,
-    check_request,
     check_run_id,
     check_ttl,
 )
@@ -40,6 +40,7 @@ from .sources import TransferProgress, open_source, read_source
 
 T = TypeVar("T")
 
+_LISTED = 1000  # artifacts that are looked at a time where a filter may leave few of them
 _LONG: int = 256 * 1024  # bytes to hash that should not hold up an event loop
 
 
@@ -55,58 +56,30 @@ class Operations:
         self.backend = backend
         self._default_ttl_ms = check_ttl(default_ttl)
 
-    def _ttl_ms(self, ttl: TtlOrDefault) -> int | None:
-        return self._default_ttl_ms if ttl is DEFAULT else check_ttl(ttl)
-
-    def store(
-        self,
-        content: Any,
-        content_type: str,
-        run_id: str | None,
-        tags: Mapping[str, str] | None,
-        artifact_id: str | None,
-        ttl: TtlOrDefault,
-    ) -> Plan[ArtifactMetadata]:
+    def store(self, content: Any, content_type: str, details: StoreKeywords) -> Plan[ArtifactMetadata]:
         def check() -> StoreRequest:
-            return check_request(
-                content,
-                content_type=content_type,
-                run_id=run_id,
-                tags=tags,
-                artifact_id=artifact_id,
-                ttl_ms=self._ttl_ms(ttl),
-                max_size=self.backend.max_size,
-            )
+            checked = self._checked(content_type, details)
+            return StoreRequest(check_content(content, self.backend.max_size), checked)
 
         request = check() if _length(content) < _LONG else (yield Work(check))
         [stored] = yield from self.backend.store([request])
         return stored
 
     def store_many(
-        self,
-        items: Iterable[Any],
-        content_type: str,
-        run_id: str | None,
-        tags: Mapping[str, str] | None,
-        ttl: TtlOrDefault,
+        self, items: Iterable[Any], content_type: str, details: StoreKeywords
     ) -> Plan[list[ArtifactMetadata]]:
-        def details(item: Payload) -> Details:
-            return check_details(
-                content_type=content_type if item.content_type is None else item.content_type,
-                run_id=run_id,
-                tags=tags if item.tags is None else item.tags,
-                artifact_id=item.artifact_id,
-                ttl_ms=self._ttl_ms(ttl if item.ttl is DEFAULT else item.ttl),
-            )
-
         def check() -> list[StoreRequest]:
-            common = details(Payload(b""))  # of all items that say nothing of their own
+            common = self._checked(content_type, details)
             return [
-                StoreRequest(check_content(item.content, self.backend.max_size), details(item))
+                StoreRequest(check_content(item.content, self.backend.max_size), own(item))
                 if isinstance(item, Payload)
                 else StoreRequest(check_content(item, self.backend.max_size), common)
                 for item in wanted
             ]
+
+        def own(item: Payload) -> Details:
+            kind = content_type if item.content_type is None else item.content_type
+            return self._checked(kind, item.details(details))
 
         wanted = list(items)
         total = sum(_length(item.content if isinstance(item, Payload) else item) for item in wanted)
@@ -114,29 +87,23 @@ class Operations:
         return (yield from self.backend.store(requests)) if requests else []
 
     def store_file(
-        self,
-        source: Any,
-        content_type: str,
-        run_id: str | None,
-        tags: Mapping[str, str] | None,
-        artifact_id: str | None,
-        ttl: TtlOrDefault,
-        progress: TransferProgress | None,
+        self, source: Any, content_type: str, details: StoreKeywords, progress: TransferProgress | None
     ) -> Plan[ArtifactMetadata]:
         backend = self.backend
-        details = check_details(
-            content_type=content_type, run_id=run_id, tags=tags, artifact_id=artifact_id, ttl_ms=self._ttl_ms(ttl)
-        )
+        checked = self._checked(content_type, details)
         with ExitStack() as closing:
             stream = open_source(source, closing)
             content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
             if not isinstance(content, bytes):
-                return (yield from backend.store_source(SourceRequest(content, details), progress))
-            request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, details))
+                return (yield from backend.store_source(SourceRequest(content, checked), progress))
+            request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
             [stored] = yield from backend.store([request])
             if progress is not None:
                 progress(len(content), len(content))
             return stored
+
+    def _checked(self, content_type: str, details: StoreKeywords) -> Details:
+        return check_details(content_type, self._default_ttl_ms, **details)
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return (yield from self.backend.open(_id(artifact_id)))
@@ -157,14 +124,6 @@ class Operations:
     def load(self, artifact_id: str) -> Plan[Artifact | None]:
         return self.backend.load_one(_id(artifact_id))
 
-    def load_text(self, artifact_id: str, encoding: str) -> Plan[str | None]:
-        artifact = yield from self.load(artifact_id)
-        return None if artifact is None else artifact.as_text(encoding)
-
-    def load_json(self, artifact_id: str) -> Plan[Any]:
-        artifact = yield from self.load(artifact_id)
-        return None if artifact is None else artifact.as_json()
-
     def load_many(self, ids: Iterable[str]) -> Plan[list[Artifact | None]]:
         return self._many(self.backend.load, ids)
 
@@ -183,7 +142,7 @@ class Operations:
         run_id = check_optional_run_id(run_id)
         ask = self.backend.exists
         if ttl is not DEFAULT:
-            ask = partial(self.backend.claim, run_id=run_id, ttl_ms=check_ttl(ttl))
+            ask = partial(self.backend.acquire, run_id=run_id, ttl_ms=check_ttl(ttl))
         elif run_id is not None:
             raise InvalidArtifactError(
                 "run_id is for the lease that find_missing takes: say with ttl how long it holds"
@@ -240,16 +199,20 @@ class Operations:
         enough = None
         if check_count(limit, "limit") > 0:
             enough = limit + max(0, check_count(offset, "offset"))
+        listing = self.backend.listing(newest_first=newest_first)
         found: dict[str, ArtifactMetadata] = {}
-        cursor: object | None = None
-        while True:
-            missing = enough - len(found) if enough else 1 << 30
-            page, cursor = yield from self.backend.list_page(missing, cursor, newest_first=newest_first)
-            for view in page:
-                if wanted.matches(view):
-                    found.setdefault(view.artifact_id, view)
-            if cursor is None or (enough and len(found) >= enough):
-                return slice_of(found.values(), offset=offset, limit=limit, order=order)
+        while enough is None or len(found) < enough:
+            page = yield from listing.next(_LISTED if enough is None or not wanted.everything else enough - len(found))
+            if page is None:
+                break
+            for view in filter(wanted.matches, page):
+                found.setdefault(view.artifact_id, view)
+        for view in (yield from listing.late()):
+            if wanted.matches(view):
+                found[view.artifact_id] = view
+            else:
+                found.pop(view.artifact_id, None)
+        return slice_of(found.values(), offset=offset, limit=limit, order=order)
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from self.backend.stats())

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from .arguments import (
     DEFAULT,
     Payload,
+    StoreKeywords,
     TtlOrDefault,
     check_bound,
+    check_details,
     check_ids,
     check_run_id,
     encode_json,
     encode_text,
+    spelled_out,
 )
 from .backends.opened import WholeArtifact
 from .plan import run
@@ -140,43 +143,22 @@ class ArtifactStore(ABC):
         views = self.list_all(limit=0) if run_id is None else self.list_by_run(run_id)
         return slice_of(filter(wanted.matches, views), offset=offset, limit=limit, order=order)
 
+    @spelled_out(check_details)
     def store_text(
         self,
         text: str,
         *,
         content_type: str = "text/plain",
         encoding: str = "utf-8",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
+        **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
-        """`store` for text."""
-        return self.store(
-            encode_text(text, encoding),
-            content_type=content_type,
-            run_id=run_id,
-            tags=tags,
-            **given(artifact_id, ttl),
-        )
+        """`store` for text, with all that `store` takes."""
+        return self.store(encode_text(text, encoding), content_type=content_type, **details)
 
-    def store_json(
-        self,
-        data: Any,
-        *,
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
-    ) -> ArtifactMetadata:
+    @spelled_out(check_details)
+    def store_json(self, data: Any, **details: Unpack[StoreKeywords]) -> ArtifactMetadata:
         """`store` for a JSON value, as compact UTF-8, content type `application/json`."""
-        return self.store(
-            encode_json(data),
-            content_type="application/json",
-            run_id=run_id,
-            tags=tags,
-            **given(artifact_id, ttl),
-        )
+        return self.store(encode_json(data), content_type="application/json", **details)
 
     def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
         """The content as text, or `None` where there is no such artifact."""
@@ -208,16 +190,16 @@ class ArtifactStore(ABC):
             tags: For items that don't say.
             ttl: For items that don't say.
         """
-        payloads = [item if isinstance(item, Payload) else Payload(item) for item in items]
+        common: StoreKeywords = {"run_id": run_id, "tags": tags}
+        if ttl is not DEFAULT:
+            common["ttl"] = ttl
         return [
             self.store(
                 item.content,
                 content_type=content_type if item.content_type is None else item.content_type,
-                run_id=run_id,
-                tags=tags if item.tags is None else item.tags,
-                **given(item.artifact_id, ttl if item.ttl is DEFAULT else item.ttl),
+                **item.details(common),
             )
-            for item in payloads
+            for item in [item if isinstance(item, Payload) else Payload(item) for item in items]
         ]
 
     def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
@@ -252,16 +234,14 @@ class ArtifactStore(ABC):
 
     # Large content ----------------------------------------------------------------------------------------------
 
+    @spelled_out(check_details)
     def store_file(
         self,
         source: SourceLike,
         *,
         content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
         progress: TransferProgress | None = None,
+        **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
         """`store` for a file or a binary stream, a piece at a time: memory stays small whatever its size.
 
@@ -270,11 +250,7 @@ class ArtifactStore(ABC):
 
         Args:
             source: A path, or a binary stream, which is read from where it stands to its end and left open.
-            content_type: As for `store`, like all that follow.
-            run_id: Who stores.
-            tags: The run's own key-value tags.
-            artifact_id: Left out: by content.
-            ttl: Seconds or a `timedelta`; `None`: for ever; left out: the store's default.
+            content_type: As for `store`, like all else that is not named here.
             progress: Called with `(bytes read, None)` while the source is read first, then with `(bytes stored, all)`;
                 the last call says that everything is stored. After a disturbance it may begin anew.
 
@@ -282,9 +258,7 @@ class ArtifactStore(ABC):
             InvalidArtifactError: Not a binary source, or it changed while it was read; nothing was stored.
             OSError: The file cannot be read; as is everything else that the stream raises.
         """
-        metadata = self.store(
-            read_whole(source), content_type=content_type, run_id=run_id, tags=tags, **given(artifact_id, ttl)
-        )
+        metadata = self.store(read_whole(source), content_type=content_type, **details)
         if progress is not None:
             progress(metadata.size_bytes, metadata.size_bytes)
         return metadata
@@ -380,13 +354,3 @@ class ArtifactStore(ABC):
 
     def _unsupported(self, name: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not implement {name}()")
-
-
-def given(artifact_id: str | None, ttl: TtlOrDefault) -> dict[str, Any]:
-    """Keywords that were given: an inherited `store` need not know those that were not."""
-    keywords: dict[str, Any] = {}
-    if artifact_id is not None:
-        keywords["artifact_id"] = artifact_id
-    if ttl is not DEFAULT:
-        keywords["ttl"] = ttl
-    return keywords

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from .arguments import DEFAULT, Payload, Ttl, TtlOrDefault
+import redis
+
+from .arguments import DEFAULT, Payload, StoreKeywords, Ttl, TtlOrDefault, check_details, spelled_out
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
-from .backends.redis import DEFAULT_CACHE_DIR_SIZE, DEFAULT_RETRY_FOR, Durability, RedisOptions, Target
-from .cache import CacheInfo
-from .compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD
+from .backends.redis import Target
 from .errors import StoreUnavailableError
-from .operations import Operations
+from .face import Face, RedisFace, reopen
 from .plan import Plan, run
 from .reader import ArtifactReader
 from .search import Filter
@@ -24,23 +24,15 @@ from .store import ArtifactStore, Order
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    import redis
     from typing_extensions import Buffer
 
-    from .backends.base import Backend
-    from .compression import Compression
-    from .envelope import Verify
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 
 T = TypeVar("T")
 
 
-class BackendStore(ArtifactStore):
+class BackendStore(Face, ArtifactStore):
     """A store over a `Backend`: the way to bring one's own."""
-
-    def __init__(self, backend: Backend, *, default_ttl: Ttl = None) -> None:
-        self._operations = Operations(backend, default_ttl)
-        self._closed = False
 
     def _run(self, plan: Plan[T]) -> T:
         if self._closed:
@@ -48,17 +40,11 @@ class BackendStore(ArtifactStore):
             raise StoreUnavailableError("this store was closed: open another one")
         return run(plan)
 
+    @spelled_out(check_details)
     def store(
-        self,
-        content: Buffer,
-        *,
-        content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
+        self, content: Buffer, *, content_type: str = "application/octet-stream", **details: Unpack[StoreKeywords]
     ) -> ArtifactMetadata:
-        return self._run(self._operations.store(content, content_type, run_id, tags, artifact_id, ttl))
+        return self._run(self._operations.store(content, content_type, details))
 
     def load(self, artifact_id: str) -> Artifact | None:
         return self._run(self._operations.load(artifact_id))
@@ -105,7 +91,8 @@ class BackendStore(ArtifactStore):
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
     ) -> list[ArtifactMetadata]:
-        return self._run(self._operations.store_many(items, content_type, run_id, tags, ttl))
+        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        return self._run(self._operations.store_many(items, content_type, details))
 
     def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
         return self._run(self._operations.load_many(ids))
@@ -119,19 +106,16 @@ class BackendStore(ArtifactStore):
     def delete_many(self, ids: Iterable[str]) -> list[bool]:
         return self._run(self._operations.delete_many(ids))
 
+    @spelled_out(check_details)
     def store_file(
         self,
         source: SourceLike,
         *,
         content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
-        ttl: TtlOrDefault = DEFAULT,
         progress: TransferProgress | None = None,
+        **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
-        plan = self._operations.store_file(source, content_type, run_id, tags, artifact_id, ttl, progress)
-        return self._run(plan)
+        return self._run(self._operations.store_file(source, content_type, details, progress))
 
     def open(self, artifact_id: str) -> ArtifactReader | None:
         opened = self._run(self._operations.open(artifact_id))
@@ -189,7 +173,7 @@ class InMemoryArtifactStore(BackendStore):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "an InMemoryArtifactStore lives in one process and cannot be sent to another: "
+            "a store in memory lives in one process and cannot be sent to another: "
             "use a FileArtifactStore or a RedisArtifactStore"
         )
 
@@ -206,89 +190,31 @@ class FileArtifactStore(BackendStore):
     """
 
     def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), default_ttl)
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
         super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:
-        base_dir, default_ttl = self._arguments
-        return _reopen, (type(self), base_dir, {"default_ttl": default_ttl})
+        return reopen, (type(self), *self._arguments)
 
 
-class RedisArtifactStore(BackendStore):
-    """Artifacts on a Redis or Valkey server, shared by workers on many machines.
+class RedisArtifactStore(RedisFace[redis.Redis | redis.RedisCluster], BackendStore):
+    """Artifacts on a Redis or Valkey server or cluster, shared by workers on many machines.
 
     Survives `fork`, and can be pickled to a worker, where it connects anew.
 
     Args:
         url_or_client: `redis://`, `rediss://`, `unix://`, `valkey://`, `valkeys://` or `embedded://`, or your own
-            `redis.Redis` (its pool is used and left open). Left out: `$COATCHECK_URL`, else the embedded engine.
+            client (its connections are used and left open). Left out: `$COATCHECK_URL`, else the embedded engine.
         namespace: Prefix of every key; stores of different namespaces never meet.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
-        compression: `"zstd"` where it pays, or `None`.
-        verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
-        retry_for: Seconds during which a call is repeated while the server cannot be reached.
-        max_size: Largest content in bytes; left out: as much as the server's memory takes.
-        durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
-            it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
-            `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises
-            `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
-        compression_level: -7 (fast) to 22 (small; from 20 on it takes hundreds of MiB for large contents).
-        compression_threshold: Contents of fewer bytes are not compressed.
-        cache_size: Bytes of contents to keep in this process, so that loading them again sends none; 0: no cache.
-            Whether an artifact is there, and what it stands for, is asked of the server every time.
-        cache_dir: A local directory for a second tier that processes of this user share; contents lie there as they
-            lie on the server, for this user only.
-        cache_dir_size: Bytes that it holds, about.
+        **options: See `RedisOptions`.
 
     Raises:
         InvalidArtifactError: An argument makes no sense, or the server cannot keep the `durability`.
         StoreUnavailableError: The embedded engine cannot be started. A server is first contacted by the first call.
     """
 
-    def __init__(
-        self,
-        url_or_client: str | redis.Redis | None = None,
-        *,
-        namespace: str = "coatcheck",
-        default_ttl: Ttl = None,
-        compression: Compression | None = "zstd",
-        verify: Verify = "full",
-        retry_for: float = DEFAULT_RETRY_FOR,
-        max_size: int | None = None,
-        durability: Durability = "memory",
-        compression_level: int = DEFAULT_LEVEL,
-        compression_threshold: int = DEFAULT_THRESHOLD,
-        cache_size: int = 0,
-        cache_dir: str | os.PathLike[str] | None = None,
-        cache_dir_size: int = DEFAULT_CACHE_DIR_SIZE,
-    ) -> None:
-        options = RedisOptions(
-            namespace=namespace,
-            compression=compression,
-            verify=verify,
-            retry_for=retry_for,
-            max_size=max_size,
-            durability=durability,
-            compression_level=compression_level,
-            compression_threshold=compression_threshold,
-            cache_size=cache_size,
-            cache_dir=cache_dir,
-            cache_dir_size=cache_dir_size,
-        )
-        self._target = Target.of(url_or_client)
-        self._reduce_options = {**options.as_dict(), "default_ttl": default_ttl}
-        self._redis = backend = options.backend(self._target.link())
-        super().__init__(backend, default_ttl=default_ttl)
-        if durability != "memory":
-            self._run(backend.probe())
+    _target_class = Target
 
-    def cache_info(self) -> CacheInfo:
-        """Hits, misses and bytes of this store's content cache."""
-        return self._redis.cache_info()
-
-    def __reduce__(self) -> Any:
-        return _reopen, (type(self), self._target.picklable(), self._reduce_options)
-
-
-def _reopen(store: type[BackendStore], target: Any, options: dict[str, Any]) -> BackendStore:
-    return store(target() if callable(target) else target, **options)
+    def _begin(self) -> None:
+        self._run(self._redis.probe())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from .aio import (
@@ -14,7 +15,8 @@ from .aio import (
     AsyncInMemoryArtifactStore,
     AsyncRedisArtifactStore,
 )
-from .arguments import Ttl
+from .arguments import Ttl, spelled_out
+from .backends.redis import RedisKeywords, RedisOptions
 from .backends.redis.transport.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
 from .errors import InvalidArtifactError
 from .store import ArtifactStore
@@ -23,7 +25,14 @@ from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 _ALL: Final = ("memory", "file", *SCHEMES)
 
 
-def open_store(url: str | None = None, *, namespace: str | None = None, default_ttl: Ttl = None) -> ArtifactStore:
+@spelled_out(RedisOptions)
+def open_store(
+    url: str | None = None,
+    *,
+    namespace: str | None = None,
+    default_ttl: Ttl = None,
+    **options: Unpack[RedisKeywords],
+) -> ArtifactStore:
     """Open a store by its URL.
 
     Args:
@@ -32,34 +41,42 @@ def open_store(url: str | None = None, *, namespace: str | None = None, default_
             `$COATCHECK_URL`, else the embedded engine in the user's data directory.
         namespace: Stores of different namespaces never see each other. In a file store: a directory of its own.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        **options: What else a `RedisArtifactStore` takes; see `RedisOptions`.
 
     Raises:
-        InvalidArtifactError: The URL or an option makes no sense.
+        InvalidArtifactError: The URL or an option makes no sense, or this kind of store has no use for the option.
         StoreUnavailableError: The directory or the embedded engine cannot be used. A server is contacted by the
             first call.
     """
-    scheme, url = _scheme(url)
+    scheme, url = _scheme(url, options)
     if scheme == "memory":
         return InMemoryArtifactStore(default_ttl=default_ttl)
     if scheme == "file":
         return FileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
-    return RedisArtifactStore(url, default_ttl=default_ttl, **_named(namespace))
+    return RedisArtifactStore(url, default_ttl=default_ttl, **_named(namespace), **options)
 
 
+@spelled_out(RedisOptions)
 async def aopen_store(
-    url: str | None = None, *, namespace: str | None = None, default_ttl: Ttl = None
+    url: str | None = None,
+    *,
+    namespace: str | None = None,
+    default_ttl: Ttl = None,
+    **options: Unpack[RedisKeywords],
 ) -> AsyncArtifactStore:
     """`open_store` for asyncio."""
-    scheme, url = _scheme(url)
+    scheme, url = _scheme(url, options)
     if scheme == "memory":
         return AsyncInMemoryArtifactStore(default_ttl=default_ttl)
     if scheme == "file":
         return AsyncFileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
     # In a thread: starting the embedded engine takes its time.
-    return await asyncio.to_thread(AsyncRedisArtifactStore, url, default_ttl=default_ttl, **_named(namespace))
+    return await asyncio.to_thread(
+        AsyncRedisArtifactStore, url, default_ttl=default_ttl, **_named(namespace), **options
+    )
 
 
-def _scheme(url: object) -> tuple[str, str]:
+def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
     if url is None:
         url = os.environ.get(URL_VARIABLE) or "embedded://"
     if not isinstance(url, str):
@@ -69,6 +86,11 @@ def _scheme(url: object) -> tuple[str, str]:
         raise InvalidArtifactError(
             f"unknown store URL {hide_password(url)!r}; known schemes: {', '.join(f'{name}://' for name in _ALL)}"
         )
+    known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
+    for name in options:
+        if name not in known:
+            names = ", ".join(("namespace", "default_ttl", *known))
+            raise InvalidArtifactError(f"a store at {scheme}:// has no option {name!r}; its options: {names}")
     return scheme, url
 
 

@@ -1,95 +1,166 @@
-"""What a Redis store can be told, checked."""
+"""What a Redis store can be told: names, defaults and checks, once for both faces and every URL."""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 from ...cache import ContentCache
-from ...compression import Compression, Zstd
+from ...compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD, Compression, Zstd
 from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
-from .backend import RedisBackend
-from .transport.base import Link
+from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER
 from .transport.durability import LEVELS, Durability
 
-DEFAULT_RETRY_FOR: Final = 3.0
-"""Seconds: longer than a failover on a healthy Sentinel or Cluster takes, shorter than a caller's patience."""
+Certificates = Literal["required", "optional", "none"]
 
-DEFAULT_CACHE_DIR_SIZE: Final = 1024**3
+_CHOICES: Final[dict[str, tuple[object, ...]]] = {
+    "partitions": (None, *COUNTS),
+    "compression": ("zstd", None),
+    "verify": ("full", "checksum"),
+    "durability": LEVELS,
+    "ssl_cert_reqs": ("required", "optional", "none", None),
+}
 
 
-@dataclass(frozen=True)
+class RedisKeywords(TypedDict, total=False):
+    """`RedisOptions` as keywords: the list for type checkers, without the namespace, which every store has."""
+
+    partitions: int | None
+    compression: Compression | None
+    compression_level: int
+    compression_threshold: int
+    verify: Verify
+    max_size: int | None
+    durability: Durability
+    retry_for: float
+    cache_size: int
+    cache_dir: str | os.PathLike[str] | None
+    cache_dir_size: int
+    ssl_ca_certs: str | os.PathLike[str] | None
+    ssl_ca_data: str | None
+    ssl_certfile: str | os.PathLike[str] | None
+    ssl_keyfile: str | os.PathLike[str] | None
+    ssl_password: str | None
+    ssl_cert_reqs: Certificates | None
+    ssl_check_hostname: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RedisOptions:
-    """The options of `RedisArtifactStore` that its backend takes.
+    """The options of `RedisArtifactStore`, all of them keywords.
+
+    Attributes:
+        namespace: Prefix of every key; stores of different namespaces never meet.
+        partitions: Hash slots that the namespace is spread over: 1, 64 or 256, the same for all its workers. `None`: 1
+            on a server, 64 on a cluster.
+        compression: `"zstd"` where it pays, or `None`.
+        compression_level: -7 (fast) to 22 (small; from 20 on it takes hundreds of MiB for large contents).
+        compression_threshold: Contents of fewer bytes are not compressed.
+        verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
+        max_size: Largest content in bytes; `None`: as much as the server's memory takes.
+        durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
+            it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
+            `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises
+            `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
+        retry_for: Seconds during which a call is repeated while the server cannot be reached. The default is longer
+            than a failover on a healthy Sentinel or cluster takes, and shorter than a caller's patience.
+        cache_size: Bytes of contents to keep in this process, so that loading them again sends none; 0: no cache.
+            Whether an artifact is there, and what it stands for, is asked of the server every time.
+        cache_dir: A local directory for a second tier that processes of this user share; contents lie there as they
+            lie on the server, for this user only.
+        cache_dir_size: Bytes that it holds, about.
+        ssl_ca_certs: File of the authorities that the server's certificate may come from; `None`: the system's. This
+            option and the following need a URL of TLS, and have redis-py's names, also as parameters of the URL.
+        ssl_ca_data: The same as text in PEM format.
+        ssl_certfile: File of this client's certificate, for servers that ask for one.
+        ssl_keyfile: File of its key; `None`: it is in the file of the certificate.
+        ssl_password: What the key is encrypted with.
+        ssl_cert_reqs: Whether the server's certificate is verified; `None`: it is `"required"`.
+        ssl_check_hostname: Whether it must be for the host that the URL names; `None`: it must.
 
     Raises:
         InvalidArtifactError: One of them makes no sense.
     """
 
-    namespace: str
-    compression: Compression | None
-    verify: Verify
-    retry_for: float
-    max_size: int | None
-    durability: Durability
-    compression_level: int
-    compression_threshold: int
-    cache_size: int
-    cache_dir: str | os.PathLike[str] | None
-    cache_dir_size: int
+    namespace: str = "coatcheck"
+    partitions: int | None = None
+    compression: Compression | None = "zstd"
+    compression_level: int = DEFAULT_LEVEL
+    compression_threshold: int = DEFAULT_THRESHOLD
+    verify: Verify = "full"
+    max_size: int | None = None
+    durability: Durability = "memory"
+    retry_for: float = 3.0
+    cache_size: int = 0
+    cache_dir: str | os.PathLike[str] | None = None
+    cache_dir_size: int = 1024**3
+    ssl_ca_certs: str | os.PathLike[str] | None = None
+    ssl_ca_data: str | None = None
+    ssl_certfile: str | os.PathLike[str] | None = None
+    ssl_keyfile: str | os.PathLike[str] | None = None
+    ssl_password: str | None = field(default=None, repr=False)
+    ssl_cert_reqs: Certificates | None = None
+    ssl_check_hostname: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.compression not in ("zstd", None):
-            raise InvalidArtifactError(f"compression must be 'zstd' or None, not {self.compression!r}")
-        self._zstd()
-        _check_bytes("cache_size", self.cache_size, least=0)
-        _check_bytes("cache_dir_size", self.cache_dir_size, least=1)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices or isinstance(value, bool | float):
+                *most, last = map(repr, choices)
+                raise InvalidArtifactError(f"{name} must be {', '.join(most)} or {last}, not {value!r}")
+        self._check_size("cache_size", least=0)
+        self._check_size("cache_dir_size", least=1)
+        if self.max_size is not None:
+            self._check_size("max_size", least=1)
+        Zstd(self.compression_level, self.compression_threshold)  # checked even where it is not used
         directory: object = self.cache_dir
         if directory is not None and (not isinstance(directory, str | os.PathLike) or not os.fspath(directory)):
             raise InvalidArtifactError(f"cache_dir must be a directory or None, not {directory!r}")
-        if self.verify not in ("full", "checksum"):
-            raise InvalidArtifactError(f"verify must be 'full' or 'checksum', not {self.verify!r}")
-        if self.durability not in LEVELS:
-            raise InvalidArtifactError(f"durability must be one of {', '.join(LEVELS)}, not {self.durability!r}")
         if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
-        size = self.max_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):  # type: ignore[redundant-expr]
-            raise InvalidArtifactError(f"max_size must be bytes, 1 or more, or None, not {size!r}")
+
+    def _check_size(self, name: str, *, least: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InvalidArtifactError(f"{name} must be bytes, {least} or more, not {value!r}")
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as keywords."""
-        return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(Path(self.cache_dir).absolute())}
+        """The options as keywords, as another process would give them."""
+        return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(self._cache_dir)}
 
-    def backend(self, link: Link) -> RedisBackend:
-        """A backend with these options."""
-        return RedisBackend(
-            link,
-            namespace=self.namespace,
-            retry_for=self.retry_for,
-            compression=self._zstd(),
-            verify=self.verify,
-            max_size=self.max_size,
-            durability=self.durability,
-            cache=self._cache(),
-        )
+    @property
+    def tls(self) -> dict[str, Any]:
+        """The options for TLS that were given, by redis-py's names."""
+        given = {name: value for name, value in asdict(self).items() if name.startswith("ssl_") and value is not None}
+        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
 
-    def _cache(self) -> ContentCache | None:
-        if self.cache_dir is not None:
-            disk = DiskCache(Path(self.cache_dir).absolute(), self.cache_dir_size, self.verify)
-            return ContentCache(self.cache_size, disk)
+    def zstd(self) -> Zstd | None:
+        """How contents are compressed."""
+        return None if self.compression is None else Zstd(self.compression_level, self.compression_threshold)
+
+    def cache(self) -> ContentCache | None:
+        """A new content cache, empty in memory."""
+        if self._cache_dir is not None:
+            return ContentCache(self.cache_size, DiskCache(self._cache_dir, self.cache_dir_size, self.verify))
         return ContentCache(self.cache_size) if self.cache_size else None
 
-    def _zstd(self) -> Zstd | None:
-        settings = Zstd(self.compression_level, self.compression_threshold)  # checked even where it is not used
-        return None if self.compression is None else settings
+    @property
+    def _cache_dir(self) -> Path | None:
+        return None if self.cache_dir is None else Path(self.cache_dir).absolute()
 
+    def partition_count(self, *, cluster: bool) -> int:
+        """How many partitions the namespace has.
 
-def _check_bytes(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidArtifactError(f"{name} must be bytes, {least} or more, not {value!r}")
+        Raises:
+            InvalidArtifactError: One is not enough for a cluster.
+        """
+        if cluster and self.partitions == 1:
+            raise InvalidArtifactError(
+                "partitions=1 lies in one hash slot, on one server: on a cluster choose 64 or 256"
+            )
+        return self.partitions or (ON_A_CLUSTER if cluster else ON_A_SERVER)

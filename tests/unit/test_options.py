@@ -1,0 +1,132 @@
+"""What stores can be told, and how they say that something makes no sense."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import pickle
+
+import pytest
+from coatcheck import (
+    AsyncFileArtifactStore,
+    AsyncRedisArtifactStore,
+    FileArtifactStore,
+    InMemoryArtifactStore,
+    InvalidArtifactError,
+    RedisArtifactStore,
+    RedisOptions,
+    aopen_store,
+    open_store,
+)
+
+NOWHERE = "redis://127.0.0.1:1"
+
+NONSENSE = [
+    ("partitions", 7),
+    ("partitions", True),
+    ("partitions", 64.0),
+    ("partitions", "64"),
+    ("compression", "gzip"),
+    ("compression_level", 23),
+    ("compression_threshold", -1),
+    ("verify", "sha1"),
+    ("max_size", 0),
+    ("max_size", True),
+    ("durability", "tape"),
+    ("retry_for", -1),
+    ("retry_for", "3"),
+    ("cache_size", -1),
+    ("cache_dir", ""),
+    ("cache_dir_size", 0),
+    ("ssl_cert_reqs", "maybe"),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), NONSENSE)
+def test_an_option_that_makes_no_sense_is_refused_by_name(option, value) -> None:
+    with pytest.raises(InvalidArtifactError, match=option):
+        RedisOptions(**{option: value})
+
+
+@pytest.mark.parametrize("partitions", [None, 1, 64, 256])
+def test_a_namespace_has_1_64_or_256_partitions(partitions) -> None:
+    assert RedisOptions(partitions=partitions).partitions == partitions
+
+
+def test_options_say_what_may_be_chosen() -> None:
+    with pytest.raises(InvalidArtifactError, match="partitions must be None, 1, 64 or 256, not 2"):
+        RedisOptions(partitions=2)
+
+
+def test_only_what_was_said_of_tls_is_passed_on(tmp_path) -> None:
+    assert RedisOptions().tls == {}
+    told = RedisOptions(ssl_ca_certs=tmp_path / "ca.pem", ssl_cert_reqs="required", ssl_check_hostname=False)
+    assert told.tls == {
+        "ssl_ca_certs": f"{tmp_path}/ca.pem",
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": False,
+    }
+
+
+def test_the_password_of_a_key_is_not_shown() -> None:
+    assert "secret" not in repr(RedisOptions(ssl_keyfile="key.pem", ssl_password="secret"))
+
+
+def test_every_option_is_documented() -> None:
+    described = inspect.getdoc(RedisOptions)
+    for option in inspect.signature(RedisOptions).parameters:
+        assert f"\n    {option}: " in described
+
+
+@pytest.mark.parametrize("store", [RedisArtifactStore, AsyncRedisArtifactStore])
+def test_pickled_stores_keep_their_options(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = {
+        "namespace": "x",
+        "default_ttl": 60,
+        "partitions": 64,
+        "retry_for": 1.5,
+        "max_size": 10,
+        "cache_dir": "here",
+    }
+    copy = pickle.loads(pickle.dumps(store(NOWHERE, **told)))
+    assert type(copy) is store
+    assert told | {"cache_dir": f"{tmp_path}/here"} == {option: copy._options[option] for option in told}
+
+
+@pytest.mark.parametrize("store", [FileArtifactStore, AsyncFileArtifactStore])
+def test_pickled_file_stores_stay_where_they_are(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pickled = pickle.dumps(store("here", default_ttl=60))
+    monkeypatch.chdir("/")
+    copy = pickle.loads(pickled)
+    assert copy._arguments == (tmp_path / "here", {"default_ttl": 60})
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def opened(request):
+    """Opens a store by URL, as one of the faces."""
+    return open_store if request.param == "blocking" else lambda *a, **options: asyncio.run(aopen_store(*a, **options))
+
+
+@pytest.mark.parametrize("kind", ["memory://", "file://{}"])
+@pytest.mark.parametrize("option", ["partitions", "retry_for", "ssl_ca_certs", "nonsense"])
+def test_a_store_says_which_option_it_has_no_use_for(opened, kind, option, tmp_path) -> None:
+    with pytest.raises(InvalidArtifactError, match=f"no option '{option}'"):
+        opened(kind.format(tmp_path), **{option: 1})
+
+
+def test_an_option_that_no_store_has_is_named(opened) -> None:
+    with pytest.raises(InvalidArtifactError, match="no option 'retry_four'.*retry_for"):
+        opened(NOWHERE, retry_four=1)
+
+
+def test_a_url_takes_the_options_of_the_store_it_means(opened) -> None:
+    store = opened(NOWHERE, namespace="x", default_ttl=60, retry_for=0, max_size=10, compression=None)
+    chosen = {"namespace": "x", "default_ttl": 60, "retry_for": 0, "max_size": 10, "compression": None}
+    assert chosen.items() <= store._options.items()
+
+
+def test_a_misspelled_keyword_of_store_is_a_type_error() -> None:
+    with InMemoryArtifactStore() as store, pytest.raises(TypeError, match="runid"):
+        store.store(b"x", runid="a")
