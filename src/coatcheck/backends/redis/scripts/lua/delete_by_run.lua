@@ -20,7 +20,7 @@ local given_up = 0
 for i = 1, #ids do
   local id = ids[i]
   local key, content = at.prefix .. 'artifact:{' .. id .. '}', at.prefix .. 'content:{' .. id .. '}'
-  local few = call('HRANDFIELD', key, 3, 'WITHVALUES') or {} -- fakeredis has nil for an empty hash
+  local few = call('HRANDFIELD', key, 3, 'WITHVALUES')
   local first = few[1] == 'h'
   local head, mine, value = few[first and 2 or 4], few[first and 3 or 1], few[first and 4 or 2]
   if

@@ -14,7 +14,7 @@
 --                   {'taken'}    nothing written: the id is the name of another content
 -- A lease is never shortened here: that an artifact was acknowledged until a deadline stays true.
 
-local call, pack = redis.call, struct and struct.pack -- fakeredis has no struct
+local call, pack = redis.call, struct.pack
 local count, run, where = (#ARGV - 4) / 4, ARGV[2], ARGV[4]
 local run_index = run ~= '' and KEYS[3 * count + 4]
 local time = call('TIME')
@@ -42,7 +42,7 @@ end
 local new, others, seen = {}, {}, {}
 for i = 1, count do
   local artifact = KEYS[3 * i + 1]
-  if pack and string.byte(ARGV[4 * i + 2], 2) == 1 and not seen[artifact] and is_new(i) then
+  if string.byte(ARGV[4 * i + 2], 2) == 1 and not seen[artifact] and is_new(i) then
     new[#new + 1] = i
   else
     others[#others + 1] = i
