@@ -16,9 +16,20 @@ from coatcheck import (
 from coatcheck.aio import AsyncArtifactStore
 from coatcheck.backends.memory import MemoryBackend
 from coatcheck.sources import Chunking
-from coatcheck.testing import ENGINES, Blocking, afake_store, fake_store
+from coatcheck.testing import ENGINES, Blocking, Cluster, afake_store, fake_store
+from coatcheck.testing.servers.tls import TlsServer
 
 ENGINE_NAMES = [engine.name for engine in ENGINES]
+
+# Where stores lie on real servers: the engine or fixture, and options.
+REDIS_PLACES = {
+    **{name: (name, {}) for name in ENGINE_NAMES},
+    "valkey in 64 partitions": ("valkey", {"partitions": 64}),
+    "valkey cluster": ("valkey_cluster", {}),
+    "redis7 cluster": ("redis7_cluster", {}),
+    "sentinels": ("sentinels", {}),
+    "tls": ("tls_server", {}),
+}
 
 
 TINY = Chunking(size=10_000, threshold=25_000)
@@ -84,29 +95,48 @@ class FileHarness(Harness):
 
 
 class RedisHarness(Harness):
-    def __init__(self, connect, aconnect, client, namespace: str, *, twin: str, **options) -> None:
+    """Stores on real servers.
+
+    Args:
+        place: Where: a name of `REDIS_PLACES`.
+        fixture: Gets fixtures by name: `request.getfixturevalue`.
+        namespace: The stores' own.
+        twin: See `Harness`.
+        options: Of every store.
+    """
+
+    def __init__(self, place: str, fixture, namespace: str, *, twin: str, **options) -> None:
         super().__init__(twin=twin)
-        self.options = options
-        self.connect, self.aconnect, self.client, self.namespace = connect, aconnect, client, namespace
+        self.namespace = namespace
+        name, more = REDIS_PLACES[place]
+        place = fixture("server_of")(name) if name in ENGINE_NAMES else fixture(name)
+        if isinstance(place, TlsServer):
+            more = {"ssl_ca_certs": str(place.authority)}
+        servers = place.primaries() if isinstance(place, Cluster) else [getattr(place, "primary", place)]
+        self.url, self.options = place.url, {**more, **options}
+        self.clients = [server.client() for server in servers]
 
     def sync(self, **options):
-        return RedisArtifactStore(self.connect(), namespace=self.namespace, **self.options, **options)
+        return RedisArtifactStore(self.url, namespace=self.namespace, **self.options, **options)
 
     def asynchronous(self, **options):
-        return AsyncRedisArtifactStore(self.aconnect(), namespace=self.namespace, **self.options, **options)
+        return AsyncRedisArtifactStore(self.url, namespace=self.namespace, **self.options, **options)
 
     def leftovers(self) -> list[str]:
-        return sorted(key.decode() for key in self.client.scan_iter(match=f"{self.namespace}:*", count=1000))
+        pattern = f"{self.namespace}:*"
+        return sorted(key.decode() for client in self.clients for key in client.scan_iter(match=pattern, count=1000))
 
     def close(self) -> None:
         super().close()
-        self.client.close()
+        for client in self.clients:
+            client.close()
 
 
 class FakeHarness(RedisHarness):
     def __init__(self, namespace: str, *, twin: str) -> None:
-        self.server = fakeredis.FakeServer()
-        super().__init__(None, None, fakeredis.FakeRedis(server=self.server), namespace, twin=twin)
+        Harness.__init__(self, twin=twin)
+        self.namespace, self.server = namespace, fakeredis.FakeServer()
+        self.clients = [fakeredis.FakeRedis(server=self.server)]
 
     def sync(self, **options):
         return fake_store(self.server, namespace=self.namespace, **options)

@@ -6,7 +6,7 @@ import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
-from ..harnesses import ENGINE_NAMES, TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
+from ..harnesses import REDIS_PLACES, TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
 
 
 class Contract(ArtifactStoreContract):
@@ -14,7 +14,7 @@ class Contract(ArtifactStoreContract):
     def twin(self, request) -> str:
         return request.param
 
-    def make(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
+    def make(self, request, twin, tmp_path, namespace) -> StoreHarness:
         if request.param == "memory":
             return MemoryHarness(twin=twin)
         if request.param == "file":
@@ -22,23 +22,22 @@ class Contract(ArtifactStoreContract):
         if request.param == "fakeredis":
             return FakeHarness(namespace, twin=twin)
         if request.param == "cached":  # a memory tier that is always full, above a disk tier
-            server, cache = server_of("valkey"), {"cache_size": 100_000, "cache_dir": tmp_path}
-        else:
-            server, cache = server_of(request.param), {}
-        return RedisHarness(lambda: server.url, lambda: server.url, server.client(), namespace, twin=twin, **cache)
+            cache = {"cache_size": 100_000, "cache_dir": tmp_path}
+            return RedisHarness("valkey", request.getfixturevalue, namespace, twin=twin, **cache)
+        return RedisHarness(request.param, request.getfixturevalue, namespace, twin=twin)
 
 
 class TestContract(Contract):
-    @pytest.fixture(params=["memory", "file", "fakeredis", *ENGINE_NAMES, "cached"])
-    def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
-        return self.make(request, twin, tmp_path, server_of, namespace)
+    @pytest.fixture(params=["memory", "file", "fakeredis", *REDIS_PLACES, "cached"])
+    def harness(self, request, twin, tmp_path, namespace) -> StoreHarness:
+        return self.make(request, twin, tmp_path, namespace)
 
 
 class TestContractInTinyChunks(Contract):
     """The same, with content of some kilobytes treated as content of many megabytes is."""
 
-    @pytest.fixture(params=["file", "redis7", "valkey", "cached"])
-    def harness(self, request, twin, tmp_path, server_of, namespace) -> StoreHarness:
-        harness = self.make(request, twin, tmp_path, server_of, namespace)
+    @pytest.fixture(params=["file", "redis7", "valkey", "valkey cluster", "cached"])
+    def harness(self, request, twin, tmp_path, namespace) -> StoreHarness:
+        harness = self.make(request, twin, tmp_path, namespace)
         harness.chunking = TINY
         return harness

@@ -30,13 +30,13 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, "valkey in chunks"])
-def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch) -> None:
-    # Variants of a backend get a quarter of its examples; `make soak` has the rest.
-    wanted = (
-        SETTINGS if backend in ["memory", "file", *ENGINE_NAMES] else settings(SETTINGS, max_examples=EXAMPLES // 4)
-    )
-    backend, _, chunked = backend.partition(" ")
+VARIANTS = ["valkey in chunks", "valkey in 64 partitions", "valkey cluster"]
+"""They get a quarter of the examples that backends get; `make soak` has the rest."""
+
+
+@pytest.mark.parametrize("backend", ["memory", "file", *ENGINE_NAMES, *VARIANTS])
+def test_random_operations_agree_with_a_model(backend, monkeypatch, request) -> None:
+    wanted = settings(SETTINGS, max_examples=EXAMPLES // 4) if backend in VARIANTS else SETTINGS
     counter = itertools.count()
     directories = []
     if backend == "file":
@@ -48,11 +48,9 @@ def test_random_operations_agree_with_a_model(backend, server_of, monkeypatch) -
         if backend == "file":
             directories.append(tempfile.mkdtemp())
             return FileHarness(Path(directories[-1]), twin="both")
-        server = server_of(backend)
-        made = RedisHarness(
-            lambda: server.url, lambda: server.url, server.client(), f"machine{next(counter)}", twin="both"
-        )
-        made.chunking = TINY if chunked else None
+        place = backend.removesuffix(" in chunks")
+        made = RedisHarness(place, request.getfixturevalue, f"machine{next(counter)}", twin="both")
+        made.chunking = TINY if place != backend else None
         return made
 
     try:
