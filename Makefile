@@ -29,7 +29,7 @@ $(VENV)/dev: pyproject.toml
 	@touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
-	$(BIN)/coatcheck demo $(ARGS)
+	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)

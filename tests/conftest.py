@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from coatcheck.testing import ENGINES, Engine, Server
+from coatcheck.testing import ENGINES, Cluster, Engine, Sentinels, Server
+from coatcheck.testing.servers.tls import TlsServer
 
 from .leaks import Leaks
 
@@ -20,7 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def require(engine: Engine) -> str:
+def require(engine: Engine) -> Path:
     binary = engine.find()
     if binary is None:
         message = f"no {engine.name} server on this machine: {engine.install}"
@@ -28,6 +29,12 @@ def require(engine: Engine) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return binary
+
+
+def binary_of(name: str) -> Path:
+    """The program of an engine; the test is skipped where it is missing, and fails where CI is set."""
+    [engine] = [engine for engine in ENGINES if engine.name == name]
+    return require(engine)
 
 
 FAILED = pytest.StashKey[bool]()
@@ -82,8 +89,7 @@ def server_of(leaks: Leaks) -> Iterator[Callable[[str], Server]]:
 
     def get(name: str) -> Server:
         if name not in running:
-            [engine] = [engine for engine in ENGINES if engine.name == name]
-            binary = require(engine)
+            binary = binary_of(name)
             with leaks.lasting():
                 running[name] = Server(binary, tcp=True)
                 leaks.watch(name, running[name])
@@ -105,6 +111,50 @@ def server(request: pytest.FixtureRequest, server_of: Callable[[str], Server]) -
 def valkey(server_of: Callable[[str], Server]) -> Server:
     """The shared Valkey, for what need not run on every engine."""
     return server_of("valkey")
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(leaks: Leaks) -> Iterator[Cluster]:
+    """A shared cluster of three primaries, each with a replica. Whoever moves slots or roles waits until all is well."""
+    with leaks.lasting():
+        valkey_cluster = Cluster(binary_of("valkey"))
+        leaks.watch("valkey_cluster", *valkey_cluster.nodes, url=valkey_cluster.url)
+    yield valkey_cluster
+    leaks.close()
+    valkey_cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def redis7_cluster(leaks: Leaks) -> Iterator[Cluster]:
+    """A shared cluster of three primaries without replicas."""
+    with leaks.lasting():
+        redis7_cluster = Cluster(binary_of("redis7"), replicas=0)
+        leaks.watch("redis7_cluster", *redis7_cluster.nodes, url=redis7_cluster.url)
+    yield redis7_cluster
+    leaks.close()
+    redis7_cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def sentinels(leaks: Leaks) -> Iterator[Sentinels]:
+    """A shared primary with its replica and three Sentinels; not to be failed over, which closes every connection."""
+    with leaks.lasting():
+        sentinels = Sentinels(binary_of("valkey"))
+        leaks.watch("sentinels", *sentinels.servers, *sentinels.sentinels)
+    yield sentinels
+    leaks.close()
+    sentinels.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_server(leaks: Leaks) -> Iterator[TlsServer]:
+    """A shared server behind TLS, whose certificate names 127.0.0.1 and localhost."""
+    with leaks.lasting():
+        tls_server = TlsServer(binary_of("redis7"))
+        leaks.watch("tls_server", tls_server)
+    yield tls_server
+    leaks.close()
+    tls_server.stop()
 
 
 _counter = iter(range(10**9))

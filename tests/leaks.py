@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import NamedTuple
 
 import redis
 
@@ -26,6 +27,14 @@ from coatcheck.testing import Server
 
 Found = dict[str, str]
 """What identifies a thing, and how to tell it to people."""
+
+
+class Watched(NamedTuple):
+    """Servers that keep one set of keys."""
+
+    name: str
+    clients: list[redis.Redis]
+    url: str | None
 
 
 class Leaks:
@@ -40,7 +49,7 @@ class Leaks:
         self._directory = directory
         self._patience = patience
         self._namespaces: set[str] = set()
-        self._servers: dict[str, redis.Redis] = {}
+        self._watched: list[Watched] = []
         self._lasting = self._held()
         self._before: Found = {}
 
@@ -51,16 +60,25 @@ class Leaks:
         yield
         self._lasting |= _new(self._held(), before)
 
-    def watch(self, name: str, server: Server) -> None:
-        """Look at a server that all tests share; call it within `lasting`."""
-        self._servers[name] = redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30)
-        self._servers[name].ping()  # connects, once for all
+    def watch(self, name: str, *servers: Server, url: str | None = None) -> None:
+        """Look at servers that all tests share; call it within `lasting`.
+
+        Args:
+            name: What messages call them.
+            servers: One, or all nodes of a cluster.
+            url: How a store reaches a cluster.
+        """
+        clients = [redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30) for server in servers]
+        for client in clients:
+            client.ping()  # connects, once for all
+        self._watched.append(Watched(name, clients, url))
 
     def close(self) -> None:
         """Look at no server any more."""
-        for client in self._servers.values():
-            client.close()
-        self._servers.clear()
+        for watched in self._watched:
+            for client in watched.clients:
+                client.close()
+        self._watched.clear()
 
     def begin(self) -> None:
         """A test begins."""
@@ -78,12 +96,7 @@ class Leaks:
         Args:
             damaged: The test said that what it left under its namespaces makes no sense.
         """
-        keys = [
-            problem
-            for name, client in self._servers.items()
-            if client.info("keyspace")
-            for problem in self._keys(name, client, damaged=damaged)
-        ]
+        keys = [problem for watched in self._watched for problem in self._keys(watched, damaged=damaged)]
         return keys + sorted(self._settled().values())
 
     def _settled(self) -> Found:
@@ -107,36 +120,42 @@ class Leaks:
             for name in directories + names:
                 path = os.path.join(parent, name)
                 held[path] = f"temporary file {path}"
-        for name, client in self._servers.items():
-            held |= _clients(name, client)
+        for watched in self._watched:
+            for number, client in enumerate(watched.clients):
+                held |= _clients(f"{watched.name} {number}" if number else watched.name, client)
         return held
 
     # Keys ------------------------------------------------------------------------------------------------------
 
-    def _keys(self, server: str, client: redis.Redis, *, damaged: bool) -> list[str]:
+    def _keys(self, watched: Watched, *, damaged: bool) -> list[str]:
+        server = watched.name
+        clients = [client for client in watched.clients if client.info("keyspace") and client.role()[0] == b"master"]
         try:
-            leaks = [f"keys in {name} of {server}" for name in client.info("keyspace") if name != "db0"]
+            leaks = [f"keys in {name} of {server}" for one in clients for name in one.info("keyspace") if name != "db0"]
             owned = tuple(f"{namespace}:".encode() for namespace in self._namespaces)
             leaks += [
                 f"key outside of the test's namespaces on {server}: {key!r}"
+                for client in clients
                 for key in client.scan_iter(count=1000)
                 if not key.startswith(owned)
             ]
-            if not damaged:
+            if clients and not damaged:
                 for namespace in sorted(self._namespaces):
-                    leaks += self._artifacts(client, namespace)
+                    leaks += self._artifacts(watched.url or clients[0], namespace)
                 leaks += [
                     f"key without TTL and without an artifact on {server}: {key!r}"
+                    for client in clients
                     for key in client.scan_iter(count=1000)
                     if key.startswith(owned) and client.pttl(key) == -1
                 ]
             return leaks
         finally:
-            client.flushall()
+            for client in clients:
+                client.flushall()
 
-    def _artifacts(self, client: redis.Redis, namespace: str) -> Iterable[str]:
+    def _artifacts(self, server: str | redis.Redis, namespace: str) -> Iterable[str]:
         """What is wrong with the artifacts of a namespace; deletes them."""
-        store = RedisArtifactStore(client, namespace=namespace)
+        store = RedisArtifactStore(server, namespace=namespace)
         try:
             problems = [f"{problem.kind} in {namespace}: {problem}" for problem in store.check().problems]
             for run in store.list_runs():
@@ -145,6 +164,8 @@ class Leaks:
                 store.delete(view.artifact_id)
         except ArtifactError as error:
             return [f"{type(error).__name__} in {namespace}: {error}"]
+        finally:
+            store.close()
         return problems
 
 
@@ -181,11 +202,17 @@ def _command_line(pid: str) -> str:
 
 
 def _clients(name: str, client: redis.Redis) -> Found:
-    """Connections and users of a server."""
+    """Connections and users of a server; what servers open to each other comes and goes."""
     with client.pipeline(transaction=False) as pipeline:
         mine, connections, users = pipeline.client_id().client_list().acl_list().execute()
     return {
         f"{name} client {one['id']}": f"connection to {name}, last command {one['cmd']}"
         for one in connections
-        if int(one["id"]) != mine
+        if int(one["id"]) != mine and not _of_a_server(one)
     } | {f"{name} {user}": f"user on {name}: {user}" for user in users}
+
+
+def _of_a_server(connection: dict[str, str]) -> bool:
+    replicates = set("SM") & set(connection["flags"])
+    migrates = connection["cmd"].startswith("restore")
+    return bool(replicates) or migrates or connection["name"].startswith("sentinel-")

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, compute_digest, validate_artifact_id
+from .ids import ID_LENGTH, compute_digest, is_default_id, validate_artifact_id
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -108,7 +108,14 @@ class Request:
         self.size = size
         self.default_id = digest.hex()[:ID_LENGTH]
         artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details
-        self.artifact_id = self.default_id if artifact_id is None else artifact_id
+        if artifact_id is None:
+            artifact_id = self.default_id
+        elif artifact_id != self.default_id and is_default_id(artifact_id):
+            raise InvalidArtifactError(
+                f"artifact_id {artifact_id} looks like the hash of other content, which it would mean for ever: "
+                "choose another artifact_id, or leave it out"
+            )
+        self.artifact_id = artifact_id
 
 
 class StoreRequest(Request):

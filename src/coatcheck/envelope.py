@@ -2,8 +2,8 @@
 
     version:1  codec:1  size:8  digest:32  checksum:8  payload
 
-`size` is the length of the plain content, `digest` its full SHA-256. `checksum` is XXH3-64 over everything
-else, header included, so that a flipped bit anywhere is noticed without hashing the plain content.
+`size` is the length of the plain content, `digest` its full SHA-256. `checksum` is XXH3-64 over the payload
+and then the rest of the header, so that a flipped bit anywhere is noticed without hashing the plain content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .compression import Zstd
 from .errors import CorruptArtifactError
 from .ids import compute_digest
 
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER: Final = struct.Struct(">BBQ32sQ")
 _SMALL: Final = 4096  # joining so few bytes costs less than hashing in two steps
 _SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the checksum covers
@@ -29,6 +29,9 @@ ZSTD: Final = 1
 MANIFEST: Final = 2  # the payload names the chunks that hold the content
 
 Verify = Literal["full", "checksum"]
+Sealed = tuple[bytes, bytes]
+"""Header and payload of a content; kept apart so that large contents are not copied."""
+
 _DEFAULT_COMPRESSION: Final = Zstd()
 _contexts = threading.local()  # zstd contexts are costly to make and not safe to share between threads
 
@@ -70,9 +73,9 @@ def header(codec: int, size: int, digest: bytes, payload: bytes | memoryview) ->
 
 def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
     if len(payload) < _SMALL:
-        return xxhash.xxh3_64_intdigest(b"".join((signed, payload)))
-    checksum = xxhash.xxh3_64(signed)
-    checksum.update(payload)
+        return xxhash.xxh3_64_intdigest(b"".join((payload, signed)))
+    checksum = xxhash.xxh3_64(payload)
+    checksum.update(signed)
     return checksum.intdigest()
 
 

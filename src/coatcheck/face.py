@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack
 
 from .arguments import spelled_out
-from .backends.redis import RedisKeywords, RedisOptions, Target
+from .backends.redis import RedisBackend, RedisKeywords, RedisOptions, Target
 from .operations import Operations
 
 if TYPE_CHECKING:
@@ -44,10 +44,9 @@ class RedisFace(Face, Generic[Client]):
         **options: Unpack[RedisKeywords],
     ) -> None:
         chosen = RedisOptions(namespace=namespace, **options)
-        tls = {"tls": chosen.tls} if chosen.tls else {}
-        self._target = self._target_class.of(url_or_client, **tls)
+        self._target = self._target_class.of(url_or_client, tls=chosen.tls)
         self._options = {**chosen.as_dict(), "default_ttl": default_ttl}
-        self._redis = chosen.backend(self._target.link())
+        self._redis = RedisBackend(self._target.transport(), chosen)
         super().__init__(self._redis, default_ttl=default_ttl)
         self._begin()
 

@@ -17,6 +17,7 @@ ID_LENGTH = 32
 MAX_ID_LENGTH = 200
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
+_DEFAULT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def compute_digest(content: Buffer) -> bytes:
@@ -27,6 +28,11 @@ def compute_digest(content: Buffer) -> bytes:
 def compute_artifact_id(content: Buffer) -> str:
     """The default id of a content: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+
+
+def is_default_id(artifact_id: str) -> bool:
+    """Whether an id has the form of a default id: it means the content of that hash, and nothing else, for ever."""
+    return len(artifact_id) == ID_LENGTH and _DEFAULT_ID.fullmatch(artifact_id) is not None
 
 
 def validate_artifact_id(artifact_id: str) -> None:

@@ -40,6 +40,7 @@ from .sources import TransferProgress, open_source, read_source
 
 T = TypeVar("T")
 
+_LISTED = 1000  # artifacts that are looked at a time where a filter may leave few of them
 _LONG: int = 256 * 1024  # bytes to hash that should not hold up an event loop
 
 
@@ -141,7 +142,7 @@ class Operations:
         run_id = check_optional_run_id(run_id)
         ask = self.backend.exists
         if ttl is not DEFAULT:
-            ask = partial(self.backend.claim, run_id=run_id, ttl_ms=check_ttl(ttl))
+            ask = partial(self.backend.acquire, run_id=run_id, ttl_ms=check_ttl(ttl))
         elif run_id is not None:
             raise InvalidArtifactError(
                 "run_id is for the lease that find_missing takes: say with ttl how long it holds"
@@ -198,16 +199,20 @@ class Operations:
         enough = None
         if check_count(limit, "limit") > 0:
             enough = limit + max(0, check_count(offset, "offset"))
+        listing = self.backend.listing(newest_first=newest_first)
         found: dict[str, ArtifactMetadata] = {}
-        cursor: object | None = None
-        while True:
-            missing = enough - len(found) if enough else 1 << 30
-            page, cursor = yield from self.backend.list_page(missing, cursor, newest_first=newest_first)
-            for view in page:
-                if wanted.matches(view):
-                    found.setdefault(view.artifact_id, view)
-            if cursor is None or (enough and len(found) >= enough):
-                return slice_of(found.values(), offset=offset, limit=limit, order=order)
+        while enough is None or len(found) < enough:
+            page = yield from listing.next(_LISTED if enough is None or not wanted.everything else enough - len(found))
+            if page is None:
+                break
+            for view in filter(wanted.matches, page):
+                found.setdefault(view.artifact_id, view)
+        for view in (yield from listing.late()):
+            if wanted.matches(view):
+                found[view.artifact_id] = view
+            else:
+                found.pop(view.artifact_id, None)
+        return slice_of(found.values(), offset=offset, limit=limit, order=order)
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from self.backend.stats())

@@ -64,6 +64,11 @@ class Filter:
         self._after = _check_time(created_after, "created_after")
         self._before = _check_time(created_before, "created_before")
 
+    @property
+    def everything(self) -> bool:
+        """Whether all artifacts match."""
+        return self._content_type is None and not self._tags and self._after is None and self._before is None
+
     def matches(self, view: ArtifactMetadata) -> bool:
         """Whether metadata satisfy every condition."""
         return (

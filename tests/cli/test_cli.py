@@ -551,7 +551,7 @@ def test_no_command_shows_the_help(url: str) -> None:
     assert "Usage: coatcheck" in shown.stdout
 
 
-@pytest.mark.parametrize("command", ["put", "get", "show", "ls", "runs", "rm", "touch", "stats", "serve", "demo"])
+@pytest.mark.parametrize("command", ["put", "get", "show", "ls", "runs", "rm", "touch", "stats", "serve"])
 def test_every_command_has_help(command: str) -> None:
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 

@@ -11,7 +11,7 @@ from coatcheck import (
     RedisArtifactStore,
     StoreUnavailableError,
 )
-from coatcheck.backends.redis.transport.durability import check_confirmed
+from coatcheck.backends.redis.transport.durability import Confirmation
 from coatcheck.testing import ENGINES, Blocking, Server, eventually
 
 from ..conftest import require
@@ -57,12 +57,12 @@ def test_a_log_that_was_switched_off_is_noticed(engine, opened) -> None:
 )
 def test_a_missing_confirmation_is_an_error(level, reply) -> None:
     with pytest.raises(AmbiguousWriteError, match="not confirmed"):
-        check_confirmed(level, reply)
+        Confirmation(level).check(reply)
 
 
 @pytest.mark.parametrize(("level", "reply"), [("fsync", [1, 0]), ("replica", 2), ("replica+fsync", [1, 1])])
 def test_a_confirmation_is_enough(level, reply) -> None:
-    check_confirmed(level, reply)
+    Confirmation(level).check(reply)
 
 
 def test_an_engine_without_waitaof_is_named_at_construction() -> None:

@@ -141,23 +141,17 @@ def pings(client) -> bool:
 
 
 def watch(store, failed: threading.Event) -> None:
-    """Set the event when an exchange of a store has failed."""
+    """Set the event when a pipeline of a store has failed."""
     inner = store._store if isinstance(store, Blocking) else store
-    link = inner._operations.backend._link
-    exchange = link.exchange
+    transport = inner._operations.backend._link
+    send = transport.send
 
-    def blocking(*args):
-        try:
-            return exchange(*args)
-        except Exception:
+    def seen(results):
+        if any(isinstance(result, Exception) for result in results):
             failed.set()
-            raise
+        return results
 
-    async def awaited(*args):
-        try:
-            return await exchange(*args)
-        except Exception:
-            failed.set()
-            raise
+    async def awaited(parts):
+        return seen(await send(parts))
 
-    link.exchange = awaited if isinstance(store, Blocking) else blocking
+    transport.send = awaited if isinstance(store, Blocking) else lambda parts: seen(send(parts))

@@ -95,7 +95,7 @@ def test_a_reply_to_a_cancelled_call_reaches_no_other(server, client, namespace)
 
 def test_what_is_left_to_read_reaches_nobody(store) -> None:
     stored = store.store(b"content")
-    [connection] = store._operations.backend._link._connections._idle
+    [connection] = store._operations.backend._link.node(0)._idle
     connection.send_command("ECHO", "stale")
     eventually(connection.can_read)
     assert store.load_text(stored.artifact_id) == "content"
@@ -106,7 +106,7 @@ def test_what_is_left_to_read_reaches_no_task(server, namespace) -> None:
     async def main() -> None:
         async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
             stored = await store.store(b"content")
-            [connection] = store._operations.backend._link._connections._idle
+            [connection] = store._operations.backend._link.node(0)._held().idle
             await connection.send_command("ECHO", "stale")
             async with asyncio.timeout(10):
                 while not await connection.can_read():
@@ -118,19 +118,18 @@ def test_what_is_left_to_read_reaches_no_task(server, namespace) -> None:
 
 
 def test_an_async_store_starts_anew_on_another_event_loop(server, namespace) -> None:
-    async def use() -> None:
+    async def use() -> list:
         stored = await store.store(b"content")
         assert await store.load_text(stored.artifact_id) == "content"
+        return store._operations.backend._link.node(0)._held().idle
 
     store = AsyncRedisArtifactStore(server.url, namespace=namespace)
-    connections = store._operations.backend._link._connections
     with asyncio.Runner() as first, asyncio.Runner() as second:
-        first.run(use())
-        [left] = connections._idle
-        second.run(use())
-        assert left not in connections._idle
+        [left] = first.run(use())
+        assert left not in second.run(use())
+        assert first.run(use()) == [left]
+        first.run(store._operations.backend._link.close())
         second.run(store.close())
-        first.run(left.disconnect())
 
 
 def _in_child(store, artifact_id, namespace) -> None:
@@ -155,11 +154,11 @@ def test_children_use_the_store_of_their_parent(store, namespace, method) -> Non
 
 def _client_id(store) -> int:
     """What the server calls the connection that this process uses."""
-    connections = store._operations.backend._link._connections
-    connection = connections.take()
+    node = store._operations.backend._link.node(0)
+    connection = node.take()
     connection.send_command("CLIENT", "ID")
     number = connection.read_response()
-    connections.give_back(connection)
+    node.give_back(connection, clean=True)
     return number
 
 
@@ -197,7 +196,7 @@ def test_stores_over_a_callers_client_are_pickled_with_its_address(server, names
         stored = store.store(b"content")
         copy = pickle.loads(pickle.dumps(store))
         assert copy.load(stored.artifact_id) == store.load(stored.artifact_id)
-        copy._target._pool.disconnect()
+        copy._target._client.close()
 
 
 def test_a_client_without_an_address_is_not_pickled() -> None:
@@ -245,7 +244,7 @@ def test_a_server_that_restarts_is_found_again(server_of) -> None:
 def test_connections_are_given_back(store, client) -> None:
     for n in range(20):
         store.store(b"%d" % n)
-    assert len(store._operations.backend._link._connections._idle) == 1
+    assert len(store._operations.backend._link.node(0)._idle) == 1
     before = len(client.client_list())
     store.close()
     eventually(lambda: len(client.client_list()) == before - 1)

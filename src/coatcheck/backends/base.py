@@ -23,6 +23,18 @@ Progress = Callable[[int], None] | None
 """Told how many keys or files were looked at so far."""
 
 
+class Listing(ABC):
+    """A way through all artifacts. What is there all the while comes, whatever others do; some may come twice."""
+
+    @abstractmethod
+    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:
+        """About `count` more; `None` at the end."""
+
+    @abstractmethod
+    def late(self) -> Plan[list[ArtifactMetadata]]:
+        """What was moved out of the way of this listing, and what is new since it began: asked at its end."""
+
+
 class Backend(ABC):
     """One namespace of artifacts."""
 
@@ -62,7 +74,7 @@ class Backend(ABC):
         """Whether metadata *and* content are there, in order."""
 
     @abstractmethod
-    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+    def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
         """Where metadata and content are there, take the run's lease or make it last as long; whether they are.
 
         Never shortens a lease. A new one gets content type and tags of the latest live one.
@@ -89,10 +101,8 @@ class Backend(ABC):
         """The run's own view of everything it leases, in no particular order."""
 
     @abstractmethod
-    def list_page(
-        self, limit: int, cursor: object | None, *, newest_first: bool
-    ) -> Plan[tuple[list[ArtifactMetadata], object | None]]:
-        """About `limit` artifacts by the time of their latest store, and where to go on (`None`: the end)."""
+    def listing(self, *, newest_first: bool) -> Listing:
+        """A way through all artifacts by the time of their latest store."""
 
     @abstractmethod
     def list_runs(self) -> Plan[list[str]]:

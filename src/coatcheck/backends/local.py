@@ -19,7 +19,7 @@ from ..ids import ID_LENGTH, compute_digest
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
 from ..sources import Source, TransferProgress
-from .base import Backend, Progress
+from .base import Backend, Listing, Progress
 from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ class LocalBackend(Backend):
 
         return self._plan(look)
 
-    def claim(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
+    def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
         return self._plan(lambda: [self._claim(artifact_id, run_id, ttl_ms) for artifact_id in ids])
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
@@ -233,19 +233,12 @@ class LocalBackend(Backend):
 
         return self._plan(look)
 
-    def list_page(
-        self,
-        limit: int,  # noqa: ARG002  # everything is one page
-        cursor: object | None,  # noqa: ARG002
-        *,
-        newest_first: bool,
-    ) -> Plan[tuple[list[ArtifactMetadata], object | None]]:
-        def look() -> tuple[list[ArtifactMetadata], object | None]:
-            views = [record.view(record.latest()) for record in self._live_records()]
-            views.sort(key=lambda view: (view.created_at, view.artifact_id), reverse=newest_first)
-            return views, None
+    def listing(self, *, newest_first: bool) -> Listing:
+        return _OnePage(self, newest_first=newest_first)
 
-        return self._plan(look)
+    def views(self) -> list[ArtifactMetadata]:
+        """The latest live view of every artifact."""
+        return [record.view(record.latest()) for record in self._live_records()]
 
     def list_runs(self) -> Plan[list[str]]:
         def look() -> list[str]:
@@ -462,6 +455,27 @@ class LocalBackend(Backend):
         if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
             raise damaged(artifact_id)
         return Artifact(metadata=record.view(record.latest()), content=content)
+
+
+class _OnePage(Listing):
+    """All artifacts, read at once."""
+
+    def __init__(self, backend: LocalBackend, *, newest_first: bool) -> None:
+        self._backend = backend
+        self._newest_first = newest_first
+        self._read = False
+
+    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:  # noqa: ARG002  # everything is one page
+        if self._read:
+            return None
+        self._read = True
+        views = yield from self._backend._plan(self._backend.views)  # noqa: SLF001  # the same room
+        views.sort(key=lambda view: (view.created_at, view.artifact_id), reverse=self._newest_first)
+        return views
+
+    def late(self) -> Plan[list[ArtifactMetadata]]:
+        yield from ()
+        return []
 
 
 def lost(artifact_id: str) -> ArtifactLostError:

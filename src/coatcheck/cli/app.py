@@ -10,7 +10,6 @@ import typer
 
 from coatcheck import __version__
 
-from .demo import demo
 from .failures import OneLineErrors
 from .get import get
 from .look import ls, runs, show, stats
@@ -22,7 +21,7 @@ from .settings import Settings
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve, demo):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve):
     app.command()(command)
 
 

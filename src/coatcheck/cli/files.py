@@ -31,18 +31,17 @@ class LocalFile:
     size: int
 
 
-def regular_files(directory: Path, *, skip: frozenset[str] = frozenset()) -> Iterator[LocalFile]:
+def regular_files(directory: Path) -> Iterator[LocalFile]:
     """Every regular file below a directory, sorted; symbolic links are not followed.
 
     Args:
         directory: Where to start; may itself be a link.
-        skip: Names of directories to leave out.
 
     Raises:
         OSError: A directory cannot be read.
     """
     for parent, folders, names in os.walk(directory, onerror=_raise):
-        folders[:] = sorted(name for name in folders if name not in skip)
+        folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
             found = path.lstat()

@@ -13,14 +13,17 @@ where `MyHarness` is a `StoreHarness`.
 from .blocking import Blocking
 from .contract import ArtifactStoreContract, StoreHarness
 from .fake import afake_store, fake_store
-from .servers import ENGINES, Engine, Server
+from .servers import ENGINES, Cluster, Engine, Node, Sentinels, Server
 from .waiting import eventually
 
 __all__ = [
     "ENGINES",
     "ArtifactStoreContract",
     "Blocking",
+    "Cluster",
     "Engine",
+    "Node",
+    "Sentinels",
     "Server",
     "StoreHarness",
     "afake_store",

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ..arguments import Payload
 from ..errors import InvalidArtifactError
-from ..ids import compute_artifact_id
+from ..ids import compute_artifact_id, is_default_id
 from ..store import ArtifactStore
 from .contract import StoreHarness
 from .waiting import eventually
@@ -35,10 +35,6 @@ class Kept:
 
     content: bytes
     leases: dict[str | None, tuple[dict[str, str], bool]] = field(default_factory=dict)
-
-    def is_named(self, artifact_id: str) -> bool:
-        """Whether the id is the content's own."""
-        return compute_artifact_id(self.content) == artifact_id
 
 
 def content_number(n: int) -> bytes:
@@ -78,12 +74,11 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
     ) -> bool:
         """Apply a store to the model; False where it has to be refused."""
         name = compute_artifact_id(content) if artifact_id is None else artifact_id
+        if is_default_id(name) and name != compute_artifact_id(content):
+            return False
         kept = self.model.get(name)
         if kept is None or kept.content != content:
-            new = Kept(content)
-            if kept is not None and (kept.is_named(name) or new.is_named(name)):
-                return False
-            kept = self.model[name] = new
+            kept = self.model[name] = Kept(content)
         was_forever = kept.leases.pop(run, ({}, False))[1]
         kept.leases[run] = (given, forever or was_forever)  # at the end: the latest
         return True

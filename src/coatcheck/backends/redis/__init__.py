@@ -1,6 +1,7 @@
 """Artifacts on a Redis or Valkey server."""
 
+from .backend import RedisBackend
 from .options import RedisKeywords, RedisOptions
 from .transport.connect import AsyncTarget, Target
 
-__all__ = ["AsyncTarget", "RedisKeywords", "RedisOptions", "Target"]
+__all__ = ["AsyncTarget", "RedisBackend", "RedisKeywords", "RedisOptions", "Target"]

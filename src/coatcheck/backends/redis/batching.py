@@ -1,4 +1,4 @@
-"""How long lists are cut: bounded work for a script, bounded bytes for a round trip."""
+"""How lists are cut: bounded work for a script, bounded bytes for a round trip."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from ...arguments import StoreRequest
+from ...plan import Plan
+from .layout.keys import Keys
+from .scripts.script import Unit
+from .session import Session
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 PAGE: Final = 500
-"""Artifacts that one script call looks at: bounds how long other clients wait."""
+"""Artifacts that one script call reads: bounds how long other clients wait."""
 
-ROUND: Final = 20 * PAGE
+CHANGES: Final = 100
+"""Artifacts that one script call changes."""
+
+ROUND: Final = 10_000
 """Artifacts that one round trip asks about: bounds what lies in buffers on the way."""
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
-"""Content that one round trip of a batch carries, about."""
+"""What one round trip carries either way, about."""
 
-
-CALL_ITEMS: Final = 100
-CALL_BYTES: Final = 256 * 1024
-"""Artifacts and content of one call that stores."""
+_CALLS: Final = 64  # of one round trip whose replies grow with what was stored
+_CALL_BYTES: Final = 256 * 1024  # contents of one call that stores
 
 
 def pages(items: Sequence[T], size: int = PAGE) -> Iterable[Sequence[T]]:
@@ -29,9 +35,42 @@ def pages(items: Sequence[T], size: int = PAGE) -> Iterable[Sequence[T]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-def flat(replies: Iterable[Iterable[T]]) -> list[T]:
-    """What page after page was answered, as one list."""
-    return [item for reply in replies for item in reply]
+def by_partition(places: Iterable[Keys]) -> dict[Keys, list[int]]:
+    """The numbers of the items of each partition, in order."""
+    found: dict[Keys, list[int]] = {}
+    for i, keys in enumerate(places):
+        found.setdefault(keys, []).append(i)
+    return found
+
+
+def ask_about(
+    session: Session,
+    items: Sequence[tuple[Keys, Item]],
+    ask: Callable[[Keys, Sequence[Item], int], Unit[list[T]]],
+) -> Plan[list[T]]:
+    """Ask scripts about items that lie in any partition; an answer for each, in order.
+
+    `ask` makes the call for some items of one partition; its last argument says how many bytes it may return, about.
+    A call may answer for the first items only.
+    """
+    answers: list[T | None] = [None] * len(items)
+    waiting = [
+        (keys, list(page))
+        for keys, numbers in by_partition(keys for keys, _ in items).items()
+        for page in pages(numbers)
+    ]
+    while waiting:
+        now, waiting = waiting[:_CALLS], waiting[_CALLS:]
+        budget = BATCH_BYTES // len(now)
+        replies = yield from session.read_each(
+            [ask(keys, [items[i][1] for i in numbers], budget) for keys, numbers in now]
+        )
+        for (keys, numbers), reply in zip(now, replies, strict=True):
+            for i, answer in zip(numbers, reply, strict=False):
+                answers[i] = answer
+            if len(reply) < len(numbers):
+                waiting.append((keys, numbers[len(reply) :]))
+    return answers  # type: ignore[return-value]  # all are there now
 
 
 def without_rivals(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreRequest]]:
@@ -42,18 +81,6 @@ def without_rivals(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreR
         if digests.setdefault(request.artifact_id, request.digest) != request.digest:
             yield requests[start:i]
             start, digests = i, {request.artifact_id: request.digest}
-    yield requests[start:]
-
-
-def without_repeats(requests: Sequence[StoreRequest]) -> Iterable[Sequence[StoreRequest]]:
-    """Split where an id comes again."""
-    ids: set[str] = set()
-    start = 0
-    for i, request in enumerate(requests):
-        if request.artifact_id in ids:
-            yield requests[start:i]
-            start, ids = i, set()
-        ids.add(request.artifact_id)
     yield requests[start:]
 
 
@@ -79,8 +106,8 @@ def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[slice]:
             request.size > inline
             or requests[start].size > inline
             or request.ttl_ms != requests[start].ttl_ms
-            or i - start >= CALL_ITEMS
-            or size + request.size > CALL_BYTES
+            or i - start >= CHANGES
+            or size + request.size > _CALL_BYTES
         )
         if ends_here:
             yield slice(start, i)

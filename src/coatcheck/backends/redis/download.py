@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xxhash
 
@@ -15,12 +15,11 @@ from ...errors import ArtifactLostError, CorruptArtifactError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ..opened import Block, OpenedArtifact
-from .layout import records
+from .layout.keys import Keys
 from .layout.manifest import Manifest
+from .layout.records import content_id_of
 from .scripts.script import Command
-
-if TYPE_CHECKING:
-    from .core import Core
+from .session import Session
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""
@@ -32,19 +31,23 @@ class ChunkedArtifact(OpenedArtifact):
     What is fetched in order, from the first byte to the last, is also compared with the SHA-256.
 
     Args:
-        backend: Where from.
+        session: The namespace.
+        keys: The partition.
         metadata: The artifact.
         manifest: Its chunks.
         verify: As for `envelope.unseal`.
+        window: How many chunks to fetch at a time.
         renew: Asks for the manifest again when chunks are gone.
     """
 
     def __init__(
         self,
-        backend: Core,
+        session: Session,
+        keys: Keys,
         metadata: ArtifactMetadata,
         manifest: Manifest,
         verify: Verify,
+        window: int,
         renew: Renew,
     ) -> None:
         super().__init__(metadata)
@@ -53,7 +56,9 @@ class ChunkedArtifact(OpenedArtifact):
                 f"artifact {metadata.artifact_id}: content of {manifest.size} bytes, "
                 f"metadata says {metadata.size_bytes}"
             )
-        self._backend = backend
+        self._session = session
+        self._keys = keys
+        self._window = window
         self._manifest = manifest
         self._renew = renew
         self._hash = hashlib.sha256() if verify == "full" else None
@@ -78,10 +83,13 @@ class ChunkedArtifact(OpenedArtifact):
         """As `blocks`, about a window at a time; `None` where a chunk is gone."""
         manifest, width = self._manifest, self._manifest.chunk_size
         first = start // width
-        numbers = range(first, min(-(-stop // width), first + self._backend.chunking.window))
-        tag = records.tag_of(manifest.digest)
-        payloads = yield from self._backend.read(
-            *(Command(b"GET", self._backend.keys.chunk(tag, manifest.token, n)) for n in numbers)
+        numbers = range(first, min(-(-stop // width), first + self._window))
+        content_id, keys = content_id_of(manifest.digest), self._keys
+        payloads = yield from self._session.read_each(
+            [
+                Command(keys.slot, (b"GET", keys.chunk(content_id, manifest.token, n)), lambda payload: payload)
+                for n in numbers
+            ]
         )
         if None in payloads:
             return None

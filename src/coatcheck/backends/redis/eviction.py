@@ -4,52 +4,38 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
 from typing import Any, Final
 
 from ...errors import EvictingServerWarning
-from ...plan import Plan
-from .scripts import script as scripts
-from .scripts.script import Command, Sendable
-from .transport.base import Link
-from .transport.retry import exchange
+from .layout.keys import Keys
+from .scripts.calls import EVICTION_POLICY
+from .scripts.script import Command
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _KEEPS: Final = (b"noeviction", b"")  # nothing is said where the server doesn't tell
 
 
-class Exchanges:
-    """`retry.exchange` for one store; its first one also asks for the policy.
+class Question:
+    """What the server does when it reaches maxmemory.
 
     Args:
-        key: Any key of the store; it only says which node of a cluster is asked.
-        warn: Whether to ask at all: the embedded engine is known not to evict.
+        keys: Any partition; it only says which node of a cluster is asked.
     """
 
-    def __init__(self, key: bytes, *, warn: bool) -> None:
-        # With its source at once: asked a single time, it should not cost a trip to find out that it is unknown.
-        self._question = Command(*scripts.EVICTION_POLICY.head(by_hash=False), b"1", key)
-        self._ask = warn
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
 
-    def __call__(self, link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
-        """See `retry.exchange`."""
-        if self._ask:
-            return self._first(link, commands, retry_for, writes=writes)
-        return exchange(link, commands, retry_for, writes=writes)
-
-    def _first(self, link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
-        self._ask = False  # calls that run at the same time don't ask as well
-        try:
-            policy, *replies = yield from exchange(link, [self._question, *commands], retry_for, writes=writes)
-        except BaseException:
-            self._ask = True
-            raise
-        if policy not in _KEEPS:
-            _warn(policy.decode(errors="replace"))
-        return replies
+    def unit(self) -> Command[bytes]:
+        """The question. It has its source with it: asked once, it should not cost a trip to find out it is unknown."""
+        arguments = (b"EVAL", EVICTION_POLICY.source, b"1", self._keys.runs)
+        return Command(self._keys.slot, arguments, bytes)
 
 
-def _warn(policy: str) -> None:
+def warn(policy: Any) -> None:
+    """Tell the caller, once, where the server evicts."""
+    if policy in _KEEPS:
+        return
+    policy = policy.decode(errors="replace") if isinstance(policy, bytes) else "unknown"
     warnings.warn(
         f"the server evicts keys when it reaches maxmemory (maxmemory-policy {policy}): artifacts vanish before their "
         "TTL and tickets break; set maxmemory-policy noeviction",

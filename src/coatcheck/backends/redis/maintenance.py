@@ -1,227 +1,414 @@
-"""`gc` and `check`: what does not fit together, key by key.
+"""`gc` and `check`: what does not fit together, key by key, on every node.
 
 Each judgement is one script, and so is each repair: nothing is decided on what an earlier reply said. That makes both
-safe under full traffic. Artifacts come first and contents in a second pass, because what an explicit id needs is known
-from its own hash even where an index was lost.
+safe under full traffic. Artifacts come first, then indexes, then contents: what an artifact needs is known from its own
+hash even where an index was lost, and a content goes once no index says any more that something needs it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
+from ..base import Progress
+from .chunks import number_pages, tidy
 from .layout import records
+from .layout.keys import Keys
 from .layout.manifest import Manifest
-from .scripts import script as scripts
-from .scripts.script import Call, Command
+from .mending import mend
+from .reading import Reading
+from .scripts import calls
+from .scripts.calls import Chunks, Name
+from .scripts.script import Command
+from .session import Session
 from .upload import STAGING_MS
 
-if TYPE_CHECKING:
-    from .backend import RedisBackend
-
 _PAGE: Final = 500
-_NAME: Final = re.compile(
-    rb"(?P<kind>artifact|content|leases|run|staging):\{(?P<name>[^{}]*)\}(?P<rest>:[0-9a-f]{16})?"
-)
-
-_CHUNK: Final = re.compile(rb"content:\{(?P<name>[^{}]*)\}:[0-9a-f]{16}:[0-9]+")
+_MOVING_MS: Final = 2000  # how far ends drift while keys are moved to other nodes, see `ends_at` in Lua
+_HOLD_US: Final = 600_000_000  # how long a lease may take to be taken: ten minutes
 
 LEFTOVERS: Final = frozenset(
-    {"orphan-content", "orphan-chunk", "stale-index-member", "expired-artifact", "immortal-staging"}
+    {
+        "orphan-content",
+        "orphan-chunk",
+        "stale-index-member",
+        "expired-index-member",
+        "expired-artifact",
+        "immortal-staging",
+    }
 )
 """Problems that cost memory and nothing else: what `gc` removes."""
 
-LOSSES: Final = frozenset({"lost-content", "damaged-content", "damaged-metadata", "wrong-type", "future-version"})
+LOSSES: Final = frozenset(
+    {"lost-content", "damaged-content", "damaged-metadata", "wrong-type", "future-version", "other-partitions"}
+)
 """Problems that no repair can undo; of these, only damaged content is removed, so that a store heals it."""
+
+_OfOneKind = list[tuple[Keys, bytes, "re.Match[bytes]"]]
+"""Keys of one kind: partition, key, and what its name says."""
+
+
+def gc(session: Session, reading: Reading, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
+    """See `Backend.gc`."""
+
+    def repair(problem: str) -> bool:
+        return not dry_run and problem in LEFTOVERS
+
+    inspection = Inspection(
+        session, reading, repair=repair, read_data=False, collecting=True, grace_ms=grace_ms, progress=progress
+    )
+    return (yield from inspection.run()).only(LEFTOVERS)
+
+
+def check(
+    session: Session, reading: Reading, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress
+) -> Plan[CheckReport]:
+    """See `Backend.check`."""
+    return Inspection(
+        session,
+        reading,
+        repair=lambda _: repair,
+        read_data=read_data,
+        collecting=False,
+        grace_ms=grace_ms,
+        progress=progress,
+    ).run()
 
 
 class Inspection:
     """One pass over a namespace.
 
     Args:
-        backend: Whose namespace.
+        session: The namespace.
+        reading: Reads contents.
         repair: Which problems to repair.
         read_data: Read and verify every content as well.
+        collecting: Whether members of indexes that have expired are looked for: writers drop them in time, most often.
         grace_ms: Contents used more recently than this are never removed.
         progress: Called with the number of keys looked at so far.
     """
 
     def __init__(
         self,
-        backend: RedisBackend,
+        session: Session,
+        reading: Reading,
         *,
         repair: Callable[[str], bool],
         read_data: bool,
+        collecting: bool,
         grace_ms: int,
-        progress: Callable[[int], None] | None,
+        progress: Progress,
     ) -> None:
-        self._backend = backend
-        self._keys = backend.keys
+        self._session = session
+        self._reading = reading
         self._repair = repair
         self._read_data = read_data
-        self._grace = b"%d" % -(-grace_ms // 1000)
+        self._collecting = collecting
+        self._grace = -(-grace_ms // 1000)
         self._progress = progress
         self._found = ProblemCounter()
-        self._needed: set[bytes] = set()  # tags of contents that explicit ids stand for
+        self._needed: set[tuple[Keys, bytes]] = set()  # contents that explicit ids stand for
         self._unreadable = False  # whether some artifact may need a content that we cannot know
 
     def run(self) -> Plan[CheckReport]:
         """Look at every key of the namespace; what was found."""
-        yield from self._scan(self._artifacts_of)
-        looked_at = yield from self._scan(self._others_of)
+        yield from self._scan({"artifact": self._artifacts})
+        yield from self._scan(
+            {
+                "run": self._runs,
+                "runs": self._lists_of_runs,
+                "needs": self._needs,
+                "catalog": self._catalogs,
+                "leases": self._indexes_of_leases,
+                "stores": self._indexes_of_leases,
+            }
+        )
+        looked_at = yield from self._scan(
+            {
+                "content": self._contents,
+                "chunk": self._chunks,
+                "staging": self._temporary,
+                "buried": self._temporary,
+                "": self._foreign,
+            }
+        )
         return self._found.report(looked_at)
 
-    def _scan(self, look: Callable[[set[bytes]], Plan[None]]) -> Plan[int]:
-        cursor, looked_at = b"0", 0
-        while True:
-            # An error here ends the inspection: a listing that failed is no reason to remove anything.
-            [[cursor, names]] = yield from self._backend.read(
-                Command(b"SCAN", cursor, b"MATCH", self._keys.prefix + b"*", b"COUNT", b"%d" % _PAGE)
-            )
-            yield from look(set(names))
-            looked_at += len(names)
-            if self._progress is not None:
-                self._progress(looked_at)
-            if cursor == b"0":
-                return looked_at
+    def _scan(self, rooms: dict[str, Callable[[_OfOneKind], Plan[None]]]) -> Plan[int]:
+        """Show every key of some kinds to who looks at that kind."""
+        looked_at = 0
+        pattern = self._session.partitions.prefix + b"*"
+        for node in (yield from self._session.primaries()):
+            cursor = b"0"
+            while True:
+                # An error here ends the inspection: a listing that failed is no reason to remove anything.
+                scan = (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _PAGE)
+                cursor, names = yield from self._session.ask_node(node, Command(0, scan, tuple))
+                kinds: dict[str, _OfOneKind] = {}
+                for key in set(names):
+                    self._sort(key, kinds)
+                for kind, look in rooms.items():
+                    if kind in kinds:
+                        yield from look(kinds[kind])
+                looked_at += len(names)
+                if self._progress is not None:
+                    self._progress(looked_at)
+                if cursor == b"0":
+                    break
+        return looked_at
+
+    def _sort(self, key: bytes, kinds: dict[str, _OfOneKind]) -> None:
+        keys = self._session.partitions.holding(key)
+        if isinstance(keys, int):
+            match = re.match(rb"()", b"%d" % keys)
+            assert match is not None
+            kinds.setdefault("", []).append((self._session.partitions.all[0], key, match))
+        elif keys is not None:
+            kind = keys.kind_of(key)
+            if kind is not None:
+                kinds.setdefault(kind[0], []).append((keys, key, kind[1]))
 
     def _flag(self, *problems: str) -> bytes:
         return b"1" if any(map(self._repair, problems)) else b""
 
-    def _parts(self, names: Iterable[bytes], kind: bytes) -> list[tuple[bytes, bytes]]:
-        matches = ((key, _NAME.fullmatch(key, len(self._keys.prefix))) for key in names)
-        return [(key, match["name"]) for key, match in matches if match is not None and match["kind"] == kind]
+    def _foreign(self, found: _OfOneKind) -> Plan[None]:
+        """Keys of workers that cut the namespace into another number of partitions."""
+        yield from ()
+        for _, key, _ in found:
+            self._found.add("other-partitions", key)
 
-    def _artifacts_of(self, names: set[bytes]) -> Plan[None]:
-        yield from self._artifacts(self._parts(names, b"artifact"))
+    # Artifacts -------------------------------------------------------------------------------------------------
 
-    def _others_of(self, names: set[bytes]) -> Plan[None]:
-        yield from self._contents(self._parts(names, b"content"))
-        yield from self._chunks(names)
-        yield from self._stagings(self._parts(names, b"staging"))
-        for key, name in self._parts(names, b"run"):
-            yield from self._index(key, b"run", b"=" + unquote_to_bytes(name))
-        for key, name in self._parts(names, b"leases"):
-            yield from self._index(key, b"leases", name)
-        if self._keys.runs in names:
-            yield from self._index(self._keys.runs, b"runs", b"")
-        for key in names & {self._keys.created, self._keys.deadlines}:
-            yield from self._index(key, b"catalog", b"")
-
-    def _ask(self, calls: list[Call | Command]) -> Plan[list[Any]]:
-        return (yield from self._backend.write(*calls)) if calls else []
-
-    def _artifacts(self, artifacts: list[tuple[bytes, bytes]]) -> Plan[None]:
-        keys = self._keys
-        flag = self._flag("wrong-expiry") or (b"e" if self._repair("expired-artifact") else b"")
-        replies = yield from self._ask(
+    def _artifacts(self, found: _OfOneKind) -> Plan[None]:
+        session = self._session
+        headers = yield from session.read_each([Command(keys.slot, (b"TYPE", key), _same) for keys, key, _ in found])
+        headers = yield from session.read_each(
             [
-                scripts.CHECK_ARTIFACT.call([key, keys.created, keys.deadlines, keys.runs], [keys.prefix, name, flag])
-                for key, name in artifacts
+                Command(keys.slot, (b"HGET", key, b"h") if kind == b"hash" else (b"EXISTS", key), _same)
+                for (keys, key, _), kind in zip(found, headers, strict=True)
             ]
         )
-        for (_, name), (tag, *problems) in zip(artifacts, replies, strict=True):
-            if not tag and problems:
-                self._unreadable = True
-            elif tag != name:
-                self._needed.add(tag)
-            for problem in map(bytes.decode, problems):
-                self._found.add(problem, name, repaired=problem not in LOSSES and self._repair(problem))
-            if self._read_data and not LOSSES.intersection(map(bytes.decode, problems)):
-                yield from self._data(name)
+        flag = self._flag("wrong-expiry") or (b"e" if self._repair("expired-artifact") else b"")
+        names = [
+            (keys, _name_of(match["name"], header)) for (keys, _, match), header in zip(found, headers, strict=True)
+        ]
+        replies = yield from session.write_each([calls.check_artifact(keys, name, flag) for keys, name in names])
+        for (keys, name), (state, found_now, runs, chunks) in zip(names, replies, strict=True):
+            problems = list(found_now)
+            if state == "other":
+                continue  # replaced this very moment
+            if not state:
+                self._unreadable = self._unreadable or bool(problems)
+            elif name.content != name.artifact:
+                self._needed.add((keys, name.content))
+            if chunks is not None and not self._collecting and "lost-content" not in problems:
+                problems += yield from self._chunks_of(keys, Chunks(name.content, *chunks))
+            if state == "many":
+                problems += yield from self._many(keys, name.artifact)
+            elif runs and (yield from self._unindexed(keys, name.artifact, runs)):
+                problems.append("unindexed-lease")
+            for problem in dict.fromkeys(problems):
+                self._found.add(problem, name.artifact, repaired=problem not in LOSSES and self._repair(problem))
+            if self._read_data and state and not LOSSES.intersection(problems):
+                yield from self._data(keys, name)
 
-    def _data(self, name: bytes) -> Plan[None]:
-        [[view]] = yield from self._backend.read(scripts.METADATA.call([self._keys.artifact(name)], ()))
-        if view is None:
-            return
+    def _many(self, keys: Keys, artifact_id: bytes) -> Plan[list[str]]:
+        """What is wrong with the indexes of many leases."""
+        wrong, suspects = yield from mend(
+            self._session.write,
+            keys,
+            artifact_id,
+            runs=not self._collecting,
+            repair=self._repair("unindexed-lease") or self._repair("stale-index-member"),
+        )
+        unindexed = yield from self._unindexed(keys, artifact_id, suspects)
+        return ["unindexed-lease"] if wrong or unindexed else []
+
+    def _unindexed(self, keys: Keys, artifact_id: bytes, runs: Sequence[bytes]) -> Plan[bool]:
+        """Whether a run's index does not know its lease."""
+        wrong = False
+        for start in range(0, len(runs), _PAGE):
+            wrong |= any(
+                (
+                    yield from self._session.write_each(
+                        [
+                            calls.index_lease(keys, artifact_id, run, keys.run_of(run), self._flag("unindexed-lease"))
+                            for run in runs[start : start + _PAGE]
+                        ]
+                    )
+                )
+            )
+        return wrong
+
+    def _chunks_of(self, keys: Keys, chunks: Chunks) -> Plan[list[str]]:
+        """What is wrong with the chunks of a content."""
+        [content_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
+        for numbers in number_pages(chunks.total):
+            ends = yield from self._ends(keys, [keys.chunk(chunks.content, chunks.token, n) for n in numbers])
+            if -2 in ends:
+                [now_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
+                return ["lost-content"] if now_ends == content_ends != -2 else []
+            if any(abs(end - content_ends) >= _MOVING_MS for end in ends):
+                if self._repair("wrong-expiry"):
+                    yield from tidy(self._session, keys, chunks)
+                return ["wrong-expiry"]
+        return []
+
+    def _ends(self, keys: Keys, names: Sequence[bytes]) -> Plan[list[int]]:
+        return self._session.read_each([Command(keys.slot, (b"PEXPIRETIME", name), int) for name in names])
+
+    def _data(self, keys: Keys, name: Name) -> Plan[None]:
         try:
-            head = records.decode_head(view[0], name.decode())
-            metadata = records.decode_view(name.decode(), *view)
+            [metadata] = yield from self._reading.metadata([name.artifact.decode()])
         except ArtifactError:
-            self._found.add("damaged-metadata", name)
+            self._found.add("damaged-metadata", name.artifact)
             return
-        content = self._keys.content(records.tag_of(head.digest))
-        [sealed] = yield from self._backend.read(Command(b"GET", content))
+        if metadata is None:
+            return
+        digest = bytes.fromhex(metadata.digest or "")
+        content_id = records.content_id_of(digest)
+        sealed: bytes | None = yield from self._session.read(
+            Command(keys.slot, (b"GET", keys.content(content_id)), _same)
+        )
         if sealed is None:
             return  # deleted meanwhile
         try:
             chunked = is_manifest(sealed)
-            size = Manifest.unseal(sealed, head.digest).size if chunked else len(unseal(sealed, head.digest))
-            if size != head.size:
-                self._found.add("wrong-size", name)
+            size = Manifest.unseal(sealed, digest).size if chunked else len(unseal(sealed, digest))
+            if size != metadata.size_bytes:
+                self._found.add("wrong-size", name.artifact)
             elif chunked:
-                yield from self._backend.chunked(metadata, sealed).verify()
+                yield from self._reading.chunked(metadata, sealed).verify()
         except CorruptArtifactError:
-            dropped = 0
+            dropped = False
             if self._repair("damaged-content"):
-                [dropped] = yield from self._ask(
-                    [scripts.DROP_CONTENT.call([content], [sealed[:64], b"%d" % len(sealed)])]
+                _, _, dropped, chunks = yield from self._session.write(
+                    calls.drop_content(keys, content_id, sealed[:64], len(sealed))
                 )
-            self._found.add("damaged-content", name, size=len(sealed), repaired=dropped == 1)
+                yield from tidy(self._session, keys, None if chunks is None else Chunks(content_id, *chunks))
+            self._found.add("damaged-content", name.artifact, size=len(sealed), repaired=dropped)
 
-    def _contents(self, contents: list[tuple[bytes, bytes]]) -> Plan[None]:
-        contents = [(key, name) for key, name in contents if name not in self._needed]
-        flag = b"" if self._unreadable else self._flag("orphan-content")
-        rest = [flag, self._grace, b"%d" % STAGING_MS]
-        replies = yield from self._ask(
-            [scripts.CHECK_CONTENT.call([key], [self._keys.prefix, name, *rest]) for key, name in contents]
-        )
-        for (_, name), (problem, size, removed) in zip(contents, replies, strict=True):
-            if problem:
-                self._found.add(problem.decode(), name, size=size, repaired=removed == 1)
+    # Indexes ---------------------------------------------------------------------------------------------------
 
-    def _chunks(self, names: set[bytes]) -> Plan[None]:
-        by_content: dict[bytes, list[bytes]] = {}
-        for key in names:
-            match = _CHUNK.fullmatch(key, len(self._keys.prefix))
-            if match is not None:
-                by_content.setdefault(match["name"], []).append(key)
-        flag = self._flag("orphan-chunk")
-        arguments = [flag, self._grace, b"%d" % STAGING_MS]
-        replies = yield from self._ask(
-            [
-                scripts.CHECK_CHUNKS.call([self._keys.content(name), *keys], arguments)
-                for name, keys in by_content.items()
-            ]
-        )
-        for keys, judgements in zip(by_content.values(), replies, strict=True):
-            for key, (problem, size, removed) in zip(keys, judgements, strict=True):
-                if problem:
-                    self._found.add(problem.decode(), key, size=size, repaired=removed == 1)
+    def _runs(self, found: _OfOneKind) -> Plan[None]:
+        for keys, key, match in found:
+            field = b"=" + unquote_to_bytes(match["name"])
+            yield from self._index(keys, (key, key), "run", field, keys.artifact)
 
-    def _stagings(self, stagings: list[tuple[bytes, bytes]]) -> Plan[None]:
-        ttls = yield from self._ask([Command(b"PTTL", key) for key, _ in stagings])
-        flag = self._flag("immortal-staging")
-        for (key, name), ttl in zip(stagings, ttls, strict=True):
-            if ttl == -1:  # not ours: an upload always has a TTL
-                if flag:
-                    yield from self._ask([Command(b"PEXPIRE", key, b"60000")])
-                self._found.add("immortal-staging", name, repaired=flag == b"1")
+    def _lists_of_runs(self, found: _OfOneKind) -> Plan[None]:
+        for keys, key, _ in found:
+            yield from self._index(keys, (key, key), "runs", b"", keys.run_of)
 
-    def _index(self, key: bytes, kind: bytes, name: bytes) -> Plan[None]:
-        flag = self._flag("stale-index-member")
+    def _needs(self, found: _OfOneKind) -> Plan[None]:
+        for keys, key, match in found:
+            yield from self._index(keys, (key, key), "needs", match["name"], keys.artifact)
+
+    def _catalogs(self, found: _OfOneKind) -> Plan[None]:
+        # Deadlines last: they tell of the other that its members have expired.
+        for keys, key, _ in sorted(found, key=lambda one: one[1]):
+            yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact)
+
+    def _index(
+        self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]
+    ) -> Plan[None]:
         start = 0
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
-            [kind_of] = yield from self._backend.read(Command(b"TYPE", key))
+            kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), _same))
             members: list[bytes] = []
             if kind_of == b"zset":
-                [members] = yield from self._backend.read(
-                    Command(b"ZRANGE", key, b"%d" % start, b"%d" % (start + _PAGE - 1))
+                page = (b"ZRANGE", index[0], b"%d" % start, b"%d" % (start + _PAGE - 1))
+                members = yield from self._session.read(Command(keys.slot, page, _same))
+            problem, dropped, expired, stale = yield from self._session.write(
+                calls.check_index(
+                    keys,
+                    index,
+                    kind,
+                    name,
+                    [(member, key_of(member)) for member in members],
+                    stale=self._flag("stale-index-member"),
+                    expired=self._flag("expired-index-member") if self._collecting else b"",
+                    expiry=self._flag("wrong-expiry"),
+                    hold_us=_HOLD_US,
                 )
-            [[problem, dropped, *stale]] = yield from self._ask(
-                [scripts.CHECK_INDEX.call([key], [self._keys.prefix, kind, name, flag, *members])]
             )
             if problem:
-                self._found.add(problem.decode(), key, repaired=flag == b"1" and problem == b"wrong-expiry")
+                self._found.add(problem, index[0], repaired=problem == "wrong-expiry" and self._repair("wrong-expiry"))
             for member in stale:
-                self._found.add("stale-index-member", key + b" " + member, repaired=flag == b"1")
+                self._found.add(
+                    "stale-index-member", index[0] + b" " + member, repaired=self._repair("stale-index-member")
+                )
+            for _ in range(expired if self._collecting else 0):
+                self._found.add("expired-index-member", index[0], repaired=self._repair("expired-index-member"))
             if len(members) < _PAGE:
                 return
             start += _PAGE - dropped
+
+    def _indexes_of_leases(self, found: _OfOneKind) -> Plan[None]:
+        """Those of artifacts that are gone, or that few lease, are left over."""
+        for keys, key, match in found:
+            artifact = keys.artifact(match["name"])
+            kind = yield from self._session.read(Command(keys.slot, (b"TYPE", artifact), _same))
+            fields = 0
+            if kind == b"hash":
+                fields = yield from self._session.read(Command(keys.slot, (b"HLEN", artifact), int))
+            if kind in (b"hash", b"none") and fields <= records.MANY:
+                if self._repair("stale-index-member"):
+                    yield from self._session.write(calls.mend(keys, match["name"], b"hash", b"0"))
+                self._found.add("stale-index-member", key, repaired=self._repair("stale-index-member"))
+
+    # Contents --------------------------------------------------------------------------------------------------
+
+    def _contents(self, found: _OfOneKind) -> Plan[None]:
+        wanted = [(keys, match["name"]) for keys, _, match in found if (keys, match["name"]) not in self._needed]
+        flag = b"" if self._unreadable else self._flag("orphan-content")
+        replies = yield from self._session.write_each(
+            [calls.check_content(keys, name, flag, self._grace, STAGING_MS) for keys, name in wanted]
+        )
+        for (keys, name), (problem, size, removed, chunks) in zip(wanted, replies, strict=True):
+            if problem:
+                self._found.add(problem, name, size=size, repaired=removed)
+            if chunks is not None:
+                yield from tidy(self._session, keys, Chunks(name, *chunks))
+
+    def _chunks(self, found: _OfOneKind) -> Plan[None]:
+        uploads: dict[tuple[Keys, bytes, bytes], list[bytes]] = {}
+        for keys, key, match in found:
+            uploads.setdefault((keys, match["name"], match["token"]), []).append(key)
+        flag = self._flag("orphan-chunk")
+        replies = yield from self._session.write_each(
+            [
+                calls.check_chunks(keys, name, token, names, flag, self._grace, STAGING_MS)
+                for (keys, name, token), names in uploads.items()
+            ]
+        )
+        for names, judgements in zip(uploads.values(), replies, strict=True):
+            for key, (problem, size, removed, _) in zip(names, judgements, strict=True):
+                if problem:
+                    self._found.add(problem, key, size=size, repaired=removed)
+
+    def _temporary(self, found: _OfOneKind) -> Plan[None]:
+        """What always has a TTL, if it is ours."""
+        ttls = yield from self._session.read_each([Command(keys.slot, (b"PTTL", key), int) for keys, key, _ in found])
+        for (keys, key, _), ttl in zip(found, ttls, strict=True):
+            if ttl == -1:
+                if self._repair("immortal-staging"):
+                    expire = (b"PEXPIRE", key, b"%d" % STAGING_MS)
+                    yield from self._session.write(Command(keys.slot, expire, _same))
+                self._found.add("immortal-staging", key, repaired=self._repair("immortal-staging"))
+
+
+def _name_of(artifact_id: bytes, header: Any) -> Name:
+    """An artifact and its content, from its header."""
+    readable = isinstance(header, bytes) and len(header) > 33 and header[0] == records.VERSION
+    return Name.of(artifact_id.decode(), records.content_id_of(header[1:33]) if readable else None)
+
+
+def _same(reply: Any) -> Any:
+    return reply

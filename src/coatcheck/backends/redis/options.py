@@ -13,14 +13,13 @@ from ...compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD, Compression, Zstd
 from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
-from .backend import RedisBackend
-from .transport.base import Link
+from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER
 from .transport.durability import LEVELS, Durability
 
 Certificates = Literal["required", "optional", "none"]
 
 _CHOICES: Final[dict[str, tuple[object, ...]]] = {
-    "partitions": (None, 1, 64, 256),
+    "partitions": (None, *COUNTS),
     "compression": ("zstd", None),
     "verify": ("full", "checksum"),
     "durability": LEVELS,
@@ -154,15 +153,14 @@ class RedisOptions:
     def _cache_dir(self) -> Path | None:
         return None if self.cache_dir is None else Path(self.cache_dir).absolute()
 
-    def backend(self, link: Link) -> RedisBackend:
-        """A backend with these options."""
-        return RedisBackend(
-            link,
-            namespace=self.namespace,
-            retry_for=self.retry_for,
-            compression=self.zstd(),
-            verify=self.verify,
-            max_size=self.max_size,
-            durability=self.durability,
-            cache=self.cache(),
-        )
+    def partition_count(self, *, cluster: bool) -> int:
+        """How many partitions the namespace has.
+
+        Raises:
+            InvalidArtifactError: One is not enough for a cluster.
+        """
+        if cluster and self.partitions == 1:
+            raise InvalidArtifactError(
+                "partitions=1 lies in one hash slot, on one server: on a cluster choose 64 or 256"
+            )
+        return self.partitions or (ON_A_CLUSTER if cluster else ON_A_SERVER)

@@ -2,81 +2,109 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ...arguments import Request, SourceRequest, StoreRequest
-from ...envelope import seal
+from ...cache import ContentCache
+from ...compression import Zstd
+from ...envelope import Sealed, seal
 from ...errors import InvalidArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
-from ...sources import BytesSource, Source, TransferProgress
-from .batching import PAGE, batches, flat, together, without_rivals
-from .core import INLINE, LONG_WORK, TRIES, Core, run_argument, ttl_argument
+from ...sources import BytesSource, Chunking, Source, TransferProgress
+from .batching import PAGE, batches, by_partition, together, without_rivals
+from .chunks import held, known, new_token, tidy
 from .layout import records
-from .scripts import script as scripts
-from .scripts.script import Command, Prepared, PreparedCall, Sendable
+from .layout.keys import Keys
+from .leasing import forget
+from .scripts import calls
+from .scripts.calls import Chunks, Hold, Outcome, Where
+from .scripts.script import Call
+from .session import Session
 from .upload import STAGING_MS, Upload
+
+INLINE: Final = 64 * 1024
+"""Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""
 
 UNASKED: Final = 256 * 1024
 """Content that is sent without asking whether it is there: sending it costs less than the round trip."""
 
+LONG_WORK: Final = 256 * 1024
+"""From this many bytes on, hashing and compression leave the event loop."""
 
-_NOTHING: Final = (b"",)  # in place of a content
+_TRIES: Final = 8  # how often a store starts over because others changed what it had just read
 
 
-class Storing(Core):
-    """The operations that store artifacts."""
+class Storing:
+    """The operations that store artifacts.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._store_calls: dict[tuple[int, int], Prepared] = {}  # by number of keys and of artifacts
+    Args:
+        session: The namespace.
+        compression: How to compress where it pays; `None`: not at all.
+        cache: What was stored is kept there; `None`: nowhere.
+    """
+
+    def __init__(self, session: Session, compression: Zstd | None, cache: ContentCache | None) -> None:
+        self.chunking = Chunking()
+        self._session = session
+        self._compression = compression
+        self._cache = cache
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        return self._store_batch(requests) if len(requests) == 1 else self._store_batches(requests)
+        """See `Backend.store`."""
+        return self._store_one(requests[0]) if len(requests) == 1 else self._store_many(requests)
 
-    def _store_batches(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        results: list[ArtifactMetadata] = []
-        for batch in batches(requests, PAGE, lambda request: len(request.content)):
+    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
+        """See `Backend.store_source`."""
+        keys = self._session.of(request.artifact_id)
+        [outcome] = yield from self._session.write(calls.store(keys, [request], [None], "known"))
+        view = yield from self._finish(request, keys, outcome, None, request.source, progress)
+        if progress is not None:
+            progress(request.size, request.size)
+        return view
+
+    def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
+        keys = self._session.of(request.artifact_id)
+        [sealed] = yield from self._sealed([request])
+        [outcome] = yield from self._session.write(self._call(keys, [request], [sealed]))
+        view = yield from self._finish(request, keys, outcome, sealed)
+        if self._cache is not None:
+            self._cache.remember(request.digest, request.content)
+        return [view]
+
+    def _store_many(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
+        views: list[ArtifactMetadata] = []
+        for batch in batches(requests, PAGE, lambda request: request.size):
             for part in without_rivals(batch):
-                results += yield from self._store_batch(part)
-        return results
+                views += yield from self._store_batch(part)
+        return views
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        inline = min(INLINE, self.chunking.threshold - 1)
-        sealed = yield from self._sealed(requests, min(UNASKED, self.chunking.threshold - 1))
-        commands: list[Sendable] = []
-        beside = 0
-        for part in together(requests, inline):
-            group, contents = requests[part], sealed[part]
-            content = contents[0]
-            if content is None:
-                commands.append(self._store_call(group, b"k", _NOTHING))
-            elif group[0].size <= inline:
-                commands.append(self._store_call(group, b"c", [header + payload for header, payload in contents]))
-            else:
-                beside += 1
-                key = self._keys.content(group[0].default_id.encode())
-                commands.append(Command(b"SET", key, content, b"NX", b"PX", b"%d" % STAGING_MS))
-                commands.append(self._store_call(group, b"p", _NOTHING))
-        replies = yield from self.write(*commands)
-        if beside:
-            replies = [reply for sent, reply in zip(commands, replies, strict=True) if isinstance(sent, PreparedCall)]
-        results = []
-        for request, reply in zip(requests, flat(replies), strict=True):
-            if reply[0] == b"need":
-                reply = yield from self._upload(request)  # noqa: PLW2901  # the same question, asked with the content
-            results.append(_stored(request, reply))
+        sealed = yield from self._sealed(requests)
+        units, members = [], []
+        for keys, numbers in by_partition(self._session.of(request.artifact_id) for request in requests).items():
+            mine = [requests[i] for i in numbers]
+            for part in together(mine, self._inline):
+                units.append(self._call(keys, mine[part], [sealed[i] for i in numbers[part]]))
+                members += [(i, keys) for i in numbers[part]]
+        outcomes = [outcome for some in (yield from self._session.write_each(units)) for outcome in some]
+        views: list[Any] = [None] * len(requests)
+        for (i, keys), outcome in zip(members, outcomes, strict=True):
+            views[i] = yield from self._finish(requests[i], keys, outcome, sealed[i])
             if self._cache is not None:
-                self._cache.remember(request.digest, request.content)
-        return results
+                self._cache.remember(requests[i].digest, requests[i].content)
+        return views
 
-    def _sealed(self, requests: Sequence[StoreRequest], unasked: int) -> Plan[list[Any]]:
+    @property
+    def _inline(self) -> int:
+        return min(INLINE, self.chunking.threshold - 1)
+
+    def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[Sealed | None]]:
         """Header and payload of each content that is sent unasked, `None` for larger ones."""
-        compression = self._compression
+        compression, unasked = self._compression, min(UNASKED, self.chunking.threshold - 1)
 
-        def seal_all() -> list[Any]:
+        def seal_all() -> list[Sealed | None]:
             return [
                 seal(request.content, request.digest, request.content_type, compression)
                 if request.size <= unasked
@@ -86,80 +114,125 @@ class Storing(Core):
 
         if sum([request.size for request in requests if request.size <= unasked]) < LONG_WORK:
             return seal_all()
-        sealed: list[Any] = yield Work(seal_all)
+        sealed: list[Sealed | None] = yield Work(seal_all)
         return sealed
 
-    def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
-        [[reply]] = yield from self.write(self._store_call([request], b"k", _NOTHING))
-        if reply[0] == b"need":
-            reply = yield from self._upload_chunks(request, request.source, progress)
-        if progress is not None:
-            progress(request.size, request.size)
-        return _stored(request, reply)
+    def _call(
+        self,
+        keys: Keys,
+        requests: Sequence[Request],
+        sealed: Sequence[Sealed | None],
+        replacing: bytes = b"",
+        buried: bytes = b"",
+    ) -> Call[list[Outcome]]:
+        """A store that sends what is worth sending unasked."""
+        where: Where = "known"
+        first = None
+        if sealed[0] is not None and requests[0].size <= self._inline:
+            where = "inline"
+        elif sealed[0] is not None:
+            where = "placed"
+            key = keys.content(requests[0].default_id.encode())
+            first = (b"SET", key, sealed[0], b"NX", b"PX", b"%d" % STAGING_MS)
+        contents = sealed if where == "inline" else [None] * len(requests)
+        return calls.store(keys, requests, contents, where, first=first, replacing=replacing, buried=buried)
 
-    def _upload(self, request: StoreRequest) -> Plan[Any]:
-        if request.size >= self.chunking.threshold:
-            source = BytesSource(request.content, request.digest, self.chunking.size)
-            return (yield from self._upload_chunks(request, source, None))
-        [sealed] = yield from self._sealed([request], request.size)
-        for _ in range(TRIES):
-            token = os.urandom(8).hex().encode()
-            reply = yield from self._publish(request, token, sealed)
-            if reply[0] != b"need":
-                return reply
+    def _finish(
+        self,
+        request: Request,
+        keys: Keys,
+        outcome: Outcome,
+        sealed: Sealed | None,
+        source: Source | None = None,
+        progress: TransferProgress | None = None,
+    ) -> Plan[ArtifactMetadata]:
+        """Do what the first answer asks for, until the artifact is stored."""
+        replacing = buried = b""
+        content_id = request.default_id.encode()
+        follow: list[Chunks] = []
+        for _ in range(_TRIES):
+            if outcome.kind == "ok":
+                if outcome.token:
+                    follow.append(Chunks(content_id, outcome.token, outcome.chunks))
+                for chunks in follow:
+                    yield from tidy(self._session, keys, chunks)
+                if buried and not outcome.told:
+                    yield from forget(self._session, keys, request.artifact_id.encode(), buried)
+                return records.stored_view(request, outcome.created, outcome.deadline)
+            if outcome.kind == "taken":
+                raise InvalidArtifactError(
+                    f"artifact id {request.artifact_id} already is the name of other content: "
+                    "a content-addressed id cannot be replaced, choose another artifact_id"
+                )
+            if outcome.kind == "other":
+                replacing, buried = outcome.other, keys.buried(request.artifact_id.encode(), new_token())
+                old = yield from known(self._session, keys, replacing)
+                if old is not None:
+                    follow.append(old)
+                [outcome] = yield from self._session.write(self._call(keys, [request], [sealed], replacing, buried))
+            elif outcome.kind == "chunked":
+                follow.append(Chunks(content_id, outcome.token, outcome.chunks))
+                found = yield from self._hold(request, keys, replacing, buried)
+                outcome = Outcome("need") if found is None else found
+            else:
+                outcome = yield from self._upload(request, keys, source, progress, replacing, buried)
         raise StoreUnavailableError(
-            f"upload of artifact {request.artifact_id} vanished from the server {TRIES} times: is it evicting keys?"
+            f"artifact {request.artifact_id} could not be stored in {_TRIES} tries: others change it all the time, or "
+            "the server evicts what was sent"
         )
 
-    def _upload_chunks(self, request: Request, source: Source, progress: TransferProgress | None) -> Plan[Any]:
-        upload = Upload(self, request, source, self.chunking, self._compression, progress)
-        return upload.run(lambda manifest: self._publish(request, manifest.token, manifest.seal()))
+    def _hold(self, request: Request, keys: Keys, replacing: bytes, buried: bytes) -> Plan[Outcome | None]:
+        """Store known content that is chunked."""
 
-    def _publish(self, request: Request, token: bytes, sealed: tuple[bytes, bytes]) -> Plan[Any]:
-        """Send a sealed content or manifest, and store it, in one exchange."""
-        staging = self._keys.staging(records.tag_of(request.digest), token)
-        _, [reply] = yield from self.write(
-            Command(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
-            self._store_call([request], b"s", _NOTHING, staging),
-        )
-        return reply
-
-    def _store_call(
-        self, requests: Sequence[Request], where: bytes, sealed: Sequence[bytes], staging: bytes | None = None
-    ) -> PreparedCall:
-        """One call for artifacts of one run and TTL."""
-        keys, first = self._keys, requests[0]
-        values: list[bytes] = []
-        for request in requests:
-            tag = request.default_id.encode()
-            values += (keys.artifact(request.artifact_id.encode()), keys.content(tag), keys.leases(tag))
-        if first.run_id is not None:
-            values.append(keys.run(first.run_id))
-        if staging is not None:
-            values.append(staging)
-        shape = len(values), len(requests)
-        prepared = self._store_calls.get(shape)
-        if prepared is None:
-            prepared = self._store_calls[shape] = scripts.STORE.prepare(
-                (keys.created, keys.deadlines, keys.runs, *(None,) * len(values)),
-                (keys.prefix, *(None,) * (3 + 4 * len(requests))),
+        def change(hold: Hold) -> Call[Outcome]:
+            many = calls.store(
+                keys,
+                [request],
+                [None],
+                "held",
+                deadline=hold.deadline,
+                note=hold.member,
+                replacing=replacing,
+                buried=buried,
             )
-        values += (run_argument(first.run_id), ttl_argument(first.ttl_ms), where)
-        for request, content in zip(requests, sealed, strict=True):
-            values += (
-                request.artifact_id.encode(),
-                records.encode_head(request),
-                records.encode_view(request),
-                content,
-            )
-        return prepared.call(*values)
+            return many.then(lambda outcomes: outcomes[0])
 
+        return held(self._session, keys, request.default_id.encode(), request.ttl_ms, change)
 
-def _stored(request: Request, reply: Any) -> ArtifactMetadata:
-    if reply[0] == b"taken":
-        raise InvalidArtifactError(
-            f"artifact id {request.artifact_id} already is the name of other content: "
-            "a content-addressed id cannot be replaced, choose another artifact_id"
+    def _upload(
+        self,
+        request: Request,
+        keys: Keys,
+        source: Source | None,
+        progress: TransferProgress | None,
+        replacing: bytes,
+        buried: bytes,
+    ) -> Plan[Outcome]:
+        """Send content that is not there, and store it."""
+        if isinstance(request, StoreRequest):
+            if request.size < self.chunking.threshold:
+                return (yield from self._upload_whole(request, keys, replacing, buried))
+            source = BytesSource(request.content, request.digest, self.chunking.size)
+        assert source is not None
+        upload = Upload(self._session, keys, request, source, self.chunking, self._compression, progress)
+        return (yield from upload.run(replacing, buried))
+
+    def _upload_whole(self, request: StoreRequest, keys: Keys, replacing: bytes, buried: bytes) -> Plan[Outcome]:
+        sealed: Sealed = yield Work(
+            lambda: seal(request.content, request.digest, request.content_type, self._compression)
         )
-    _, created, deadline = reply
-    return records.stored_view(request, created, deadline)
+        staging = keys.staging(request.default_id.encode(), new_token())
+        [outcome] = yield from self._session.write(
+            calls.store(
+                keys,
+                [request],
+                [None],
+                "staged",
+                first=(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+                staging=staging,
+                note=b"0",
+                replacing=replacing,
+                buried=buried,
+            )
+        )
+        return outcome

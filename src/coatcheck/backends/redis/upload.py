@@ -1,18 +1,20 @@
 """Large content on its way to the server: chunk by chunk under names that only this upload uses, then one commit.
 
-Until the commit every key that an upload made has a short TTL. Connections break and come back, so each command here
-may also reach the server late, even after the commit, and must do no harm then: chunks are set only where they are not
-there (`NX`), their TTL is only ever moved later (`GT`), and what is discarded is compared with what was published.
+Connections break and come back, so each command here may also reach the server late, even after the commit, and must
+do no harm then: chunks are set only where they are not there (`NX`), their TTL is only ever moved later (`GT`), and
+what is discarded is compared with what was published.
+
+The upload's staging key is there from its first chunk on. While it lasts nobody takes the chunks for leftovers, so they
+get the deadline of their content before the commit makes them part of it. Where it was lost, chunks may be too, and the
+upload starts over.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import xxhash
 
@@ -22,28 +24,26 @@ from ...envelope import RAW, pack
 from ...errors import ArtifactError, StoreUnavailableError
 from ...plan import Plan, Work
 from ...sources import Chunking, Source, TransferProgress
-from .batching import pages
-from .layout import records
+from .chunks import new_token, number_pages, tidy
+from .layout.keys import Keys
 from .layout.manifest import Entry, Manifest
-from .scripts import script as scripts
+from .layout.records import FOREVER
+from .scripts import calls
+from .scripts.calls import Chunks, Outcome
 from .scripts.script import Command
-
-if TYPE_CHECKING:
-    from .core import Core
+from .session import Session
 
 STAGING_MS: Final = 60_000
 _REFRESH_SECONDS: Final = 20.0
 _TRIES: Final = 5  # how often an upload starts over because its chunks vanished
-
-Commit = Callable[[Manifest], Plan[Any]]
-"""Publishes an upload; the reply is `[b"need"]` where chunks have vanished."""
 
 
 class Upload:
     """One content that is sent in chunks.
 
     Args:
-        backend: Where to.
+        session: The namespace.
+        keys: The partition.
         request: The artifact.
         source: Its content.
         chunking: How it is cut.
@@ -53,49 +53,55 @@ class Upload:
 
     def __init__(
         self,
-        backend: Core,
+        session: Session,
+        keys: Keys,
         request: Request,
         source: Source,
         chunking: Chunking,
         compression: Zstd | None,
         progress: TransferProgress | None,
     ) -> None:
-        self._backend = backend
+        self._session = session
+        self._keys = keys
         self._request = request
         self._source = source
         self._chunking = chunking
         self._compression = compression
         self._progress = progress
-        self._tag = records.tag_of(request.digest)
+        self._content_id = request.default_id.encode()
         self._token = b""
         self._entries: list[Entry] = []
         self._refreshed = 0.0
 
-    def run(self, commit: Commit) -> Plan[Any]:
-        """Send everything and publish it; the reply of `commit`.
+    def run(self, replacing: bytes, buried: bytes) -> Plan[Outcome]:
+        """Send everything and publish it; what became of it: `ok`, `other` or `taken`.
+
+        Args:
+            replacing: The content that an explicit id is known to stand for.
+            buried: A key for leases that end with it.
 
         Raises:
             InvalidArtifactError: The source changed while it was read.
             StoreUnavailableError: The server lost chunks again and again.
         """
         for _ in range(_TRIES):
-            self._token = os.urandom(8).hex().encode()
+            self._token = new_token()
             self._entries = []
             self._refreshed = time.monotonic()
             try:
                 yield from self._send()
-                source, chunk_size = self._source, self._chunking.size
-                reply = yield from commit(Manifest(source.digest, source.size, chunk_size, self._token, self._entries))
+                outcome = yield from self._commit(replacing, buried)
             except GeneratorExit:  # nobody runs this plan any more
                 raise
             except BaseException:
                 yield from self._discard()
                 raise
-            if reply[0] == b"ok":
-                return reply
+            if outcome.kind == "ok":
+                yield from tidy(self._session, self._keys, self._chunks)  # another upload may have been first
+                return outcome
             yield from self._discard()
-            if reply[0] != b"need":
-                return reply
+            if outcome.kind not in ("need", "chunked"):
+                return outcome
         raise StoreUnavailableError(
             f"upload of artifact {self._request.artifact_id} vanished from the server {_TRIES} times: "
             "is it evicting keys?"
@@ -103,15 +109,16 @@ class Upload:
 
     def _send(self) -> Plan[None]:
         total, width = self._chunking.count(self._source.size), self._chunking.window
+        yield from self._session.prepare([self._command(b"SET", self._staging, b"", b"PX", b"%d" % STAGING_MS)])
         for first in range(0, total, width):
-            commands: list[Command] = yield Work(partial(self._window, first, width))
-            yield from self._backend.prepare(*commands)
+            commands: list[Command[Any]] = yield Work(partial(self._window, first, width))
+            yield from self._session.prepare(commands)
             if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
                 yield from self._refresh()
             if self._progress is not None and len(self._entries) < total:
                 self._progress(len(self._entries) * self._chunking.size, self._source.size)
 
-    def _window(self, first: int, count: int) -> list[Command]:
+    def _window(self, first: int, count: int) -> list[Command[Any]]:
         """The next chunks, read, verified, packed."""
         commands = []
         for n, (data, checksum) in enumerate(self._source.chunks(first, count), first):
@@ -119,22 +126,80 @@ class Upload:
             if codec != RAW:
                 checksum = xxhash.xxh3_64_intdigest(payload)  # noqa: PLW2901  # of the bytes that are stored
             self._entries.append(Entry(codec, len(payload), checksum))
-            key = self._backend.keys.chunk(self._tag, self._token, n)
-            commands.append(Command(b"SET", key, (payload,), b"NX", b"PX", b"%d" % STAGING_MS))
+            commands.append(self._command(b"SET", self._chunk(n), (payload,), b"NX", b"PX", b"%d" % STAGING_MS))
         return commands
 
     def _refresh(self) -> Plan[None]:
         """Let what was sent live on."""
-        names = [self._backend.keys.chunk(self._tag, self._token, n) for n in range(len(self._entries))]
-        for page in pages(names):
-            yield from self._backend.prepare(*(Command(b"PEXPIRE", key, b"%d" % STAGING_MS, b"GT") for key in page))
+        for numbers in number_pages(len(self._entries)):
+            names = [self._staging, *map(self._chunk, numbers)]
+            yield from self._session.prepare(
+                [self._command(b"PEXPIRE", key, b"%d" % STAGING_MS, b"GT") for key in names]
+            )
         self._refreshed = time.monotonic()
 
+    def _commit(self, replacing: bytes, buried: bytes) -> Plan[Outcome]:
+        """Give the chunks their deadline and publish them."""
+        ttl = self._request.ttl_ms
+        [[seconds, microseconds]] = yield from self._session.prepare([self._command(b"TIME")])
+        deadline = FOREVER if ttl is None else int(seconds) * 1000 + int(microseconds) // 1000 + ttl
+        lasting = deadline
+        source, keys = self._source, self._keys
+        manifest = Manifest(source.digest, source.size, self._chunking.size, self._token, self._entries)
+        staged = (b"SET", self._staging, manifest.seal(), b"XX", b"PX", b"%d" % STAGING_MS)
+        while True:
+            if not (yield from self._extend(lasting)):
+                return Outcome("need")
+            [outcome] = yield from self._session.write(
+                calls.store(
+                    keys,
+                    [self._request],
+                    [None],
+                    "staged",
+                    first=staged,
+                    staging=self._staging,
+                    deadline=deadline,
+                    note=b"%d" % lasting,
+                    replacing=replacing,
+                    buried=buried,
+                )
+            )
+            if outcome.kind != "short":
+                return outcome
+            lasting = outcome.deadline  # others lease that content for longer
+
+    def _extend(self, deadline: int) -> Plan[bool]:
+        """Let the chunks last until a deadline; whether all are there."""
+        for numbers in number_pages(len(self._entries)):
+            names = list(map(self._chunk, numbers))
+            last = (b"PERSIST",) if deadline >= FOREVER else (b"PEXPIREAT", b"%d" % deadline)
+            commands = [self._command(last[0], key, *last[1:]) for key in names]
+            *_, present = yield from self._session.prepare([*commands, self._command(b"EXISTS", *names)])
+            if present < len(names):
+                return False
+        return True
+
     def _discard(self) -> Plan[None]:
-        """Remove what was sent, unless it was published; what cannot be removed now ends by its TTL."""
-        keys = self._backend.keys
-        call = scripts.DISCARD.call(
-            [keys.content(self._tag), keys.staging(self._tag, self._token)], [self._token, b"%d" % len(self._entries)]
-        )
+        """Remove what was sent, unless it was published; what cannot be removed now ends by its TTL, or with gc."""
+        chunks = self._chunks
         with suppress(ArtifactError):
-            yield from self._backend.prepare(call, retry_for=0)
+            for numbers in [*number_pages(chunks.total)] or [range(0)]:
+                yield from self._session.prepare([calls.discard(self._keys, chunks, numbers)], retry_for=0)
+
+    @property
+    def _chunks(self) -> Chunks:
+        return Chunks(self._content_id, self._token, len(self._entries))
+
+    @property
+    def _staging(self) -> bytes:
+        return self._keys.staging(self._content_id, self._token)
+
+    def _chunk(self, n: int) -> bytes:
+        return self._keys.chunk(self._content_id, self._token, n)
+
+    def _command(self, *arguments: Any) -> Command[Any]:
+        return Command(self._keys.slot, arguments, _same)
+
+
+def _same(reply: Any) -> Any:
+    return reply

@@ -50,8 +50,8 @@ class Inherited:
         assert loaded is not None
         assert loaded.content == b"x"
 
-    def test_an_explicit_id_that_looks_like_a_hash_is_kept(self, store: ArtifactStore) -> None:
-        name = "0123456789abcdef" * 2
+    @pytest.mark.parametrize("name", ["0123456789ABCDEF" * 2, "g" * 32, "0123456789abcdef" * 2 + "0", "0" * 31])
+    def test_an_explicit_id_that_is_nearly_a_hash_is_kept(self, store: ArtifactStore, name: str) -> None:
         store.store(b"x" * 100_000, artifact_id=name)
         loaded = store.load(name)
         assert loaded is not None

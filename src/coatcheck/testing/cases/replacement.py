@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from ... import ArtifactStore, InvalidArtifactError, compute_artifact_id
+from ... import ArtifactStore, InvalidArtifactError, Payload, compute_artifact_id
 from ..waiting import eventually
 
 
@@ -62,22 +64,17 @@ class Replacement:
         assert store.load_text(stored.artifact_id) == "content"
         assert [lease.run_id for lease in store.leases(stored.artifact_id)] == ["a"]
 
-    def test_a_default_id_never_meets_other_content(self, store: ArtifactStore) -> None:
-        squatted = compute_artifact_id(b"content")
-        store.store(b"other", artifact_id=squatted)
-        with pytest.raises(InvalidArtifactError, match=squatted):
-            store.store(b"content")
-        assert store.load_text(squatted) == "other"
-        store.delete(squatted)
-        store.store(b"content")
-        assert store.load_text(squatted) == "content"
-
-    def test_content_is_shared_with_an_id_that_was_squatted(self, store: ArtifactStore) -> None:
-        squatted = compute_artifact_id(b"content")
-        store.store(b"other", artifact_id=squatted, run_id="a")
-        store.store(b"content", artifact_id="name", run_id="b")
-        store.delete_by_run("a")
-        assert store.load_text("name") == "content"
+    def test_an_explicit_id_that_is_the_hash_of_other_content_is_refused(self, store: ArtifactStore) -> None:
+        taken = compute_artifact_id(b"content")
+        for attempt in (
+            lambda: store.store(b"other", artifact_id=taken),
+            lambda: store.store_many([b"fine", Payload(b"other", artifact_id=taken)]),
+            lambda: store.store_file(io.BytesIO(b"other"), artifact_id=taken),
+        ):
+            with pytest.raises(InvalidArtifactError, match=taken):
+                attempt()
+        assert store.list_all() == []
+        assert store.store(b"content").artifact_id == taken
 
     def test_an_explicit_id_may_equal_the_default_one(self, store: ArtifactStore) -> None:
         name = compute_artifact_id(b"content")

@@ -1,4 +1,4 @@
-"""The names of every key. Built here and, for keys that only a script can know, in `lua/lib.lua`; nowhere else."""
+"""The names of the keys of one partition. Built here and, where only a script can know them, in `lua/lib/keys.lua`."""
 
 from __future__ import annotations
 
@@ -7,59 +7,104 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from ....errors import InvalidArtifactError
+_PATTERNS: Final = {
+    "artifact": rb"artifact:(?P<name>[A-Za-z0-9_-]{1,200})",
+    "leases": rb"leases:(?P<name>[A-Za-z0-9_-]{1,200})",
+    "stores": rb"stores:(?P<name>[A-Za-z0-9_-]{1,200})",
+    "content": rb"content:(?P<name>[0-9a-f]{32})",
+    "needs": rb"needs:(?P<name>[0-9a-f]{32})",
+    "chunk": rb"chunk:(?P<name>[0-9a-f]{32}):(?P<token>[0-9a-f]{16}):[0-9]{1,10}",
+    "staging": rb"staging:(?P<name>[0-9a-f]{32}):(?P<token>[0-9a-f]{16})",
+    "buried": rb"buried:(?P<name>[A-Za-z0-9_-]{1,200}):(?P<token>[0-9a-f]{16})",
+    "run": rb"run:(?P<name>[A-Za-z0-9_.~%-]*)",
+    "runs": rb"runs",
+    "catalog": rb"catalog:(?P<name>created|deadlines)",
+}
+KINDS: Final = frozenset(_PATTERNS)
+"""The first word of every key behind the prefix."""
 
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_KEY: Final = {kind.encode(): re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 
 class Keys:
-    """Keys of one namespace, as bytes.
+    """Keys of one partition, as bytes.
 
-    Names in braces are hash tags: a content, its leases and its default artifact share a slot. Braces also keep
-    namespaces apart that are prefixes of each other: no namespace contains one.
-
-    Raises:
-        InvalidArtifactError: The namespace is not 1 to 100 of `A-Z a-z 0-9 _ . : -`.
+    Attributes:
+        prefix: What all of them begin with.
+        slot: The hash slot of all of them; 0 where they have no tag.
     """
 
-    def __init__(self, namespace: str) -> None:
-        if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:  # type: ignore[redundant-expr]
-            raise InvalidArtifactError(
-                f"invalid namespace {namespace!r}: 1 to 100 of letters, digits, '_', '.', ':' and '-'"
-            )
-        self.prefix = f"{namespace}:".encode()
-        self._artifact = self.prefix + b"artifact:{%b}"
-        self._content = self.prefix + b"content:{%b}"
-        self._leases = self.prefix + b"leases:{%b}"
-        self._run = self.prefix + b"run:{%b}"
-        self._staging = self.prefix + b"staging:{%b}:%b"
-        self.runs = self.prefix + b"runs"
-        self.created = self.prefix + b"catalog:created"
-        self.deadlines = self.prefix + b"catalog:deadlines"
+    def __init__(self, prefix: bytes, slot: int) -> None:
+        self.prefix = prefix
+        self.slot = slot
+        self._artifact = prefix + b"artifact:"
+        self._leases = prefix + b"leases:"
+        self._stores = prefix + b"stores:"
+        self._content = prefix + b"content:"
+        self._needs = prefix + b"needs:"
+        self._run = prefix + b"run:"
+        self.runs = prefix + b"runs"
+        self.created = prefix + b"catalog:created"
+        self.deadlines = prefix + b"catalog:deadlines"
+        self.catalog = (self.created, self.deadlines, self.runs)
 
     def artifact(self, artifact_id: bytes) -> bytes:
         """Hash: what an artifact is and who leases it."""
-        return self._artifact % artifact_id
+        return self._artifact + artifact_id
 
-    def content(self, tag: bytes) -> bytes:
-        """String: the sealed content or its manifest. `tag` is the first 32 hex digits of the digest."""
-        return self._content % tag
+    def leases(self, artifact_id: bytes) -> bytes:
+        """Sorted set: lease fields of an artifact that many lease, by deadline."""
+        return self._leases + artifact_id
 
-    def chunk(self, tag: bytes, token: bytes, n: int) -> bytes:
+    def stores(self, artifact_id: bytes) -> bytes:
+        """Sorted set: lease fields of an artifact that many lease, by time of store."""
+        return self._stores + artifact_id
+
+    def content(self, content_id: bytes) -> bytes:
+        """String: the sealed content or its manifest. `content_id`: the first 32 hex digits of the digest."""
+        return self._content + content_id
+
+    def needs(self, content_id: bytes) -> bytes:
+        """Sorted set: explicit ids that need this content, and holds on its chunks, by deadline."""
+        return self._needs + content_id
+
+    def of(self, artifact_id: bytes, content_id: bytes) -> tuple[bytes, ...]:
+        """The six keys of one artifact, in the order in which scripts take them (`artifact_at`)."""
+        return (
+            self._artifact + artifact_id,
+            self._leases + artifact_id,
+            self._stores + artifact_id,
+            self._content + content_id,
+            self._needs + content_id,
+            self._artifact + content_id,
+        )
+
+    def run(self, run_id: str | None) -> bytes:
+        """Sorted set: artifacts a run leases, by deadline. For the anonymous lease: a key that is never written."""
+        return self._run + (b"" if run_id is None else _quoted(run_id))
+
+    def run_of(self, member: bytes) -> bytes:
+        """The same for a run as it stands in indexes and lease fields: in UTF-8, if nobody has damaged it."""
+        return self._run + quote(member, safe="").encode()
+
+    def chunk(self, content_id: bytes, token: bytes, n: int) -> bytes:
         """String: one chunk of a content. `token` is the upload's own, so that chunks of two uploads never mix."""
-        return b"%b:%b:%d" % (self.content(tag), token, n)
+        return b"%bchunk:%b:%b:%d" % (self.prefix, content_id, token, n)
 
-    def leases(self, tag: bytes) -> bytes:
-        """Sorted set: explicit ids that need this content, by deadline."""
-        return self._leases % tag
-
-    def run(self, run_id: str) -> bytes:
-        """Sorted set: artifacts a run leases, by deadline."""
-        return self._run % _quoted(run_id)
-
-    def staging(self, tag: bytes, token: bytes) -> bytes:
+    def staging(self, content_id: bytes, token: bytes) -> bytes:
         """String: an upload that is not published yet; always has a short TTL."""
-        return self._staging % (tag, token)
+        return b"%bstaging:%b:%b" % (self.prefix, content_id, token)
+
+    def buried(self, artifact_id: bytes, token: bytes) -> bytes:
+        """Sorted set: leases of an artifact that was deleted, until their runs' indexes know; always has a TTL."""
+        return b"%bburied:%b:%b" % (self.prefix, artifact_id, token)
+
+    def kind_of(self, key: bytes) -> tuple[str, re.Match[bytes]] | None:
+        """What a key of this partition is; `None` for one that is not ours."""
+        rest = key[len(self.prefix) :]
+        pattern = _KEY.get(rest.partition(b":")[0])
+        match = None if pattern is None else pattern.fullmatch(rest)
+        return None if match is None else (rest.partition(b":")[0].decode(), match)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs

@@ -2,7 +2,7 @@
 
     envelope:50  chunk size:4  token:8  then for each chunk  codec:1  length:4  checksum:8
 
-`lua/lib.lua` reads the token and counts the chunks; `docs/format.md` describes it to the byte.
+`lua/lib/format.lua` reads the token and counts the chunks; `docs/format.md` describes it to the byte.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What lies in an artifact's hash, decoded and encoded. `lua/lib.lua` describes the same fields; nothing else does."""
+"""What lies in an artifact's hash, decoded and encoded; for scripts `lua/lib/format.lua` says the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -9,29 +10,30 @@ import msgpack
 
 from ....arguments import Request
 from ....errors import CorruptArtifactError
-from ....ids import ID_LENGTH
+from ....ids import ID_LENGTH, is_default_id
 from ....model import ArtifactMetadata, Lease, format_time
 
-VERSION: Final = 1
+VERSION: Final = 2
 FOREVER: Final = 2**48 - 1
 DEFAULT_TYPE: Final = "application/octet-stream"
 
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
-_HEAD: Final = 34  # version, named, digest
+_HEADER: Final = 33  # version, digest
 _LEASE: Final = 13  # deadline, created
-FEW: Final = 9  # fields: head, note of the latest, leases
+FEW: Final = 9  # fields: header, note of the latest, leases
+MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
 _SHORT: Final = 512  # bytes of content type and tags that are worth remembering
 
 
-class Head(NamedTuple):
+class Header(NamedTuple):
     """What an artifact is, the same for all its leases."""
 
     digest: bytes
     size: int
 
 
-def tag_of(digest: bytes) -> bytes:
-    """The name of a content in keys."""
+def content_id_of(digest: bytes) -> bytes:
+    """The name of a content in keys: the first 32 hex digits of its digest."""
     return digest.hex()[:ID_LENGTH].encode()
 
 
@@ -40,10 +42,9 @@ def lease_field(run_id: str | None) -> bytes:
     return b"-" if run_id is None else b"=" + run_id.encode()
 
 
-def encode_head(request: Request) -> bytes:
+def encode_header(request: Request) -> bytes:
     """The field `h`."""
-    named = request.artifact_id == request.default_id
-    return b"%c%c%b%d" % (VERSION, named, request.digest, request.size)
+    return b"%c%b%d" % (VERSION, request.digest, request.size)
 
 
 def encode_view(request: Request) -> bytes:
@@ -55,33 +56,33 @@ def encode_view(request: Request) -> bytes:
     return b"" if content_type is None else msgpack.packb([content_type])
 
 
-def decode_head(head: Any, artifact_id: str) -> Head:
+def decode_header(header: Any, artifact_id: str) -> Header:
     """Read the field `h`.
 
     Raises:
         CorruptArtifactError: Damaged, or written by a newer version.
     """
-    digest, size = _head_parts(head, artifact_id)
-    return Head(bytes.fromhex(digest), size)
+    digest, size = _header_parts(header, artifact_id)
+    return Header(bytes.fromhex(digest), size)
 
 
-def _head_parts(head: Any, artifact_id: str) -> tuple[str, int]:
+def _header_parts(header: Any, artifact_id: str) -> tuple[str, int]:
     """Digest in hex, and size."""
-    if isinstance(head, bytes) and _HEAD < len(head) <= _HEAD + 20 and head[0] == VERSION:
-        digest, size = head[2:_HEAD].hex(), head[_HEAD:]
-        if size.isdigit() and head[1] == (digest[:ID_LENGTH] == artifact_id):
+    if isinstance(header, bytes) and _HEADER < len(header) <= _HEADER + 20 and header[0] == VERSION:
+        digest, size = header[1:_HEADER].hex(), header[_HEADER:]
+        if size.isdigit() and (not is_default_id(artifact_id) or digest.startswith(artifact_id)):
             return digest, int(size)
-    raise _head_error(head, artifact_id)
+    raise _header_error(header, artifact_id)
 
 
-def _head_error(head: Any, artifact_id: str) -> CorruptArtifactError:
+def _header_error(header: Any, artifact_id: str) -> CorruptArtifactError:
     """What is wrong with a field `h`."""
-    if isinstance(head, bytes) and head[:1] and head[0] != VERSION:
+    if isinstance(header, bytes) and header[:1] and header[0] != VERSION:
         return CorruptArtifactError(
-            f"artifact {artifact_id} has metadata of format version {head[0]}; this coatcheck reads version "
+            f"artifact {artifact_id} has metadata of format version {header[0]}; this coatcheck reads version "
             f"{VERSION}: upgrade it"
         )
-    if not isinstance(head, bytes) or not _HEAD < len(head) <= _HEAD + 20 or not head[_HEAD:].isdigit():
+    if not isinstance(header, bytes) or not _HEADER < len(header) <= _HEADER + 20 or not header[_HEADER:].isdigit():
         return CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
     return CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
 
@@ -122,8 +123,15 @@ def _decode_texts(packed: bytes) -> tuple[str, dict[str, str]]:
 _decode_short = lru_cache(maxsize=256)(_decode_texts)  # the artifacts of a run mostly share them
 
 
+def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
+    """Members of a sorted set with their scores."""
+    if reply and isinstance(reply[0], list):  # RESP3 pairs them
+        return [(member, float(score)) for member, score in reply]
+    return list(zip(reply[::2], map(float, reply[1::2]), strict=True))
+
+
 def latest_of_few(fields: list[Any]) -> tuple[Any, Any, Any] | None:
-    """Head, lease field and lease value of the latest lease, from what `HRANDFIELD hash FEW WITHVALUES` returns.
+    """Header, lease field and lease of the latest lease, from what `HRANDFIELD hash FEW WITHVALUES` returns.
 
     `None` where that takes a look at the server's clock: a hash ends with the lease that ends last, so that one is
     live, but the latest may be another.
@@ -135,12 +143,12 @@ def latest_of_few(fields: list[Any]) -> tuple[Any, Any, Any] | None:
             return fields[1], fields[2], fields[3]
         return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
     leases = dict(zip(fields[::2], fields[1::2], strict=True))
-    head = leases.pop(b"h", None)
+    header = leases.pop(b"h", None)
     leases.pop(b"t", None)
-    if head is None or not leases or len(fields) >= 2 * FEW:
+    if header is None or not leases or len(fields) >= 2 * FEW:
         return None
     field, value = max(leases.items(), key=lambda lease: lease[1][6:_LEASE])
-    return (head, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None
+    return (header, field, value) if value[:6] == max(lease[:6] for lease in leases.values()) else None
 
 
 @lru_cache(maxsize=256)  # what was stored in one batch ends together
@@ -156,9 +164,9 @@ def _decode_field(field: bytes, artifact_id: str) -> str | None:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} has a damaged run id") from None
 
 
-def decode_view(artifact_id: str, head: Any, field: bytes, value: Any) -> ArtifactMetadata:
+def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
-    digest, size = _head_parts(head, artifact_id)
+    digest, size = _header_parts(header, artifact_id)
     deadline, created, content_type, tags = _decode_lease(value, artifact_id)
     return ArtifactMetadata(
         artifact_id=artifact_id,

@@ -1,173 +1,156 @@
-"""The scripts: loaded from `lua/`, called by hash, sent whole only to a server that doesn't know them yet."""
+"""Scripts and plain commands as the transport sends them: each knows its slot, and what its replies mean."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
-from ..transport.resp import Argument, Piece, fill, pack, template
+from ..transport.resp import Argument, Piece, fill, merge, pack, template
 
-_LUA: Final = files(__package__) / "lua"
-_LIB_HERE: Final = "-- lib.lua\n"  # a script with a line like this one gets the library there, others at their top
+T = TypeVar("T")
+Other = TypeVar("Other")
 
-
-def _definitions() -> dict[str, str]:
-    """What the library defines, by name, in its order."""
-    text = (_LUA / "lib.lua").read_text(encoding="utf-8")
-    found = re.findall(r"^(local (?:function )?(\w+)\b.*?)(?=^(?:local|--)|\Z)", text, re.MULTILINE | re.DOTALL)
-    return {name: definition for definition, name in found}
+LUA: Final = files(__package__) / "lua"
+_INCLUDE: Final = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
+_FILLED: Final = 128 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
 
 
-_LIB: Final = _definitions()
+def link(text: str) -> str:
+    """A script with the files of `lua/lib/` that it includes, each once, before what needs it."""
+    included: set[str] = set()
 
+    def include(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in included:
+            return ""
+        included.add(name)
+        return _INCLUDE.sub(include, (LUA / "lib" / f"{name}.lua").read_text(encoding="utf-8"))
 
-def _link(body: str, library: Mapping[str, str] = _LIB) -> str:
-    """A script with what it needs of the library: a server makes the functions of a script anew in every call."""
-    needed: set[str] = set()
-    unread = [body]
-    while unread:
-        for name in set(re.findall(r"\w+", unread.pop())) & library.keys() - needed:
-            needed.add(name)
-            unread.append(library[name])
-    lib = "".join(definition for name, definition in library.items() if name in needed)
-    before, here, after = body.partition(_LIB_HERE)
-    return before + lib + after if here else lib + body
+    return _INCLUDE.sub(include, text)
 
 
 class Script:
-    """One Lua file of `lua/`, linked with what it needs of `lib.lua`. Its header says what it takes and returns.
-
-    Args:
-        name: Of the file.
-    """
+    """One file of `lua/`. Its header says what it takes and returns; `calls.py` has a typed function for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = _link((_LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
-        self._hash = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        self.source = link((LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
+        self.digest = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        self._form = cache(self._make_form)
 
-    def call(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Call:
-        """This script with its arguments, ready to be sent."""
-        return Call(self, keys, arguments)
+    def _make_form(self, keys: int, arguments: int) -> bytes:
+        return template((b"EVALSHA", self.digest, b"%d" % keys, *(None,) * (keys + arguments)))
 
-    def prepare(self, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> Prepared:
-        """This script with some keys and arguments known beforehand; the `None`s are filled in for each call."""
-        return Prepared((b"%d" % len(keys), *keys, *arguments), script=self)
-
-    def head(self, *, by_hash: bool) -> tuple[bytes, bytes]:
-        """The beginning of the command: by hash, or with the source."""
-        return (b"EVALSHA", self._hash) if by_hash else (b"EVAL", self.source)
-
-
-class Call:
-    """A script call. A server that has lost the script (restart, SCRIPT FLUSH) gets it with `packed(by_hash=False)`."""
-
-    __slots__ = ("arguments", "keys", "script")
-    replies = 1
-
-    def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument]) -> None:
-        self.script = script
-        self.keys = keys
-        self.arguments = arguments
-
-    def packed(self, *, by_hash: bool = True) -> list[Piece]:
-        """The command as the server reads it."""
-        return pack((*self.script.head(by_hash=by_hash), b"%d" % len(self.keys), *self.keys, *self.arguments))
-
-
-class Prepared:
-    """What is the same in all calls of one kind, packed once.
-
-    Args:
-        commands: Plain commands, or the arguments of one script; the `None`s are filled in for each call.
-        script: Which one.
-    """
-
-    def __init__(self, *commands: Sequence[bytes | None], script: Script | None = None) -> None:
-        self.replies = len(commands)
-        self._commands = commands
-        self._script = script
-        self._hashed = self._template(by_hash=True)
-        self._whole: bytes | None = None  # made when a server first asks for it
-
-    def _template(self, *, by_hash: bool) -> bytes:
-        head = () if self._script is None else self._script.head(by_hash=by_hash)
-        return b"".join(template((*head, *arguments)) for arguments in self._commands)
-
-    def call(self, *values: bytes) -> PreparedCall:
-        """A call with the open arguments, small ones."""
-        return PreparedCall(self, values)
-
-    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
+    def packed(self, keys: Sequence[bytes], arguments: Sequence[Argument], *, by_hash: bool) -> list[Piece]:
         """The command as the server reads it."""
         if by_hash:
-            return fill(self._hashed, values)
-        if self._whole is None:
-            self._whole = self._template(by_hash=False)
-        return fill(self._whole, values)
+            values = (*keys, *arguments)
+            if sum(map(len, values)) <= _FILLED and tuple not in map(type, values):
+                return [fill(self._form(len(keys), len(arguments)), values)]  # type: ignore[arg-type]
+            return pack((b"EVALSHA", self.digest, b"%d" % len(keys), *values))
+        return pack((b"EVAL", self.source, b"%d" % len(keys), *keys, *arguments))
 
 
-class PreparedCall:
-    """One call of what was prepared."""
+class Call(Generic[T]):
+    """One script call, and what its reply means.
 
-    __slots__ = ("prepared", "replies", "values")
+    Args:
+        script: Which script.
+        slot: The slot of its keys.
+        keys: All that its decisions depend on.
+        arguments: As the script's header says.
+        decode: Makes something of the reply.
+        first: A plain command for the same slot that goes before it.
+    """
 
-    def __init__(self, prepared: Prepared, values: tuple[bytes, ...]) -> None:
-        self.prepared = prepared
-        self.replies = prepared.replies
-        self.values = values
+    __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
+
+    def __init__(
+        self,
+        script: Script,
+        slot: int,
+        keys: Sequence[bytes],
+        arguments: Sequence[Argument],
+        decode: Callable[[Any], T],
+        first: Sequence[Argument] | None = None,
+    ) -> None:
+        self.slot = slot
+        self.replies = 1 if first is None else 2
+        self._script = script
+        self._keys = keys
+        self._arguments = arguments
+        self._decode = decode
+        self._first = first
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The command as the server reads it."""
-        return [self.prepared.packed(self.values, by_hash=by_hash)]
+        packed = self._script.packed(self._keys, self._arguments, by_hash=by_hash)
+        return packed if self._first is None else merge([pack(self._first), packed])
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies mean."""
+        return self._decode(replies[-1])
+
+    def then(self, change: Callable[[T], Other]) -> Call[Other]:
+        """The same call, of which something else is made."""
+        decode = self._decode
+        return Call(
+            self._script, self.slot, self._keys, self._arguments, lambda reply: change(decode(reply)), self._first
+        )
 
 
-class Command:
-    """A plain command, for what needs no script."""
+class Form:
+    """Plain commands of one kind, packed once; their `None`s are filled in for each call."""
 
-    __slots__ = ("arguments",)
+    def __init__(self, *commands: Sequence[bytes | None]) -> None:
+        self.replies = len(commands)
+        self.packed = b"".join(map(template, commands))
+
+
+class Filled(Generic[T]):
+    """Plain commands made from a form, with small values."""
+
+    __slots__ = ("_decode", "_form", "_values", "replies", "slot")
+
+    def __init__(self, form: Form, slot: int, values: Sequence[bytes], decode: Callable[[Any], T]) -> None:
+        self.slot = slot
+        self.replies = form.replies
+        self._form = form
+        self._values = values
+        self._decode = decode
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+        """The commands as the server reads them."""
+        return [fill(self._form.packed, self._values)]
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies mean."""
+        return self._decode(replies)
+
+
+class Command(Generic[T]):
+    """One plain command, for what needs no script."""
+
+    __slots__ = ("_arguments", "_decode", "slot")
     replies = 1
 
-    def __init__(self, *arguments: Argument) -> None:
-        self.arguments = arguments
+    def __init__(self, slot: int, arguments: Sequence[Argument], decode: Callable[[Any], T]) -> None:
+        self.slot = slot
+        self._arguments = arguments
+        self._decode = decode
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
         """The command as the server reads it."""
-        return pack(self.arguments)
+        return pack(self._arguments)
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the reply means."""
+        return self._decode(replies[0])
 
 
-class Confirmation(Command):
-    """A command that waits until the writes before it are safe; sent again whenever one of those is."""
-
-    __slots__ = ()
-
-
-Sendable = Call | PreparedCall | Command
-"""What can be sent to a server: knows how it is packed, and how many replies there will be."""
-
-
-STORE: Final = Script("store")
-LOAD: Final = Script("load")
-METADATA: Final = Script("metadata")
-EXISTS: Final = Script("exists")
-CLAIM: Final = Script("claim")
-DELETE: Final = Script("delete")
-TOUCH: Final = Script("touch")
-RELEASE: Final = Script("release")
-LEASES: Final = Script("leases")
-LIST_BY_RUN: Final = Script("list_by_run")
-RUN_VIEWS: Final = Script("run_views")
-LIST_PAGE: Final = Script("list_page")
-LIST_RUNS: Final = Script("list_runs")
-DELETE_BY_RUN: Final = Script("delete_by_run")
-CHECK_ARTIFACT: Final = Script("check_artifact")
-CHECK_CONTENT: Final = Script("check_content")
-CHECK_INDEX: Final = Script("check_index")
-DROP_CONTENT: Final = Script("drop_content")
-EVICTION_POLICY: Final = Script("eviction_policy")
-DISCARD: Final = Script("discard")
-CHECK_CHUNKS: Final = Script("check_chunks")
-ALL: Final = tuple(value for value in list(vars().values()) if isinstance(value, Script))
+Unit = Call[T] | Filled[T] | Command[T]
+"""What is sent to one slot, and sent again, as a whole."""

@@ -1,34 +1,13 @@
-"""One exchange with a server: commands out, replies back, on one pooled connection. No policy here (see retry.py).
-
-A connection goes back to the pool only after every reply was read; after anything else it is closed, so that no
-reply can ever reach another caller.
-"""
+"""What a transport is: pipelines out, replies back, to one server or to many. No policy here (see retry.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from typing import Any, NamedTuple, Protocol
 
 from ....embedded import EmbeddedEngine
 from ....plan import Step
-from .pool import Connections
 from .resp import Piece
-
-TRANSPORT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class NotSentError(Exception):
@@ -36,136 +15,160 @@ class NotSentError(Exception):
 
 
 class RefusedError(NotSentError):
-    """The server refused the connection for a reason that waiting does not cure (password, user, database)."""
+    """The server refused the connection for a reason that waiting does not cure (password, certificate, database)."""
+
+
+class UncoveredError(NotSentError):
+    """No node of the cluster is known to serve the slot."""
 
 
 class BrokenError(Exception):
     """The connection broke after sending began: what was executed is unknown."""
 
 
-class Link(Protocol):
-    """A way to a server, blocking or awaited. `engine`: the embedded engine behind it, if it is one."""
+class Sendable(Protocol):
+    """One unit: commands for one slot that are sent, and sent again, together and in order."""
 
-    engine: EmbeddedEngine | None
+    @property
+    def slot(self) -> int:
+        """Hash slot of its keys; ignored where the transport is no cluster."""
 
-    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None: ...
+    @property
+    def replies(self) -> int:
+        """How many replies its commands have."""
 
-    def exchange(self, buffers: Sequence[Piece], count: int) -> Any:
-        """Send packed commands and read `count` replies; error replies are returned in place, not raised."""
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
+        """The commands as the server reads them; scripts with their source unless `by_hash`."""
+
+
+class Node(Protocol):
+    """One server, as it is reached from here.
+
+    Attributes:
+        name: `host:port` or the path of its socket, for messages.
+        trust: Where the certificates lie that it accepts, for messages; empty: the system's.
+        incarnation: Differs as soon as another process may answer than before.
+    """
+
+    name: str
+    trust: str
+    incarnation: object
+
+    def take(self) -> Any:
+        """A connected connection with nothing left to read on it; awaited by asyncio transports."""
+
+    def give_back(self, connection: Any, *, clean: bool) -> Any:
+        """Keep it for the next taker, or close it if it is not `clean`: all replies read."""
 
     def close(self) -> Any:
-        """Close the connections that this link made."""
+        """Close what is idle, and everything that is given back from now on."""
 
 
-class Exchange(Step):
-    """Some packed commands, sent together; the result is the list of replies."""
+class Part(NamedTuple):
+    """Packed commands for one node, and how many replies they have."""
 
-    __slots__ = ("buffers", "count", "link")
-
-    def __init__(self, link: Link, buffers: Sequence[Piece], count: int) -> None:
-        self.link = link
-        self.buffers = buffers
-        self.count = count
-
-    def run(self) -> list[Any]:
-        replies: list[Any] = self.link.exchange(self.buffers, self.count)
-        return replies
-
-    async def arun(self) -> list[Any]:
-        replies: list[Any] = await self.link.exchange(self.buffers, self.count)
-        return replies
+    node: Node
+    buffers: Sequence[Piece]
+    replies: int
 
 
-class CloseLink(Step):
-    """Close a link."""
+class Transport(Protocol):
+    """A way to one server or to the nodes of a cluster, blocking or awaited.
 
-    __slots__ = ("link",)
+    Attributes:
+        engine: The embedded engine behind it, if it is one.
+        is_cluster: Whether slots lie on different nodes.
+        follows: Whether `refresh` may lead to other servers than before.
+    """
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    engine: EmbeddedEngine | None
+    is_cluster: bool
+    follows: bool
+
+    def node(self, slot: int) -> Node:
+        """Where commands for a slot go, as far as known now.
+
+        Raises:
+            NotSentError: Nothing is known yet, or nobody serves the slot.
+        """
+
+    def at(self, host: str, port: int) -> Node:
+        """The node with this address, known or not."""
+
+    def move(self, slot: int, node: Node) -> None:
+        """Remember that a slot is served by another node."""
+
+    def primaries(self) -> Sequence[Node]:
+        """Every node that serves slots, as far as known now.
+
+        Raises:
+            NotSentError: Nothing is known yet.
+        """
+
+    def incarnation(self, slot: int) -> object:
+        """Differs whenever another process may answer for the slot than before; `None`: nothing is known."""
+
+    def send(self, parts: Sequence[Part]) -> Any:
+        """Send to all nodes, then read all replies; one result a part, see `Pipelines`."""
+
+    def refresh(self) -> Any:
+        """Find out which servers to speak to; calls at the same time share one answer.
+
+        Raises:
+            NotSentError: Nobody could tell.
+        """
+
+    def close(self) -> Any:
+        """Close the connections that this transport made."""
+
+
+class Pipelines(Step):
+    """Packed commands for one or several nodes: all are sent, then all replies are read.
+
+    The result has one entry a part: its replies (errors among them in place), or the `NotSentError` or `BrokenError`
+    that kept them away. What happens to one node is never raised.
+    """
+
+    __slots__ = ("parts", "transport")
+
+    def __init__(self, transport: Transport, parts: Sequence[Part]) -> None:
+        self.transport = transport
+        self.parts = parts
+
+    def run(self) -> list[list[Any] | NotSentError | BrokenError]:
+        results: list[list[Any] | NotSentError | BrokenError] = self.transport.send(self.parts)
+        return results
+
+    async def arun(self) -> list[list[Any] | NotSentError | BrokenError]:
+        results: list[list[Any] | NotSentError | BrokenError] = await self.transport.send(self.parts)
+        return results
+
+
+class Refresh(Step):
+    """Ask again which servers to speak to; see `Transport.refresh`."""
+
+    __slots__ = ("transport",)
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
 
     def run(self) -> None:
-        self.link.close()
+        self.transport.refresh()
 
     async def arun(self) -> None:
-        await self.link.close()
+        await self.transport.refresh()
 
 
-def _connect_error(error: BaseException) -> NotSentError:
-    lasting = isinstance(error, AuthenticationError | AuthorizationError) or (
-        isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError)
-    )
-    return (RefusedError if lasting else NotSentError)(str(error) or type(error).__name__)
+class Close(Step):
+    """Close a transport."""
 
+    __slots__ = ("transport",)
 
-class SyncLink:
-    """Blocking exchanges over redis-py's connections."""
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
 
-    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
-        self._connections = connections
-        self.engine = engine
+    def run(self) -> None:
+        self.transport.close()
 
-    def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
-        try:
-            connection = self._connections.take()
-        except (RedisError, OSError) as error:
-            raise _connect_error(error) from error
-        replies: list[Any] = []
-        try:
-            connection.send_packed_command(buffers)
-            read = connection.read_response
-            while len(replies) < count:
-                try:
-                    replies.append(read(disable_decoding=True))
-                except ResponseError as error:
-                    replies.append(error)
-                except BusyLoadingError as error:
-                    replies.append(error)
-        except TRANSPORT_ERRORS as error:
-            raise BrokenError(str(error) or type(error).__name__) from error
-        finally:
-            if len(replies) < count:
-                connection.disconnect()
-            self._connections.give_back(connection)
-        return replies
-
-    def close(self) -> None:
-        self._connections.close()
-        if self.engine is not None:
-            self.engine.close()
-
-
-class AsyncLink:
-    """Awaited exchanges over redis-py's asyncio connections."""
-
-    def __init__(self, connections: Connections, engine: EmbeddedEngine | None = None) -> None:
-        self._connections = connections
-        self.engine = engine
-
-    async def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
-        try:
-            connection = await self._connections.take()
-        except (RedisError, OSError) as error:
-            raise _connect_error(error) from error
-        replies: list[Any] = []
-        try:
-            await connection.send_packed_command(buffers)
-            while len(replies) < count:
-                try:
-                    replies.append(await connection.read_response(disable_decoding=True))
-                except ResponseError as error:
-                    replies.append(error)
-                except BusyLoadingError as error:
-                    replies.append(error)
-        except TRANSPORT_ERRORS as error:
-            raise BrokenError(str(error) or type(error).__name__) from error
-        finally:
-            if len(replies) < count:
-                await connection.disconnect(nowait=True)
-            await self._connections.give_back(connection)
-        return replies
-
-    async def close(self) -> None:
-        await self._connections.close()
-        if self.engine is not None:
-            self.engine.close()
+    async def arun(self) -> None:
+        await self.transport.close()

@@ -1,89 +1,73 @@
-"""How a store gets to its server: a URL, the embedded engine, or the caller's own client."""
+"""How a store gets to its servers: a URL, the embedded engine, or the caller's own client."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import redis
 import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.connection
+import redis.cluster
+import redis.connection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ....embedded import start_engine
 from ....errors import InvalidArtifactError
-from .base import AsyncLink, Link, SyncLink
-from .pool import AsyncBorrowed, AsyncStack, Borrowed, Connections, Stack
+from .awaited import AwaitedTransport
+from .base import Node, Transport
+from .blocking import BlockingTransport
+from .discovery import AsyncFindCluster, AsyncFindPrimary, FindCluster, FindPrimary, no_cluster, owners
+from .pool import AsyncBorrowed, AsyncBorrowedNode, AsyncOwn, Borrowed, Own
+from .topology import ClusterTopology, Owners, Topology
+from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell
+
+__all__ = ["SCHEMES", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", "local_directory"]
 
 URL_VARIABLE: Final = "COATCHECK_URL"
-EMBEDDED: Final = "embedded"
-SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys", EMBEDDED)
 
-_ALIASES: Final = {"valkey": "redis", "valkeys": "rediss"}  # redis-py speaks of redis only
-_MAX_CONNECTIONS: Final = 64  # of an asyncio store; tasks beyond that wait for one
+_MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loop; tasks beyond that wait for one
 
-_OPTIONS: Final[dict[str, Any]] = {
+_DEFAULTS: Final[dict[str, Any]] = {
     "socket_timeout": 30.0,  # seconds for one send or one reply: 16 MiB over a slow link take a while
     "socket_connect_timeout": 5.0,
     "protocol": 2,  # one handshake less, and no push messages between replies
 }
 
 
-_PUBLIC: Final = re.compile(
-    r"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?"
-    r"(?P<host>(?:[^@:/?#\[\]]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
-)
-
-
-def hide_password(url: str) -> str:
-    """A URL that may be shown: without user, password and options. One that cannot be told apart is not shown."""
-    parts = _PUBLIC.fullmatch(url)
-    if parts is None:
-        scheme, separator, _ = url.partition("://")
-        return "…" if "@" in scheme or ":" in scheme else f"{scheme}{separator and '://…'}"
-    user, options = "***@" if parts["user"] else "", "?…" if parts["options"] else ""
-    return f"{parts['scheme']}{user}{parts['host']}{options}"
-
-
-def local_directory(url: str) -> Path | None:
-    """The directory that a URL such as `file:///directory` names; `None` if it has no path.
-
-    Raises:
-        InvalidArtifactError: It names a host as well, or no directory that can be.
-    """
-    scheme, _, rest = url.partition("://")
-    path = unquote(rest.removeprefix("localhost"))
-    if rest and (not path.startswith("/") or "\0" in path or {"?", "#"} & set(rest)):
-        raise InvalidArtifactError(
-            f"{hide_password(url)!r}: write the directory as {scheme}:///absolute/path, with ? as %3F and # as %23"
-        )
-    return Path(path) if path else None
-
-
 class Target:
     """Where a blocking store connects to.
 
+    Attributes:
+        is_cluster: Whether it is a cluster; known without asking it.
+
     Raises:
-        InvalidArtifactError: Neither a URL of a known scheme nor a `redis.Redis`.
+        InvalidArtifactError: Neither a URL of a known scheme nor a client of redis-py.
     """
 
     client_class: type = redis.Redis
-    _link_class: type[Link] = SyncLink
-    _own: type[Connections] = Stack
-    _borrowed: type[Connections] = Borrowed
+    cluster_class: type = redis.cluster.RedisCluster
 
-    def __init__(self, url: str | None, pool: Any) -> None:
+    def __init__(self, url: str | None, client: Any, tls: Mapping[str, object]) -> None:
         self._url = url
-        self._pool = pool
+        self._client = client
+        self._tls = tls
+        self.is_cluster = isinstance(client, self.cluster_class) if url is None else kind_of(url) == "cluster"
 
     @classmethod
-    def of(cls, url_or_client: object) -> Self:
-        """The target that a store's first argument means."""
+    def of(cls, url_or_client: object, *, tls: Mapping[str, object] | None = None) -> Self:
+        """The target that a store's first argument means.
+
+        Args:
+            url_or_client: What the store was given.
+            tls: redis-py's options for TLS (`ssl_ca_certs`…), where they are not part of the URL.
+        """
         if url_or_client is None:
             url_or_client = os.environ.get(URL_VARIABLE) or f"{EMBEDDED}://"
         if isinstance(url_or_client, str):
@@ -93,47 +77,37 @@ class Target:
                     f"{hide_password(url_or_client)!r} is not the URL of a Redis or Valkey server; "
                     f"known schemes: {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
                 )
-            return cls(url_or_client, None)
-        if isinstance(url_or_client, cls.client_class):
-            return cls(None, url_or_client.connection_pool)  # type: ignore[attr-defined]  # every redis client has one
+            return cls(url_or_client, None, tls or {})
+        if isinstance(url_or_client, cls.client_class | cls.cluster_class):
+            if tls and any(value is not None for value in tls.values()):
+                raise InvalidArtifactError(f"{', '.join(tls)}: only with a URL; a client brings its own")
+            return cls(None, url_or_client, {})
         kind = f"{type(url_or_client).__module__}.{type(url_or_client).__qualname__}"
-        wanted = f"{cls.client_class.__module__.removesuffix('.client')}.{cls.client_class.__qualname__}"
-        raise InvalidArtifactError(f"expected a URL or a {wanted} client, not {kind}")
+        client, cluster = (
+            f"{wanted.__module__.removesuffix('.client')}.{wanted.__qualname__}"
+            for wanted in (cls.client_class, cls.cluster_class)
+        )
+        raise InvalidArtifactError(f"expected a URL, a {client} or a {cluster} client, not {kind}")
 
-    def link(self) -> Link:
-        """Connections to it; the embedded engine is started now, a server is contacted when it is needed.
+    def transport(self) -> Transport:
+        """The way to it; the embedded engine is started now, a server is contacted when it is needed.
 
         Raises:
             InvalidArtifactError: The URL makes no sense.
             StoreUnavailableError: The embedded engine cannot be started.
         """
         if self._url is None:
-            return self._link_class(self._borrowed(self._pool))
+            return self._with_cluster() if self.is_cluster else self._with_client()
         url, engine = self._url, None
-        scheme, _, rest = url.partition("://")
-        if scheme == EMBEDDED:
+        if url.startswith(f"{EMBEDDED}://"):
             engine = start_engine(local_directory(url))
             url = f"unix://{quote(str(engine.socket))}"
-        else:
-            url = f"{_ALIASES.get(scheme, scheme)}://{rest}"
-        try:
-            urlsplit(url).port  # noqa: B018  # raises, and what it says may hold a part of the password
-        except ValueError:
-            raise InvalidArtifactError(
-                f"invalid URL {hide_password(self._url)!r}: host and port cannot be read; "
-                "special characters in user and password have to be quoted (urllib.parse.quote)"
-            ) from None
-        try:
-            pool = self._make_pool(url)
-            pool.connection_class(**pool.connection_kwargs)  # options that redis-py doesn't know are found out now
-        except Exception as error:  # noqa: BLE001  # whatever an option makes it do
-            # Behind a password that was not quoted its rest may be taken for an option.
-            reason = "an option cannot be read" if "@" in url.partition("?")[2] else error
-            raise InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {reason}") from None
-        return self._link_class(self._own(pool), engine)
-
-    def _make_pool(self, url: str) -> Any:
-        return redis.ConnectionPool.from_url(url, **_OPTIONS, retry=Retry(NoBackoff(), 0))
+        place = self._place(url)
+        if place.kind == "cluster":
+            return self._opened(ClusterTopology(partial(self._node, place)), self._find_cluster(place))
+        if place.kind == "sentinel":
+            return self._opened(Topology(partial(self._node, place)), self._find_primary(place))
+        return self._opened(Topology(partial(self._node, place), self._node(place, *place.address)), None, engine)
 
     def picklable(self) -> Any:
         """The URL, or a function that makes a client like the caller's.
@@ -144,24 +118,98 @@ class Target:
         if self._url is not None:
             return self._url
         plain = str | bytes | int | float | bool | None
-        settings = {name: value for name, value in self._pool.connection_kwargs.items() if isinstance(value, plain)}
-        if not {"host", "path"} & settings.keys():
-            raise TypeError("this store's client cannot be pickled: make the store from a URL instead")
-        return partial(_client_like, self.client_class, type(self._pool), self._pool.connection_class, settings)
+        if not self.is_cluster:
+            pool = self._client.connection_pool
+            settings = {name: value for name, value in pool.connection_kwargs.items() if isinstance(value, plain)}
+            if {"host", "path"} & settings.keys():
+                return partial(_client_like, self.client_class, type(pool), pool.connection_class, settings)
+        raise TypeError("this store's client cannot be pickled: make the store from a URL instead")
+
+    # What is different on asyncio ------------------------------------------------------------------------------
+
+    _opened: Callable[..., Transport] = BlockingTransport
+    _find_cluster: Callable[[Place], Any] = FindCluster
+    _find_primary: Callable[[Place], Any] = FindPrimary
+
+    def _place(self, url: str) -> Place:
+        retry = Retry(NoBackoff(), 0)
+        return Place(url, self._tls, redis.connection.parse_url, redis.Connection, {**_DEFAULTS, "retry": retry})
+
+    def _node(self, place: Place, *address: Any) -> Node:
+        return Own(place.name(*address), place.trust, place.connection(*address))
+
+    def _with_client(self) -> Transport:
+        pool = self._client.connection_pool
+        return self._opened(Topology(_no_other, Borrowed(_name(pool.connection_kwargs), pool)))
+
+    def _with_cluster(self) -> Transport:
+        client = self._client
+
+        def node(host: str, port: int) -> Node:
+            known = client.get_node(host=host, port=port)
+            found = known or redis.cluster.ClusterNode(host, port)
+            return Borrowed(found.name, client.get_redis_connection(found).connection_pool, ours=known is None)
+
+        def find() -> Owners:
+            try:
+                client.nodes_manager.initialize()
+            except Exception as error:  # see FindCluster
+                raise no_cluster(error, "the caller's cluster", "") from error
+            return owners(client.nodes_manager)
+
+        return self._opened(ClusterTopology(node, client.nodes_manager.remap_host_port), find)
 
 
 class AsyncTarget(Target):
     """Where an asyncio store connects to."""
 
     client_class = redis.asyncio.Redis
-    _link_class = AsyncLink
-    _own = AsyncStack
-    _borrowed = AsyncBorrowed
+    cluster_class = redis.asyncio.cluster.RedisCluster
+    _opened = AwaitedTransport
+    _find_cluster = AsyncFindCluster
+    _find_primary = AsyncFindPrimary
 
-    def _make_pool(self, url: str) -> Any:
-        return redis.asyncio.ConnectionPool.from_url(
-            url, **_OPTIONS, retry=AsyncRetry(NoBackoff(), 0), max_connections=_MAX_CONNECTIONS
-        )
+    def _place(self, url: str) -> Place:
+        retry = AsyncRetry(NoBackoff(), 0)
+        parse = redis.asyncio.connection.parse_url
+        return Place(url, self._tls, parse, redis.asyncio.Connection, {**_DEFAULTS, "retry": retry})
+
+    def _node(self, place: Place, *address: Any) -> Node:
+        limit = place.max_connections or _MAX_CONNECTIONS
+        return AsyncOwn(place.name(*address), place.trust, place.connection(*address), limit)
+
+    def _with_client(self) -> Transport:
+        pool = self._client.connection_pool
+        return self._opened(Topology(_no_other, AsyncBorrowed(_name(pool.connection_kwargs), pool)))
+
+    def _with_cluster(self) -> Transport:
+        client = self._client
+
+        def node(host: str, port: int) -> Node:
+            known = client.get_node(host=host, port=port)
+            found = known or redis.asyncio.cluster.ClusterNode(host, port, **client.get_connection_kwargs())
+            return AsyncBorrowedNode(found, ours=known is None)
+
+        async def find() -> Owners:
+            try:
+                await client.initialize()  # otherwise it would not know that it has something to close
+                await client.nodes_manager.initialize()
+            except Exception as error:  # see FindCluster
+                raise no_cluster(error, "the caller's cluster", "") from error
+            return owners(client.nodes_manager)
+
+        return self._opened(ClusterTopology(node, client.nodes_manager.remap_host_port), find)
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    """What the server of a pool is called; with Sentinels the pool looks it up itself."""
+    if "path" in settings:
+        return str(settings["path"])
+    return spell((settings["host"], settings.get("port", 6379))) if "host" in settings else "the primary"
+
+
+def _no_other(host: str, port: int) -> Node:
+    raise NotImplementedError(f"one server has no {host}:{port}")
 
 
 def _client_like(client_class: Any, pool_class: Any, connection_class: Any, settings: dict[str, Any]) -> Any:

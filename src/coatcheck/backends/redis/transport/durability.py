@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from redis.exceptions import ResponseError
 
 from ....errors import AmbiguousWriteError, InvalidArtifactError
-from ..scripts.script import Confirmation
+from .resp import Piece, pack
 
 Durability = Literal["memory", "fsync", "replica", "replica+fsync"]
 
@@ -22,24 +22,42 @@ _LEVELS: Final[dict[str, tuple[tuple[bytes, ...], int, int]]] = {
 LEVELS: Final = ("memory", *_LEVELS)
 
 
+class Confirmation:
+    """The command that waits until the writes before it on its connection are as safe as a level asks for.
+
+    Args:
+        level: Any but `"memory"`.
+    """
+
+    slot = 0
+    replies = 1
+
+    def __init__(self, level: Durability) -> None:
+        self._level = level
+        command, self._disks, self._replicas = _LEVELS[level]
+        self._packed = pack((*command, _MILLISECONDS))
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+        """The command as the server reads it."""
+        return self._packed
+
+    def check(self, reply: Any) -> None:
+        """Compare the reply with what the level asks for.
+
+        Raises:
+            AmbiguousWriteError: The write happened, but was not confirmed in time.
+        """
+        disks, replicas = reply if isinstance(reply, list) else (0, reply)
+        if disks < self._disks or replicas < self._replicas:
+            raise AmbiguousWriteError(
+                f"written, but not confirmed for durability={self._level!r}: "
+                f"{disks} of {self._disks} disks, {replicas} of {self._replicas} replicas answered; safe to repeat"
+            )
+
+
 def confirmation(level: Durability) -> Confirmation | None:
     """What to send behind a write; nothing where the server's memory is enough."""
-    return None if level == "memory" else Confirmation(*_LEVELS[level][0], _MILLISECONDS)
-
-
-def check_confirmed(level: Durability, reply: Any) -> None:
-    """Compare the reply with what the level asks for.
-
-    Raises:
-        AmbiguousWriteError: The write happened, but was not confirmed in time.
-    """
-    local, replicas = reply if isinstance(reply, list) else (0, reply)
-    _, disks_wanted, replicas_wanted = _LEVELS[level]
-    if local < disks_wanted or replicas < replicas_wanted:
-        raise AmbiguousWriteError(
-            f"written, but not confirmed for durability={level!r}: "
-            f"{local} of {disks_wanted} disks, {replicas} of {replicas_wanted} replicas answered; safe to repeat"
-        )
+    return None if level == "memory" else Confirmation(level)
 
 
 def refused(level: Durability, error: ResponseError) -> InvalidArtifactError:

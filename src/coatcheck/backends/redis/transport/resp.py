@@ -74,3 +74,17 @@ def merge(packed: Sequence[list[Piece]]) -> list[Piece]:
     if small:
         buffers.append(b"".join(small))
     return buffers
+
+
+def split(packed: Sequence[Piece]) -> list[bytes]:
+    """Packed commands, one by one."""
+    stream = b"".join(packed)
+    commands, position = [], 0
+    while position < len(stream):
+        start, end = position, stream.index(b"\r\n", position)
+        count, position = int(stream[start + 1 : end]), end + 2
+        for _ in range(count):
+            end = stream.index(b"\r\n", position)
+            position = end + 2 + int(stream[position + 1 : end]) + 2
+        commands.append(stream[start:position])
+    return commands

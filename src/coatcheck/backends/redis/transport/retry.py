@@ -1,4 +1,4 @@
-"""What happens when an exchange fails: what is retried, for how long, and which error the caller gets.
+"""What happens when a pipeline fails: what is sent again, where, and for how long.
 
 redis-py would retry ten times without saying so; here a call is repeated only within `retry_for` seconds. Commands
 that were surely not executed are simply sent again. After a broken connection they are sent again too: every script
@@ -9,82 +9,263 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
+from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
 
-from ....errors import (
-    AmbiguousWriteError,
-    ArtifactError,
-    CorruptArtifactError,
-    StoreFullError,
-    StoreUnavailableError,
-)
 from ....plan import Pause, Plan, Work
-from ..scripts.script import Confirmation, Sendable
-from .base import BrokenError, Exchange, Link, NotSentError, RefusedError
-from .resp import merge
+from .base import BrokenError, Node, NotSentError, Part, Pipelines, Refresh, RefusedError, Sendable, Transport
+from .durability import Confirmation
+from .errors import gave_up, misplaced, says_elsewhere, says_later, translate
+from .resp import Piece, merge, pack, split
 
-# Replies that say: not executed, ask again.
-LATER: Final = (BusyLoadingError, TryAgainError, ClusterDownError, MasterDownError)
+__all__ = ["Backoff", "deliver", "find_primaries", "translate"]
+
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
+_HOPS: Final = 8  # how often commands are sent elsewhere without a pause
+_ASKING: Final = pack([b"ASKING"])
+
+Result = list[Any] | NotSentError | BrokenError
 
 
-def exchange(link: Link, commands: Sequence[Sendable], retry_for: float, *, writes: bool) -> Plan[list[Any]]:
-    """Send commands together and return their replies, none of them an error.
+def deliver(
+    transport: Transport,
+    units: Sequence[Sendable],
+    retry_for: float,
+    *,
+    writes: bool,
+    behind: Confirmation | None = None,
+    node: Node | None = None,
+) -> Plan[list[Any]]:
+    """Send units together and return the replies of all, in order, none of them an error.
+
+    Args:
+        transport: The way to the servers.
+        units: What to send.
+        retry_for: Seconds, from the first failure on, during which what was not executed is sent again.
+        writes: Whether the outcome is in doubt when a connection breaks.
+        behind: Sent behind the units on each connection that they use; its reply is checked.
+        node: Where to send them, whatever their slots say.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
-    patience = Patience(retry_for)
-    in_doubt = False
-    while True:
-        reason: BaseException
+    early: Result | None = None
+    if len(units) == 1 and behind is None:  # most calls; the rest of this function is their whole cost here
+        [unit] = units
         try:
-            replies: list[Any] = yield _exchange(link, commands)
-            errors = [reply for reply in replies if isinstance(reply, Exception)]
-            if errors and any(isinstance(error, NoScriptError) for error in errors):
-                errors = yield from _send_sources(link, commands, replies)
-            if not errors:
-                return replies
-            later = next((error for error in errors if isinstance(error, LATER)), None)
-            if later is None:
-                raise translate(errors[0]) from errors[0]
-            reason = later
+            target = transport.node(unit.slot) if node is None else node
+        except NotSentError:
+            pass
+        else:
+            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies),))
+            if type(early) is list:
+                for reply in early:
+                    if isinstance(reply, Exception):
+                        break
+                else:
+                    return early
+            return (yield from _Delivery(transport, units, writes, behind, node).run(retry_for, target, early))
+    return (yield from _Delivery(transport, units, writes, behind, node).run(retry_for))
+
+
+def find_primaries(transport: Transport, retry_for: float) -> Plan[Sequence[Node]]:
+    """All nodes that serve slots, asked for anew where they may have changed: for what looks at every key.
+
+    Raises:
+        StoreUnavailableError: Nobody could tell within `retry_for` seconds.
+    """
+    backoff = Backoff(retry_for)
+    while True:
+        try:
+            if transport.follows:
+                yield Refresh(transport)
+            return transport.primaries()
         except RefusedError as error:
             raise translate(error) from error
         except NotSentError as error:
-            reason = error
-        except BrokenError as error:
-            reason, in_doubt = error, writes
-        pause = patience.next_pause()
-        if pause is None:
-            raise gave_up(reason, in_doubt=in_doubt) from reason
-        if link.engine is not None:
-            yield Work(link.engine.ensure)
-        yield Pause(pause)
+            yield backoff.pause(error, in_doubt=False)
 
 
-def _exchange(link: Link, commands: Sequence[Sendable]) -> Exchange:
-    if len(commands) == 1:
-        return Exchange(link, commands[0].packed(), commands[0].replies)
-    return Exchange(
-        link, merge([command.packed() for command in commands]), sum([command.replies for command in commands])
-    )
+class _Letter:
+    """A unit on its way."""
+
+    __slots__ = ("asked", "by_hash", "in_doubt", "replies", "unit")
+
+    def __init__(self, unit: Sendable) -> None:
+        self.unit = unit
+        self.by_hash = True
+        self.asked: Node | None = None  # where it goes this once, because its slot is being moved there
+        self.in_doubt = False
+        self.replies: list[Any] | None = None  # none of them an error
+
+    def packed(self) -> list[Piece]:
+        packed = self.unit.packed(by_hash=self.by_hash)
+        if self.asked is None:
+            return packed
+        return [piece for command in split(packed) for piece in (*_ASKING, command)]
+
+    def expected(self) -> int:
+        return self.unit.replies if self.asked is None else 2 * self.unit.replies
+
+    def read(self, replies: list[Any]) -> list[Exception]:
+        """Take the replies, if none is an error."""
+        if self.asked is not None:
+            replies, self.asked = replies[1::2], None
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if not errors:
+            self.replies, self.in_doubt = replies, False
+        return errors
 
 
-class Patience:
+class _Delivery:
+    """Units until each has its replies.
+
+    Attributes:
+        reason: Why something has to be sent again.
+        at_once: Whether that makes sense without a pause.
+        stale: Whether other servers may have to be asked by now.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        units: Sequence[Sendable],
+        writes: bool,
+        behind: Confirmation | None,
+        node: Node | None,
+    ) -> None:
+        self.transport = transport
+        self.letters = [_Letter(unit) for unit in units]
+        self.writes = writes
+        self.behind = behind
+        self.fixed = node
+        self.reason: BaseException | None = None
+        self.at_once = False
+        self.stale = False
+
+    def run(self, retry_for: float, target: Node | None = None, early: Result | None = None) -> Plan[list[Any]]:
+        """Send until all is delivered; a single unit may have been sent to a target already."""
+        backoff = Backoff(retry_for)
+        hops = 0
+        if target is not None and early is not None:
+            self._read(target, self.letters, early)
+        while True:
+            waiting = [letter for letter in self.letters if letter.replies is None]
+            if not waiting:
+                return [reply for letter in self.letters for reply in letter.replies or ()]
+            if self.reason is not None:
+                if self.at_once and hops < _HOPS:
+                    hops += 1
+                else:
+                    yield backoff.pause(self.reason, in_doubt=self._in_doubt())
+                if self.transport.engine is not None:
+                    yield Work(self.transport.engine.ensure)
+            yield from self._send(waiting)
+
+    def _send(self, waiting: Sequence[_Letter]) -> Plan[None]:
+        refresh = self.stale and self.transport.follows
+        self.reason, self.at_once, self.stale = None, False, False
+        try:
+            if refresh:
+                yield Refresh(self.transport)
+            routes = self._routes(waiting)
+            results = yield Pipelines(self.transport, [self._part(*route) for route in routes.items()])
+        except RefusedError as error:
+            raise translate(error) from error
+        except NotSentError as error:  # nobody knows where to; unless that is news, wait
+            self._again(error, stale=True, at_once=not refresh and self.transport.follows)
+            return
+        for (target, letters), result in zip(routes.items(), results, strict=True):
+            self._read(target, letters, result)
+
+    def _routes(self, waiting: Iterable[_Letter]) -> Mapping[Node, list[_Letter]]:
+        routes: dict[Node, list[_Letter]] = {}
+        for letter in waiting:
+            target = letter.asked or self.fixed or self.transport.node(letter.unit.slot)
+            routes.setdefault(target, []).append(letter)
+        return routes
+
+    def _part(self, target: Node, letters: Sequence[_Letter]) -> Part:
+        packed = [letter.packed() for letter in letters]
+        expected = sum([letter.expected() for letter in letters])
+        if self.behind is not None:
+            packed.append(self.behind.packed())
+            expected += self.behind.replies
+        return Part(target, merge(packed), expected)
+
+    def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
+        """Give each unit its replies, and see what there is to do about errors among them."""
+        if isinstance(result, RefusedError):
+            raise translate(result) from result
+        if isinstance(result, NotSentError | BrokenError):
+            for letter in letters:
+                letter.asked = None
+                letter.in_doubt |= isinstance(result, BrokenError)
+            self._again(result, stale=True)
+            return
+        position = 0
+        for letter in letters:
+            start, position = position, position + letter.expected()
+            errors = letter.read(result[start:position])
+            if errors:
+                self._react(target, letter, errors)
+        if self.behind is not None:
+            self._confirm(letters, result[position])
+
+    def _react(self, target: Node, letter: _Letter, errors: Sequence[Exception]) -> None:
+        elsewhere = next((error for error in errors if isinstance(error, AskError)), None)
+        wrong_place = (
+            None if self.transport.is_cluster else next(filter(None, (misplaced(e, target) for e in errors)), None)
+        )
+        if wrong_place is not None:
+            raise wrong_place from errors[0]
+        if elsewhere is not None:
+            there = self.transport.at(elsewhere.host or target.name.rpartition(":")[0].strip("[]"), elsewhere.port)
+            if isinstance(elsewhere, MovedError):
+                self.transport.move(elsewhere.slot_id, there)
+            else:
+                letter.asked = there
+            self._again(elsewhere, stale=False, at_once=True)
+            return
+        if letter.by_hash and any(isinstance(error, NoScriptError) for error in errors):
+            letter.by_hash = False
+            self._again(errors[0], stale=False, at_once=True)
+            return
+        self._later(errors)
+
+    def _later(self, errors: Sequence[Exception]) -> None:
+        """Something is sent again if an error says so; the first error is raised otherwise."""
+        for error in errors:
+            if says_later(error) or (self.transport.follows and isinstance(error, ReadOnlyError)):
+                self._again(error, stale=says_elsewhere(error))
+                return
+        raise translate(errors[0]) from errors[0]
+
+    def _confirm(self, letters: Sequence[_Letter], reply: Any) -> None:
+        delivered = [letter for letter in letters if letter.replies is not None]
+        if not delivered or self.behind is None:  # nothing to confirm; what is sent again is confirmed then
+            return
+        if isinstance(reply, Exception):
+            self._later([reply])
+            for letter in delivered:
+                letter.replies, letter.in_doubt = None, True
+            return
+        self.behind.check(reply)
+
+    def _again(self, reason: BaseException, *, stale: bool, at_once: bool = False) -> None:
+        if self.reason is None or not at_once:
+            self.reason = reason
+        self.at_once |= at_once
+        self.stale |= stale
+
+    def _in_doubt(self) -> bool:
+        return self.writes and any(letter.in_doubt or letter.replies is not None for letter in self.letters)
+
+
+class Backoff:
     """Pauses between tries, growing and jittered, until the time is up; the clock starts at the first failure."""
 
     def __init__(self, seconds: float) -> None:
@@ -92,80 +273,17 @@ class Patience:
         self._give_up_at: float | None = None
         self._pause = _FIRST_PAUSE
 
-    def next_pause(self) -> float | None:
-        """Seconds to wait before the next try; `None`: give up."""
+    def pause(self, reason: BaseException, *, in_doubt: bool) -> Pause:
+        """The step that waits before the next try.
+
+        Raises:
+            StoreUnavailableError: The time is up; `AmbiguousWriteError` if the outcome is `in_doubt`.
+        """
         now = time.monotonic()
         if self._give_up_at is None:
             self._give_up_at = now + self._seconds
         if now + self._pause > self._give_up_at:
-            return None
+            raise gave_up(reason, in_doubt=in_doubt) from reason
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        return pause
-
-
-def gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
-    """The public error for a call whose patience is at its end."""
-    if in_doubt:
-        return AmbiguousWriteError(
-            f"connection lost while writing ({reason}); the outcome is unknown, it is safe to repeat the call"
-        )
-    return StoreUnavailableError(f"no usable server: {reason}")
-
-
-def _send_sources(link: Link, commands: Sequence[Sendable], replies: list[Any]) -> Plan[list[Exception]]:
-    """Send scripts that the server does not know again, with their source; the errors that are left in the replies."""
-    senders = [command for command in commands for _ in range(command.replies)]
-    unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    unknown += [i for i, command in enumerate(senders) if isinstance(command, Confirmation)]
-    buffers = merge([senders[i].packed(by_hash=False) for i in unknown])
-    try:
-        answers = yield Exchange(link, buffers, len(unknown))
-    except NotSentError as error:
-        if len(unknown) < len(replies):  # the others were executed
-            raise BrokenError(str(error)) from error
-        raise
-    for i, reply in zip(unknown, answers, strict=True):
-        replies[i] = reply
-    return [reply for reply in replies if isinstance(reply, Exception)]
-
-
-# What error replies contain, whether a script or a plain command was refused; and what that means for the caller.
-_MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
-    ("OOM", StoreFullError, "the server reached maxmemory: delete artifacts, wait for TTLs, or raise maxmemory"),
-    (
-        "WRONGTYPE",
-        CorruptArtifactError,
-        (
-            "a key under the namespace holds a value of another type, written by other software: "
-            "remove that key or choose another namespace"
-        ),
-    ),
-    (
-        "COATCHECKFUTURE",
-        CorruptArtifactError,
-        "a newer coatcheck wrote this artifact: upgrade this one to change it",
-    ),
-    (
-        "COATCHECKDAMAGED",
-        CorruptArtifactError,
-        "the metadata of this artifact are damaged: delete() it, store it again",
-    ),
-    ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
-    ("NOPERM", StoreUnavailableError, "the user lacks a permission that coatcheck needs: {text}"),
-    ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
-    ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),
-)
-_CODES: Final = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", NoPermissionError: "NOPERM"}
-
-
-def translate(error: BaseException) -> ArtifactError:
-    """The public error for an error reply or a refused connection."""
-    text = str(error)
-    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), text)
-    for marker, kind, message in _MEANINGS:
-        if marker in code:
-            return kind(message.format(text=text))
-    if isinstance(error, RefusedError):
-        return StoreUnavailableError(f"the server refused the connection: {text}")
-    return StoreUnavailableError(f"unexpected reply from the server: {text}")
+        return Pause(pause)

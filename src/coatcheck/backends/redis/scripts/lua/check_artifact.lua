@@ -1,32 +1,33 @@
+#!lua
 -- Whether one artifact fits together with its content and indexes; repairs what follows from its leases.
 --
--- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs
--- ARGV[1] key prefix   ARGV[2] id   ARGV[3] '1': repair, 'e': only if it has expired
--- Derived keys: the runs that lease it, its content and that content's chunks and leases.
--- Returns {tag of its content or '' where that cannot be read, problem, ...}; see maintenance.py for their names
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run, of nobody
+-- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
+-- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] id   ARGV[4] content id (16 bytes), or '' where that cannot be read
+-- ARGV[5] '1': repair, 'e': only if it has expired
+-- Derived keys, only read for hints: indexes of the runs that lease it.
+-- Returns {state, problems, runs whose indexes may be wrong, chunks}
+--   state: '' nothing can be said of its content, 'few' or 'many' leases, 'other' it stands for another content now
+
+-- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local at = { prefix = ARGV[1], runs = KEYS[4], created = KEYS[2], deadlines = KEYS[3] }
-local key, id = KEYS[1], ARGV[2]
-if call('TYPE', key).ok ~= 'hash' then
-  return { '', expiry(key) and 'wrong-type' or nil }
+local a = artifact_at(5, ARGV[3])
+if call('TYPE', a.key).ok ~= 'hash' then
+  return { '', expiry(a.key) and { 'wrong-type' } or {}, {}, {} }
 end
-local fields = call('HGETALL', key)
-local head
-for i = 1, #fields, 2 do
-  if fields[i] == 'h' then
-    head = fields[i + 1]
-  end
+local header = call('HGET', a.key, 'h')
+if not header or #header < 34 then
+  return { '', { 'damaged-metadata' }, {}, {} }
+elseif not is_known(header) then
+  return { '', { 'future-version' }, {}, {} }
+elseif content_id_of(header) ~= ARGV[4] then
+  return { 'other', {}, {}, {} }
 end
-if not head or #head < 35 then
-  return { '', 'damaged-metadata' }
-end
-if not is_known(head) then
-  return { '', 'future-version' }
-end
+local many = call('HLEN', a.key) > MANY
+local state = many and 'many' or 'few'
 
-local tag = tag_of(head, id)
-local problems, seen = { tag }, {}
+local problems, seen = {}, {}
 local function found(problem)
   if not seen[problem] then
     seen[problem] = true
@@ -34,88 +35,76 @@ local function found(problem)
   end
 end
 
-local function is_index(name)
-  local kind = call('TYPE', name).ok
+local function is_index(key)
+  local kind = call('TYPE', key).ok
   return kind == 'zset' or kind == 'none'
 end
-
-local leases = at.prefix .. 'leases:{' .. tag .. '}'
-if not (is_index(at.created) and is_index(at.deadlines) and is_index(at.runs) and is_index(leases)) then
-  return { tag, 'wrong-type' }
+for _, key in ipairs({ at.created, at.deadlines, at.runs, a.leases, a.stores, a.needs }) do
+  if not is_index(key) then
+    return { state, { 'wrong-type' }, {}, {} }
+  end
 end
 
-local deadline, live = 0, {}
-for i = 1, #fields, 2 do
-  if is_lease(fields[i]) then
-    if #fields[i + 1] < 13 then
-      return { tag, 'damaged-metadata' }
-    end
-    local ends = lease_deadline(fields[i + 1])
-    if ends > now then
-      deadline = math.max(deadline, ends)
-      if string.sub(fields[i], 1, 1) == '=' then
-        local run = string.sub(fields[i], 2)
-        if not is_index(run_key(at, run)) then
-          return { tag, 'wrong-type' }
-        end
-        live[run] = ends
-        if call('ZSCORE', run_key(at, run), id) ~= score_read(ends) then
-          found('unindexed-lease')
+local deadline, runs = 0, {}
+if many then
+  deadline = index_last(a.leases) or 0
+  if call('ZCARD', a.leases) ~= call('HLEN', a.key) - 2 or call('ZCARD', a.stores) ~= call('HLEN', a.key) - 2 then
+    found('unindexed-lease')
+  elseif not (ends_at(a.leases, deadline) and ends_at(a.stores, deadline)) then
+    found('wrong-expiry')
+  end
+else
+  local fields = call('HGETALL', a.key)
+  for i = 1, #fields, 2 do
+    if is_lease(fields[i]) then
+      if is_damaged(fields[i + 1]) then
+        return { state, { 'damaged-metadata' }, {}, {} }
+      end
+      local ends = lease_deadline(fields[i + 1])
+      if ends > now then
+        deadline = math.max(deadline, ends)
+        if string.sub(fields[i], 1, 1) == '=' then
+          local run = string.sub(fields[i], 2)
+          local known = redis.pcall('ZSCORE', run_key(at.prefix, run), a.id)
+          if type(known) == 'table' then
+            return { state, { 'wrong-type' }, {}, {} }
+          elseif known ~= score_read(ends) then
+            runs[#runs + 1] = run
+          end
         end
       end
     end
   end
 end
 
-local content = at.prefix .. 'content:{' .. tag .. '}'
-local stored, chunks, astray = expiry(content), {}, false
-if stored and call('TYPE', content).ok == 'string' then
-  local first = content_head(content)
-  chunks = chunk_names(content, first, content)
-  if not is_complete(first, chunks) then
-    stored = nil
-  end
-  for i = 1, stored and #chunks or 0 do
-    astray = astray or expiry(chunks[i]) ~= stored
-  end
-end
-if deadline == 0 then
-  if expiry(key) > now then -- else it ends by itself, this very millisecond
+local stored = call('TYPE', a.content).ok == 'string' and expiry(a.content)
+local chunks = stored and chunks_of(a.content, content_start(a.content)) or {}
+if deadline <= now then
+  if expiry(a.key) > now then -- else it ends by itself, this very millisecond
     found('expired-artifact')
   end
 else
   if not stored then
     found('lost-content')
-  elseif stored < deadline or astray then
+  elseif stored < deadline or not ends_at(a.content, math.max(deadline, content_needed(a))) then
+    found('wrong-expiry') -- too early, or kept although nobody needs it for so long
+  end
+  if not ends_at(a.key, deadline) then
     found('wrong-expiry')
   end
-  if expiry(key) ~= deadline then
-    found('wrong-expiry')
-  end
-  if call('ZSCORE', at.deadlines, id) ~= score_read(deadline) or not call('ZSCORE', at.created, id) then
+  if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not call('ZSCORE', at.created, a.id) then
     found('unindexed-artifact')
   end
-  if not is_named(head) and call('ZSCORE', leases, id) ~= score_read(deadline) then
+  if is_explicit(a) and call('ZSCORE', a.needs, a.id) ~= score_read(deadline) then
     found('unindexed-artifact')
-  end
-  local needed, named = math.max(deadline, index_last(leases) or 0), at.prefix .. 'artifact:{' .. tag .. '}'
-  if call('TYPE', named).ok == 'hash' then
-    needed = math.max(needed, expiry(named))
-  end
-  if stored and stored > needed then
-    found('wrong-expiry') -- content that nobody needs for so long
   end
 end
 
-local repair = ARGV[3] == '1' or (ARGV[3] == 'e' and seen['expired-artifact'])
-if repair and #problems > 1 and not (#problems == 2 and seen['lost-content']) then
-  for run, ends in pairs(live) do
-    index_set(run_key(at, run), id, ends)
-    index_set(at.runs, run, index_end(index_last(run_key(at, run))))
-  end
-  settle(at, key, id, head, now)
-  if astray then
-    content_expire(content, chunks, expiry(content))
+local mendable = #problems > (seen['lost-content'] and 1 or 0) and not seen['unindexed-lease']
+if mendable and (ARGV[5] == '1' or (ARGV[5] == 'e' and seen['expired-artifact'])) then
+  if not many or call('ZCOUNT', a.leases, '-inf', integer(now)) <= 64 then
+    content_extend(a, deadline)
+    artifact_settle(a, many, now)
   end
 end
-return problems
+return { state, problems, runs, chunks }

@@ -1,54 +1,63 @@
+#!lua flags=allow-oom
 -- Whether members of an index stand for something; drops those that don't.
 --
--- KEYS[1] index   ARGV[1] key prefix   ARGV[2] 'run', 'leases', 'catalog' or 'runs'   ARGV[3] lease field or tag
--- ARGV[4] '1': repair   ARGV[5..] members
--- Derived keys: the artifacts; for 'runs' the runs; for 'catalog' the deadlines.
--- Returns {problem or '' for the key, how many members were dropped, stale members ...}
+-- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same
+-- KEYS[3..] for each member the key that it stands for: its artifact, for 'runs' the run's index
+-- ARGV[1] 'run', 'needs', 'catalog' or 'runs'   ARGV[2] 'run': lease field, 'needs': content id (16 bytes), else ''
+-- ARGV[3] '1': drop stale members   ARGV[4] '1': drop expired ones, too   ARGV[5] '1': repair the key's expiry
+-- ARGV[6] how old a hold may be, in us   ARGV[7..] members
+-- Returns {problem or '' for the key, members that were dropped, expired members, stale members ...}
 
-local now = math.floor(now_in_microseconds() / 1000)
-local prefix, kind, name = ARGV[1], ARGV[2], ARGV[3]
-local at = { prefix = prefix }
+-- @include index
+
+local us = now_in_microseconds()
+local now, kind, name = math.floor(us / 1000), ARGV[1], ARGV[2]
 if call('TYPE', KEYS[1]).ok ~= 'zset' then
-  return { expiry(KEYS[1]) and 'wrong-type' or '', 0 }
+  return { expiry(KEYS[1]) and 'wrong-type' or '', 0, 0 }
 end
 
-local function stands(member)
+local function stands(member, key)
   if kind == 'runs' then
-    return expiry(run_key(at, member))
-  end
-  local key = prefix .. 'artifact:{' .. member .. '}'
-  if kind == 'run' then
+    return expiry(key)
+  elseif kind == 'run' then
     return call('HEXISTS', key, name) == 1
+  elseif kind == 'needs' and string.sub(member, 1, 1) == '!' then
+    return us - (tonumber(string.sub(member, 2, 15), 16) or 0) < tonumber(ARGV[6])
   end
-  local head = call('HGET', key, 'h')
-  if kind == 'leases' then
-    return head and not is_named(head) and tag_of(head, member) == name
-  end
-  return head
+  local header = call('HGET', key, 'h')
+  return header and (kind ~= 'needs' or content_id_of(header) == name)
 end
 
-local result = { '', 0 }
-for i = 5, #ARGV do
-  -- Members whose deadline has passed are no problem: writers prune them, and the key ends with its last member.
-  local ends = call('ZSCORE', kind == 'catalog' and prefix .. 'catalog:deadlines' or KEYS[1], ARGV[i])
-  local past = ends and ends ~= 'inf' and tonumber(ends) <= now
-  if not past and call('ZSCORE', KEYS[1], ARGV[i]) and not stands(ARGV[i]) then
+local result, expired = { '', 0, 0 }, {}
+for i = 7, #ARGV do
+  local ends = call('ZSCORE', KEYS[2], ARGV[i])
+  if ends and ends ~= 'inf' and tonumber(ends) <= now then
+    expired[#expired + 1] = ARGV[i]
+  elseif call('ZSCORE', KEYS[1], ARGV[i]) and not stands(ARGV[i], KEYS[i - 4]) then
     result[#result + 1] = ARGV[i]
   end
 end
--- catalog:created is scored by time of store and ends with its twin
+result[3] = #expired
+-- catalog:created is scored by time of store and ends with its twin.
 if kind ~= 'catalog' then
   local last = index_last(KEYS[1])
-  if last and last > now and expiry(KEYS[1]) ~= index_end(last) then
+  if last and last > now and not ends_at(KEYS[1], index_end(last)) then
     result[1] = 'wrong-expiry'
   end
 end
-if ARGV[4] == '1' then
-  for i = 3, #result do
-    result[2] = result[2] + call('ZREM', KEYS[1], result[i])
+if ARGV[3] == '1' and #result > 3 then
+  result[2] = call('ZREM', KEYS[1], unpack(result, 4))
+end
+-- The twin of catalog:created forgets them last, since it knows that they have expired.
+if ARGV[4] == '1' and #expired > 0 then
+  result[2] = result[2] + call('ZREM', KEYS[1], unpack(expired))
+end
+if kind == 'catalog' then
+  local last = result[2] > 0 and index_settle(KEYS[2])
+  if last then
+    expire(KEYS[1], index_end(last))
   end
-  if kind ~= 'catalog' and (result[1] ~= '' or result[2] > 0) then
-    index_settle(KEYS[1])
-  end
+elseif result[2] > 0 or (ARGV[5] == '1' and result[1] ~= '') then
+  index_settle(KEYS[1])
 end
 return result

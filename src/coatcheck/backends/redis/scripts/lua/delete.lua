@@ -1,29 +1,57 @@
+#!lua flags=allow-oom
 -- Removes some artifacts for every run.
 --
--- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4..] artifacts
--- ARGV[1] key prefix   ARGV[2..] ids, in the same order
--- Derived keys: the runs that lease them, their contents and these contents' leases.
--- Returns for each: 1, or 0 where there was none
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] a key for leases to be forgotten, or run
+-- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- ARGV[1] key prefix   ARGV[2] '1': one artifact, whose leases go to KEYS[4] where they are many; else ''
+-- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
+-- Derived keys, only cleaned up: indexes of the runs that lease them.
+-- Returns for each: {'ok'}                       where ARGV[2] is '1', see forget.lua
+--                   {'absent'}                   there was none
+--                   {'other', content id}        nothing written: the id stands for this content
+--                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+--                   {'crowded'}                  nothing written: too many lease it, see ARGV[2]
+--                   {'later'}                    nothing written: enough was done in this call
+
+-- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local at = { prefix = ARGV[1], runs = KEYS[3], created = KEYS[1], deadlines = KEYS[2] }
-local deleted, heads, fields = {}, {}, {}
-for i = 1, #ARGV - 1 do
-  local key, id = KEYS[i + 3], ARGV[i + 1]
-  heads[i] = call('HGET', key, 'h')
-  deleted[i] = heads[i] and 1 or 0
-  if heads[i] then
-    if not is_known(heads[i]) then
-      return redis.error_reply(FUTURE)
+check_partition()
+
+local replies, wanted, leases = {}, {}, 0
+for i = 1, (#ARGV - 2) / 3 do
+  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
+  local header = call('HGET', a.key, 'h')
+  if header and not is_known(header) then
+    error(FUTURE)
+  end
+  if not header and call('EXISTS', a.key) == 0 then
+    replies[i] = { 'absent' }
+  elseif header and #header >= 34 and content_id_of(header) ~= content_id then
+    replies[i] = { 'other', content_id_of(header) }
+  else
+    local fields, chunks = call('HLEN', a.key), unknown_chunks(a, token)
+    local many = fields > MANY
+    if chunks then
+      replies[i] = chunks
+    elseif many and ARGV[2] ~= '1' then
+      replies[i] = { 'crowded' }
+    elseif leases > 500 then
+      replies[i] = { 'later' }
+    else
+      local names = many and {} or call('HKEYS', a.key)
+      check_artifact(a, names)
+      leases = leases + fields
+      wanted[#wanted + 1] = { a = a, many = many, fields = names }
+      replies[i] = { 'ok' }
     end
-    fields[i] = call('HKEYS', key)
-    check_types(at, heads[i], id, fields[i])
   end
 end
 
-for i = 1, #deleted do
-  if heads[i] then
-    remove(at, KEYS[i + 3], ARGV[i + 1], heads[i], fields[i], now)
+for _, one in ipairs(wanted) do
+  if one.many then
+    leases_bury(one.a, KEYS[4])
   end
+  artifact_remove(one.a, one.fields, now)
 end
-return deleted
+return replies

@@ -1,12 +1,14 @@
--- Removes what an upload sent, unless it was published.
+#!lua flags=allow-oom
+-- Removes what an upload has sent, unless it was published.
 --
--- KEYS[1] content   KEYS[2] staging   ARGV[1] token of the upload   ARGV[2] number of its chunks
--- Derived keys: the chunks of the upload.
+-- KEYS[1] content   KEYS[2] staging   KEYS[3..] chunks of the upload   ARGV[1] token of the upload
 -- Returns how many keys were removed
 
-local head = content_head(KEYS[1])
+-- @include format
+
+local chunks = chunks_of(KEYS[1], content_start(KEYS[1]))
 local removed = call('UNLINK', KEYS[2])
-if #head == 62 and is_manifest(head) and chunk_token(head) == ARGV[1] then
+if chunks and chunks[1] == ARGV[1] then
   return removed
 end
-return removed + over('UNLINK', chunk_names_of(KEYS[1], ARGV[1], tonumber(ARGV[2])))
+return removed + (KEYS[3] and call('UNLINK', unpack(KEYS, 3)) or 0)

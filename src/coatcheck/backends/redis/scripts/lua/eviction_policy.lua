@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- What the server does when it reaches maxmemory.
 --
 -- KEYS[1] any key: it only says which node of a cluster is asked

@@ -1,21 +1,24 @@
--- The latest live view of one artifact, with its content where that is small.
+#!lua flags=no-writes
+-- The latest live view of one artifact under an explicit id, with its content where that is small.
 --
--- KEYS[1] artifact   ARGV[1] key prefix   ARGV[2] id   ARGV[3] largest content in bytes to return from here
--- Derived key: the content.
---
--- Returns nil, or {head, lease field, lease value, sealed content or '', its length}
+-- KEYS[1] artifact   KEYS[2] leases   KEYS[3] stores
+-- ARGV[1] key prefix   ARGV[2] largest content in bytes to return from here
+-- Derived key: the content. Where it looks absent the caller asks for it by its name.
+-- Returns nil, or {header, lease field, lease, sealed content or ''}
 
-local now = math.floor(now_in_microseconds() / 1000)
-local head, field, value = latest_lease(KEYS[1], now)
-if not head then
+-- @include leases
+
+local header, field, lease =
+  latest_lease({ key = KEYS[1], leases = KEYS[2], stores = KEYS[3] }, math.floor(now_in_microseconds() / 1000))
+if not header then
   return false
 end
-if not is_known(head) then
-  return redis.error_reply(FUTURE)
+check_header(header)
+local content_id = string.gsub(content_id_of(header), '.', function(c)
+  return string.format('%02x', string.byte(c))
+end)
+local content = ARGV[1] .. 'content:' .. content_id
+if call('STRLEN', content) > tonumber(ARGV[2]) then
+  return { header, field, lease, '' }
 end
-local content = ARGV[1] .. 'content:{' .. tag_of(head, ARGV[2]) .. '}'
-local length = call('STRLEN', content)
-if length > tonumber(ARGV[3]) then
-  return { head, field, value, '', length }
-end
-return { head, field, value, call('GET', content) or '', length }
+return { header, field, lease, call('GET', content) or '' }

@@ -1,17 +1,24 @@
+#!lua flags=no-writes
 -- The latest live views of some artifacts.
 --
--- KEYS artifacts
--- Returns for each: nil, or {head, lease field, lease value}
+-- KEYS for each artifact three keys: artifact, leases, stores   ARGV[1] how many bytes to return, about
+-- Returns for each: nil, or {header, lease field, lease}; for those in front where it would be too much
+
+-- @include leases
 
 local now = math.floor(now_in_microseconds() / 1000)
-local views = {}
-for i = 1, #KEYS do
-  local some, head, field, value = call('HRANDFIELD', KEYS[i], 3, 'WITHVALUES')
+local views, bytes = {}, 0
+for i = 1, #KEYS, 3 do
+  local some, header, field, lease = call('HRANDFIELD', KEYS[i], 3, 'WITHVALUES'), nil, nil, nil
   if #some == 4 and some[1] == 'h' and lease_deadline(some[4]) > now then -- a single lease
-    head, field, value = some[2], some[3], some[4]
+    header, field, lease = some[2], some[3], some[4]
   elseif #some > 0 then
-    head, field, value = latest_lease(KEYS[i], now)
+    header, field, lease = latest_lease({ key = KEYS[i], leases = KEYS[i + 1], stores = KEYS[i + 2] }, now)
   end
-  views[i] = head and { head, field, value } or false
+  views[#views + 1] = header and { header, field, lease } or false
+  bytes = bytes + (lease and #field + #lease or 0)
+  if bytes > tonumber(ARGV[1]) then
+    break
+  end
 end
 return views

@@ -1,27 +1,63 @@
--- Gives up one lease; the last one takes the artifact with it.
+#!lua flags=allow-oom
+-- Gives up one run's leases on some artifacts; the last lease of an artifact takes it along.
 --
--- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs
--- ARGV[1] key prefix   ARGV[2] id   ARGV[3] run, '' for anonymous
--- Derived keys: the run, the content and its leases.
--- Returns 1, or 0 where there was no live lease
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
+-- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
+-- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
+-- Returns for each: {'ok'}
+--                   {'absent'}                   there was no live lease
+--                   {'other', content id}        nothing written: the id stands for this content
+--                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+
+-- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local at = { prefix = ARGV[1], runs = KEYS[4], created = KEYS[2], deadlines = KEYS[3] }
-local id, run = ARGV[2], ARGV[3]
-local field = run == '' and '-' or '=' .. run
-local pair = call('HMGET', KEYS[1], 'h', field)
-local head, value = pair[1], pair[2]
-if not head or not value then
-  return 0
-end
-if not is_known(head) then
-  return redis.error_reply(FUTURE)
-end
-check_types(at, head, id, call('HKEYS', KEYS[1]))
+local run, field = ARGV[2], lease_field(ARGV[2])
+check_partition()
 
-call('HDEL', KEYS[1], field)
-if run ~= '' then
-  run_drop(at, run, id)
+-- What nobody else leases goes together. Everything is read before anything is written.
+local replies, ids, sole, shared, gone = {}, {}, {}, {}, {}
+for i = 1, (#ARGV - 2) / 3 do
+  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
+  local pair = call('HMGET', a.key, 'h', field)
+  local header, lease = pair[1], pair[2]
+  if header then
+    check_header(header)
+  end
+  local chunks = header and lease and unknown_chunks(a, token)
+  if header and lease and content_id_of(header) ~= content_id then
+    replies[i] = { 'other', content_id_of(header) }
+  elseif chunks then
+    replies[i] = chunks
+  else
+    ids[#ids + 1] = a.id
+    replies[i] = { lease and lease_deadline(lease) > now and 'ok' or 'absent' }
+    if header and lease then
+      local needs = call('ZCARD', a.needs)
+      if call('HLEN', a.key) > 2 or needs > 0 or is_explicit(a) then
+        check_artifact(a, {})
+        shared[#shared + 1] = { a = a, many = has_many(a, now) }
+      else
+        sole[#sole + 1] = a.id
+        gone[#gone + 1] = a.key
+        gone[#gone + 1] = a.content
+      end
+    end
+  end
 end
-settle(at, KEYS[1], id, head, now)
-return lease_deadline(value) > now and 1 or 0
+
+for i = 1, #gone, 1000 do
+  call('UNLINK', unpack(gone, i, math.min(i + 999, #gone)))
+end
+if #sole > 0 then
+  catalog_drop(sole)
+end
+if run ~= '' and #ids > 0 and call('ZREM', at.run_index, unpack(ids)) > 0 then
+  run_settle(at.run_index, run)
+end
+for _, one in ipairs(shared) do
+  leases_drop(one.a, one.many, { field })
+  artifact_settle(one.a, one.many and call('HLEN', one.a.key) > MANY, now)
+end
+return replies

@@ -1,53 +1,55 @@
+#!lua
 -- Stores artifacts for one run: content, lease, indexes and expiries; each artifact all or nothing.
 --
--- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs
--- KEYS[4..] for each artifact: artifact, content, leases of the content
--- KEYS[..] run, with a run   KEYS[#KEYS] staging, where ARGV[4] is 's'
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
+-- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[..] staging, where ARGV[5] is 'staged'
+-- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where ARGV[7] is given
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] where the contents are: 'c' in ARGV, 's' under the staging key (of one artifact), 'k' nowhere: only if known,
---   'p' in place already, with the TTL of an upload unless it was known
--- ARGV[5..] for each artifact: id, head (see lib.lua), msgpack of the lease, sealed content or ''
--- Derived keys: the runs and the old content of an explicit id that is replaced; chunks.
+-- ARGV[4] deadline in ms instead of the TTL, or ''
+-- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
+--   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, with chunks that a hold keeps
+-- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
+-- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
+-- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
+-- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
--- Returns for each: {'ok', created in us, deadline in ms}
---                   {'need'}     nothing written: the content is not here and was not sent
---                   {'taken'}    nothing written: the id is the name of another content
+-- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
+--                     told: 1 where all runs know that their leases on what was replaced have ended, else see forget.lua
+--                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
+--                   {'need'}                     nothing written: the content is not here and was not sent
+--                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'short', deadline}          nothing written: the staged chunks have to last until then
+--                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
+--                   {'taken'}                    nothing written: the id is the name of another content
 -- A lease is never shortened here: that an artifact was acknowledged until a deadline stays true.
 
-local call, pack = redis.call, struct.pack
-local count, run, where = (#ARGV - 4) / 4, ARGV[2], ARGV[4]
-local run_index = run ~= '' and KEYS[3 * count + 4]
+local call = redis.call
+local count, run, where = (#ARGV - 7) / 4, ARGV[2], ARGV[5]
 local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
 local results = {}
 
--- What is entirely new, the most frequent case, needs few commands, and not the library, which would be made anew in
--- every call. Numbers may become text like 1.8e+12 on their way to a command: fine for a score, not for an expiry.
-local nothing_known = where == 'c' and call('EXISTS', unpack(KEYS, 4, 3 * count + 3)) == 0
-
--- Content that was put in place is as good as new while nothing needs it.
-local function is_new(i)
-  local content = KEYS[3 * i + 2]
-  if where == 'c' then
-    return nothing_known or call('EXISTS', KEYS[3 * i + 1], content, KEYS[3 * i + 3]) == 0
-  elseif where ~= 'p' or call('EXISTS', KEYS[3 * i + 1], KEYS[3 * i + 3]) ~= 0 then
-    return false
-  end
-  local stored = call('GETRANGE', content, 0, 41)
-  local version, codec = string.byte(stored, 1, 2)
-  return #stored == 42 and version == 1 and codec < 2 and string.sub(stored, 11) == string.sub(ARGV[4 * i + 2], 3, 34)
-end
-
+-- Fast path: everything is new. It needs few commands and nothing of the library, which a server makes anew in every
+-- call. Numbers may become text like 1.8e+12 on their way to a command: fine for a score, not for an expiry.
 local new, others, seen = {}, {}, {}
-for i = 1, count do
-  local artifact = KEYS[3 * i + 1]
-  if string.byte(ARGV[4 * i + 2], 2) == 1 and not seen[artifact] and is_new(i) then
-    new[#new + 1] = i
-  else
-    others[#others + 1] = i
+if where == 'inline' then
+  local nothing_known = call('EXISTS', unpack(KEYS, 5, 6 * count + 4)) == 0
+  for i = 1, count do
+    local first = 6 * i - 1
+    local artifact = KEYS[first]
+    if
+      artifact == KEYS[first + 5]
+      and not seen[artifact]
+      and (nothing_known or call('EXISTS', unpack(KEYS, first, first + 5)) == 0)
+    then
+      new[#new + 1] = i
+    else
+      others[#others + 1] = i
+    end
+    seen[artifact] = true
   end
-  seen[artifact] = true
 end
 
 if #new > 0 then
@@ -56,16 +58,14 @@ if #new > 0 then
     deadline = now + tonumber(ARGV[3])
     score, ends = string.format('%.0f', deadline), math.ceil(deadline / 100) * 100
   end
-  local ids, by_time, by_deadline = {}, {}, {}
-  for n = 1, #new do
-    local id = ARGV[4 * new[n] + 1]
-    ids[n] = id
-    by_time[2 * n - 1], by_time[2 * n] = us + new[n] - 1, id
-    by_deadline[2 * n - 1], by_deadline[2 * n] = score, id
+  local run_index = run ~= '' and KEYS[4]
+  local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+  if last then
+    us = math.max(us, tonumber(last) + 1)
   end
 
   -- Expired members go with every batch, and with one single store in eight.
-  if count > 1 or string.byte(ARGV[6], 34) < 32 then
+  if count > 1 or string.byte(ARGV[9], 33) < 32 then
     local function drop_expired(key, twin)
       local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
       if #dead > 0 then
@@ -75,13 +75,13 @@ if #new > 0 then
         end
       end
     end
-    call('ZCARD', KEYS[1])
-    drop_expired(KEYS[2], KEYS[1])
     if run_index then
+      call('ZCARD', KEYS[2])
       call('ZCARD', KEYS[3])
       drop_expired(run_index)
       drop_expired(KEYS[3])
     end
+    drop_expired(KEYS[2], KEYS[1])
   end
 
   -- Asked before an index is written: a new key would have no end either.
@@ -93,6 +93,13 @@ if #new > 0 then
   local runs_move = run_moves and ends_early(KEYS[3])
 
   -- An index that cannot be written leaves the others as they were; returns its error.
+  local ids, by_time, by_deadline = {}, {}, {}
+  for n = 1, #new do
+    local id = ARGV[4 * new[n] + 4]
+    ids[n] = id
+    by_time[2 * n - 1], by_time[2 * n] = us + new[n] - 1, id
+    by_deadline[2 * n - 1], by_deadline[2 * n] = score, id
+  end
   local written = {}
   local function add(key, members)
     local reply = redis.pcall('ZADD', key, unpack(members))
@@ -112,22 +119,17 @@ if #new > 0 then
     return failed
   end
 
-  local field, ending = run == '' and '-' or '=' .. run, pack('>I6', deadline)
+  local field, ending = run == '' and '-' or '=' .. run, struct.pack('>I6', deadline)
   for n = 1, #new do
     local i = new[n]
-    local artifact, content, created = KEYS[3 * i + 1], KEYS[3 * i + 2], us + i - 1
-    if where == 'p' then
-      if score == '+inf' then
-        call('PERSIST', content)
-      else
-        call('PEXPIREAT', content, score)
-      end
-    elseif score == '+inf' then
-      call('SET', content, ARGV[4 * i + 4])
+    local artifact, content, created = KEYS[6 * i - 1], KEYS[6 * i + 2], us + i - 1
+    if score == '+inf' then
+      call('SET', content, ARGV[4 * i + 7])
     else
-      call('SET', content, ARGV[4 * i + 4], 'PXAT', score)
+      call('SET', content, ARGV[4 * i + 7], 'PXAT', score)
     end
-    call('HSET', artifact, 'h', ARGV[4 * i + 2], field, ending .. pack('>I7', created) .. ARGV[4 * i + 3])
+    local lease = ending .. struct.pack('>I7', created) .. ARGV[4 * i + 6]
+    call('HSET', artifact, 'h', ARGV[4 * i + 5], field, lease)
     if score ~= '+inf' then
       call('PEXPIREAT', artifact, score)
     end
@@ -151,159 +153,167 @@ if #new > 0 then
   if runs_move then
     expire(KEYS[3])
   end
-end
-if #others == 0 then
-  return results
+  if #others == 0 then
+    return results
+  end
 end
 
--- lib.lua
-local at = { prefix = ARGV[1], runs = KEYS[3], created = KEYS[1], deadlines = KEYS[2] }
-local staging = where == 's' and KEYS[#KEYS]
-local field = run == '' and '-' or '=' .. run
+-- @include artifact
+local staging = where == 'staged' and KEYS[6 * count + 5]
+local replacing = ARGV[7]
+local field = lease_field(run)
+check_partition()
+us = next_created(us)
+local pruned = count == 1 and string.byte(ARGV[9], 33) >= 32
 
-local function store(artifact, content, leases, id, head, view, sealed, us)
-  local old = call('HGET', artifact, 'h')
-  if old and not is_known(old) then
-    return redis.error_reply(FUTURE)
-  end
-  if old and #old < 35 then
-    return redis.error_reply(DAMAGED)
-  end
-  local replaced = old and digest_of(old) ~= digest_of(head)
-  if replaced and (is_named(old) or is_named(head)) then
-    if where == 'p' and string.sub(content_head(content), 11, 42) == digest_of(head) then
-      content_settle(at, tag_of(head, id), digest_of(head), now) -- what was put in place for nothing
+-- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
+local function source_of(a, start, chunks, longest)
+  if where == 'staged' then
+    local staged = content_start(staging)
+    if staged ~= '' and (not chunks or chunks[1] ~= string.sub(staging, -16)) then
+      if #start >= 42 and not chunks then
+        return nil, 'there'
+      elseif is_manifest(staged) and math.max(longest, content_needed(a)) > tonumber(ARGV[6]) then
+        return { 'short', math.max(longest, content_needed(a)) }
+      end
+      return nil, 'staged'
+    elseif chunks and chunks[1] == string.sub(staging, -16) and longest <= (expiry(a.content) or 0) then
+      return nil, 'there' -- published by an earlier try
     end
+  elseif where == 'held' and chunks then
+    local until_ = call('ZSCORE', a.needs, ARGV[6])
+    if until_ and (longest <= expiry(a.content) or longest <= math.min(FOREVER, tonumber(until_))) then
+      return nil, 'there'
+    end
+  end
+  if chunks then
+    return { 'chunked', chunks[1], chunks[2] }
+  elseif #start >= 42 then
+    return nil, 'there'
+  elseif where == 'inline' then
+    return nil, 'inline'
+  end
+  return { 'need' }
+end
+
+-- Ends what an explicit id stood for.
+local function replace(a, many, fields)
+  local first = #KEYS - 3
+  local old = { content = KEYS[first], needs = KEYS[first + 1], named = KEYS[first + 2] }
+  if many then
+    leases_bury(a, KEYS[first + 3])
+  end
+  call('UNLINK', a.key, a.leases, a.stores)
+  for _, name in ipairs(fields) do
+    if string.sub(name, 1, 1) == '=' then
+      run_drop(string.sub(name, 2), a.id)
+    end
+  end
+  catalog_drop({ a.id })
+  need_drop(old, a.id)
+  content_settle(old, now)
+end
+
+local function store(a, header, view, sealed, created)
+  local old = call('HGET', a.key, 'h')
+  if old then
+    check_header(old)
+  end
+  local replaced = old and digest_of(old) ~= digest_of(header)
+  local start = content_start(a.content)
+  if start ~= '' and not is_known(start) then
+    error(FUTURE)
+  end
+  if (replaced and not is_explicit(a)) or (#start >= 42 and content_digest(start) ~= digest_of(header)) then
     return { 'taken' }
   end
-
-  local stored = content_head(content)
-  if stored ~= '' then
-    if string.byte(stored, 1) ~= 1 then
-      return redis.error_reply(FUTURE)
-    elseif string.sub(stored, 11, 42) ~= digest_of(head) then
-      return { 'taken' }
-    end
-  end
-  local chunks = chunk_names(content, stored, content)
-  local known = is_complete(stored, chunks)
-  local staged = staging and content_head(staging) or ''
-  local staged_chunks = staging and chunk_names(content, staged, staging) or {}
-  if not known and (where == 'k' or where == 'p' or (staging and not is_complete(staged, staged_chunks))) then
-    return { 'need' }
+  if replaced and content_id_of(old) ~= replacing then
+    return { 'other', content_id_of(old) }
   end
 
-  local replaced_fields = replaced and call('HKEYS', artifact) or {}
-  if replaced then
-    check_types(at, old, id, replaced_fields)
-  end
-  call('ZCARD', leases)
-  call('ZCARD', at.created)
-  local dead_artifacts = index_dead(at.deadlines, now)
-  local dead_runs = index_dead(at.runs, now)
-  local dead_leases = run == '' and {} or index_dead(run_index, now)
-
-  local deadline = deadline_after(now, ARGV[3])
-  local before, longest, healed
+  local many = old and has_many(a, now)
+  local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
+  check_artifact(a, replaced_fields)
+  local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
+  local before, longest, healed = nil, deadline, false
   if old and not replaced then
-    local mine = call('HGET', artifact, field)
+    local mine = call('HGET', a.key, field)
     healed = mine and is_damaged(mine)
     if mine and not healed then
       deadline = math.max(deadline, lease_deadline(mine))
     end
-    before = expiry(artifact)
+    before = catalog_deadline(a)
     longest = math.max(deadline, before)
-  else
-    longest = deadline
+  end
+  local chunks = chunks_of(a.content, start)
+  local refused, source = source_of(a, start, chunks, longest)
+  if refused then
+    return refused
   end
 
-  -- The first write is one that a full server refuses; after it, nothing fails.
-  if not known and not staging then
-    if longest == FOREVER then
-      call('SET', content, sealed)
-    else
-      call('SET', content, sealed, 'PXAT', integer(longest))
-    end
+  -- From here on nothing fails.
+  if not pruned then
+    pruned = true
+    partition_prune(now, count)
   end
-  call('HSET', artifact, 'h', head, field, bytes_of(deadline, 6) .. bytes_of(us, 7) .. view)
-
+  local buried = replaced and many
   if replaced then
-    for i = 1, #replaced_fields do
-      local name = replaced_fields[i]
-      if name ~= 'h' and name ~= field then
-        call('HDEL', artifact, name)
-      end
-      if string.sub(name, 1, 1) == '=' then
-        run_drop(at, string.sub(name, 2), id)
-      end
-    end
-    catalog_drop(at, { id })
-    content_drop(at, old, id, now)
-  elseif old and call('HLEN', artifact) > 2 then
-    call('HSET', artifact, 't', field)
-    leases_prune(artifact, now)
+    replace(a, many, replaced_fields)
+    many = false
   end
-  if longest ~= before then
-    expire(artifact, longest)
+  if is_explicit(a) then
+    index_prune(a.needs, now)
   end
-
-  if known then
-    local held = expiry(content)
-    if not held or held < longest then
-      content_expire(content, chunks, longest)
+  if source == 'inline' or source == 'staged' then
+    local needed = math.max(longest, content_needed(a))
+    if source == 'inline' then
+      call('SET', a.content, sealed)
+    else
+      call('RENAME', staging, a.content)
     end
+    expire(a.content, needed)
+  else
+    content_extend(a, longest)
     if staging then
       call('UNLINK', staging)
-      if chunks[1] ~= staged_chunks[1] then -- else it is this very upload, published by an earlier try
-        over('UNLINK', staged_chunks)
-      end
-    end
-  else
-    if chunks[1] ~= staged_chunks[1] then -- what is left of a content that lost a chunk
-      over('UNLINK', chunks)
-    end
-    if staging then
-      call('RENAME', staging, content)
-      content_expire(content, staged_chunks, longest)
     end
   end
-  if not is_named(head) then
-    index_extend(leases, id, longest)
+  local crowded = lease_put_latest(a, many, header, field, encode_lease(deadline, created, view), now)
+  if longest ~= before or crowded then
+    leases_expire(a, longest)
   end
-  if where == 'p' then
-    content_settle(at, tag_of(head, id), digest_of(head), now)
+  if where == 'held' then
+    need_drop(a, ARGV[6])
   end
-
-  index_forget(at.runs, dead_runs)
-  if run ~= '' then
-    index_forget(run_index, dead_leases)
-    run_extend(at, run_index, run, id, deadline)
+  if is_explicit(a) then
+    index_extend(a.needs, a.id, longest)
   end
-  index_forget(at.deadlines, dead_artifacts)
-  index_forget(at.created, dead_artifacts)
-  catalog_extend(at, id, us, longest)
+  run_extend(a.id, deadline)
+  catalog_extend(a.id, created, longest)
   if healed then
-    settle(at, artifact, id, head, now) -- the damage may have made more last for ever than the leases do
+    artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
   end
-  return { 'ok', us, deadline }
+  local told = replaced and not buried and 1 or 0
+  if source == 'staged' and chunks then
+    return { 'ok', created, deadline, told, chunks[1], chunks[2] }
+  end
+  return { 'ok', created, deadline, told }
 end
 
+if #new == 0 then
+  for i = 1, count do
+    others[i] = i
+  end
+end
 for n = 1, #others do
   local i = others[n]
-  local key, argument = 3 * i, 4 * i
-  local reply = store(
-    KEYS[key + 1],
-    KEYS[key + 2],
-    KEYS[key + 3],
+  local argument = 4 * i + 4
+  results[i] = store(
+    artifact_at(6 * i - 1, ARGV[argument]),
     ARGV[argument + 1],
     ARGV[argument + 2],
     ARGV[argument + 3],
-    ARGV[argument + 4],
     us + i - 1
   )
-  if reply.err then
-    return reply
-  end
-  results[i] = reply
 end
 return results

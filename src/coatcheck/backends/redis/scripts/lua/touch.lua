@@ -1,31 +1,51 @@
+#!lua
 -- Sets the deadline of one live lease, earlier or later.
 --
--- KEYS[1] artifact   KEYS[2] catalog:created   KEYS[3] catalog:deadlines   KEYS[4] runs   KEYS[5] run, with a run
--- ARGV[1] key prefix   ARGV[2] id   ARGV[3] run, '' for anonymous   ARGV[4] TTL in ms, '' for ever
--- Derived keys: the content and its leases.
--- Returns 1, or 0 where there was no live lease
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
+-- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
+-- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
+-- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''   ARGV[6] id   ARGV[7] content id (16 bytes)
+-- Returns {'ok'}
+--         {'absent'}                   there was no live lease
+--         {'other', content id}        nothing written: the id stands for this content
+--         {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+
+-- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local at = { prefix = ARGV[1], runs = KEYS[4], created = KEYS[2], deadlines = KEYS[3] }
-local id, run = ARGV[2], ARGV[3]
-local field = run == '' and '-' or '=' .. run
-local pair = call('HMGET', KEYS[1], 'h', field)
-local head, value = pair[1], pair[2]
-if not head or not value or lease_deadline(value) <= now then
-  return 0
+local a, field = artifact_at(5, ARGV[6]), lease_field(ARGV[2])
+local pair = call('HMGET', a.key, 'h', field)
+local header, lease = pair[1], pair[2]
+if not header or not lease or lease_deadline(lease) <= now then
+  return { 'absent' }
 end
-if not is_known(head) then
-  return redis.error_reply(FUTURE)
+check_header(header)
+if is_damaged(lease) then
+  error(DAMAGED)
 end
-if is_damaged(value) then
-  return redis.error_reply(DAMAGED)
+if content_id_of(header) ~= ARGV[7] then
+  return { 'other', content_id_of(header) }
 end
-check_types(at, head, id, call('HKEYS', KEYS[1]))
+local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
+local chunks = chunks_of(a.content, content_start(a.content))
+if chunks then
+  local until_ = ARGV[5] ~= '' and tonumber(call('ZSCORE', a.needs, ARGV[5]) or 0) or 0
+  if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
+    return { 'chunked', chunks[1], chunks[2] }
+  end
+end
+local many = has_many(a, now)
+check_partition()
+check_artifact(a, {})
 
-local deadline = deadline_after(now, ARGV[4])
-call('HSET', KEYS[1], field, bytes_of(deadline, 6) .. string.sub(value, 7))
-if run ~= '' then
-  index_set(at.runs, run, index_end(index_set(KEYS[5], id, deadline)))
+lease_put(a, many, field, encode_lease(deadline, lease_created(lease), string.sub(lease, 14)))
+if ARGV[2] ~= '' then
+  call('ZADD', at.run_index, score(deadline), a.id)
+  run_settle(at.run_index, ARGV[2])
 end
-settle(at, KEYS[1], id, head, now)
-return 1
+if ARGV[5] ~= '' then
+  need_drop(a, ARGV[5])
+end
+content_extend(a, deadline)
+artifact_settle(a, many, now)
+return { 'ok' }

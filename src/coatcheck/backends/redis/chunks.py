@@ -1,0 +1,104 @@
+"""Chunks follow their content: they last at least as long, and end with it.
+
+A script cannot do that: there may be thousands of them, and only the manifest says which. So chunks are brought in line
+from here, page by page, by `lua/follow.lua`: before a lease makes a content last longer, after one lets it end earlier.
+What nobody may undo in between is kept by a *hold*, a member among the content's needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ...envelope import MANIFEST, VERSION
+from ...errors import StoreUnavailableError
+from ...plan import Plan
+from .layout.keys import Keys
+from .scripts import calls
+from .scripts.calls import Chunks, Hold, Outcome
+from .scripts.script import Call, Command, Filled, Form
+from .session import Session
+
+PAGE: Final = 500
+"""Chunks that one script call or round trip looks at."""
+
+_TRIES: Final = 5
+_START: Final = 62  # bytes of a manifest up to its first chunk
+_LOOK: Final = Form((b"GETRANGE", None, b"0", b"%d" % (_START - 1)), (b"STRLEN", None))
+
+
+def new_token() -> bytes:
+    """What no other upload, hold or deletion has: 16 hex digits."""
+    return os.urandom(8).hex().encode()
+
+
+def number_pages(count: int) -> Iterable[range]:
+    """The numbers of chunks, a page at a time."""
+    return (range(first, min(first + PAGE, count)) for first in range(0, count, PAGE))
+
+
+def follow(session: Session, keys: Keys, chunks: Chunks) -> Plan[int]:
+    """Bring chunks in line with their content; how many are there."""
+    present: int = 0
+    for numbers in number_pages(chunks.total):
+        present += yield from session.write(calls.follow(keys, chunks, numbers))
+    return present
+
+
+def known(session: Session, keys: Keys, content_id: bytes) -> Plan[Chunks | None]:
+    """The chunks of a content; `None` where it is gone, or in one string."""
+
+    def decode(replies: Any) -> Chunks | None:
+        start, length = replies
+        if len(start) < _START or start[:2] != bytes((VERSION, MANIFEST)):
+            return None
+        return Chunks(content_id, start[_START - 8 :].hex().encode(), (length - _START) // 13)
+
+    content = keys.content(content_id)
+    return session.read(Filled(_LOOK, keys.slot, (content, content), decode))
+
+
+def tidy(session: Session, keys: Keys, chunks: Chunks | None) -> Plan[None]:
+    """The same after a change that may have let them end earlier."""
+    if chunks is not None:
+        yield from follow(session, keys, chunks)
+
+
+def held(
+    session: Session,
+    keys: Keys,
+    content_id: bytes,
+    ttl_ms: int | None,
+    change: Callable[[Hold], Call[Outcome]],
+    *,
+    complete: bool = True,
+) -> Plan[Outcome | None]:
+    """Take a lease on chunked content: hold the chunks, let them follow, take the lease.
+
+    Args:
+        session: The namespace.
+        keys: The partition.
+        content_id: The content.
+        ttl_ms: How long the lease is to last.
+        change: The call that takes the lease; it ends the hold.
+        complete: Only where all chunks are there.
+
+    Returns:
+        What became of it; `None` where the content is gone, not chunked any more, or not `complete`.
+    """
+    for _ in range(_TRIES):
+        hold = yield from session.write(calls.hold(keys, content_id, new_token(), ttl_ms))
+        if hold is None:
+            return None
+        outcome: Outcome | None = None
+        present = yield from follow(session, keys, hold.chunks)
+        if present == hold.chunks.total or not complete:
+            outcome = yield from session.write(change(hold))
+        if outcome is None or outcome.kind != "ok":
+            drop = Command(keys.slot, (b"ZREM", keys.needs(content_id), hold.member), lambda _: None)
+            yield from session.write(drop)
+        yield from tidy(session, keys, hold.chunks)  # the lease may end earlier than the one it renews, or the hold
+        if outcome is None or outcome.kind != "chunked":
+            return outcome
+    raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")

@@ -1,0 +1,280 @@
+"""What is there: what a run leases, all artifacts by time, runs, figures. Each asks all partitions at once and merges.
+
+Exact whatever others do meanwhile (P12). An index is read by SCAN, which returns what is there all the time, or in the
+order of stores, in which whatever is stored again comes last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...errors import CorruptArtifactError
+from ...model import ArtifactMetadata, StoreStats
+from ...plan import Plan
+from ..base import Listing
+from .batching import PAGE, ROUND, ask_about
+from .layout import records
+from .layout.keys import Keys
+from .layout.manifest import Manifest
+from .scripts import calls
+from .scripts.script import Command
+from .session import Session
+
+_Place = tuple[Keys, bytes]
+"""An artifact and where it lies."""
+
+
+class Lists:
+    """The operations that list.
+
+    Args:
+        session: The namespace.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
+        """See `Backend.list_by_run`."""
+        members = yield from self._members(lambda keys: keys.run(run_id))
+        places = [(keys, name) for keys, names in members for name in names]
+        field = records.lease_field(run_id)
+        views = yield from ask_about(
+            self._session, places, lambda keys, ids, budget: calls.run_views(keys, ids, run_id, budget)
+        )
+        return [
+            records.decode_view(_text(name, "an artifact id"), view[0], field, view[1])
+            for (_, name), view in zip(places, views, strict=True)
+            if view is not None
+        ]
+
+    def list_runs(self) -> Plan[list[str]]:
+        """See `Backend.list_runs`."""
+        members = yield from self._members(lambda keys: keys.runs)
+        [[seconds, microseconds]] = yield from self._session.read_each(
+            [Command(self._session.partitions.all[0].slot, (b"TIME",), _same)]
+        )
+        now = int(seconds) * 1000 + int(microseconds) / 1000
+        live: set[bytes] = set()
+        ending: list[tuple[Keys, bytes]] = []
+        for keys, runs in members:
+            for run, ends in runs.items():
+                if ends > now + 100:
+                    live.add(run)
+                elif ends > now:  # indexes end up to a tenth of a second late: whether its last lease is live it says
+                    ending.append((keys, run))
+        lasts = yield from self._session.read_each(
+            [
+                Command(
+                    keys.slot, (b"ZRANGE", keys.run(_text(run, "a run id")), b"-1", b"-1", b"WITHSCORES"), _last_score
+                )
+                for keys, run in ending
+            ]
+        )
+        live |= {run for (_, run), last in zip(ending, lasts, strict=True) if last > now}
+        return [_text(run, "a run id") for run in live]
+
+    def listing(self, *, newest_first: bool) -> Listing:
+        """See `Backend.listing`."""
+        return _ByTime(self._session, newest_first=newest_first)
+
+    def stats(self) -> Plan[StoreStats]:
+        """See `Backend.stats`."""
+        members = yield from self._members(lambda keys: keys.created)
+        places = [(keys, name) for keys, names in members for name in names]
+        figures = yield from ask_about(self._session, places, lambda keys, ids, _: calls.figures(keys, ids))
+        contents: dict[bytes, tuple[Keys, int, int, bool]] = {}
+        artifacts = leases = artifact_bytes = 0
+        for (keys, name), one in zip(places, figures, strict=True):
+            if one is None:
+                continue
+            header = records.decode_header(one.header, _text(name, "an artifact id"))
+            artifacts += 1
+            leases += one.leases
+            artifact_bytes += header.size * one.leases
+            contents[header.digest] = (keys, header.size, one.stored, one.chunked)
+        chunked = [(digest, keys) for digest, (keys, _, _, is_chunked) in contents.items() if is_chunked]
+        manifests = yield from self._session.read_each(
+            [
+                Command(keys.slot, (b"GET", keys.content(records.content_id_of(digest))), _same)
+                for digest, keys in chunked
+            ]
+        )
+        stored_in_chunks = sum(
+            chunk.length
+            for (digest, _), sealed in zip(chunked, manifests, strict=True)
+            if sealed is not None
+            for chunk in Manifest.unseal(sealed, digest).chunks
+        )
+        return StoreStats(
+            artifacts=artifacts,
+            leases=leases,
+            runs=len((yield from self.list_runs())),
+            contents=len(contents),
+            artifact_bytes=artifact_bytes,
+            content_bytes=sum(size for _, size, _, _ in contents.values()),
+            stored_bytes=sum(stored for _, _, stored, _ in contents.values()) + stored_in_chunks,
+        )
+
+    def _members(self, index: Callable[[Keys], bytes]) -> Plan[list[tuple[Keys, dict[bytes, float]]]]:
+        """All members, with their scores, of an index of every partition.
+
+        A SCAN returns what is there all the time, if it is one server that answers: where another one took over, or a
+        slot was moved, that partition is begun anew.
+        """
+        session = self._session
+        found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
+        waiting = [(keys, b"0", object()) for keys in session.partitions.all]
+        while waiting:
+            count = b"%d" % max(100, ROUND // len(waiting) // 2)
+            replies = yield from session.read_each(
+                [
+                    Command(keys.slot, (b"ZSCAN", index(keys), cursor, b"COUNT", count), _same)
+                    for keys, cursor, _ in waiting
+                ]
+            )
+            following = []
+            for (keys, cursor, answered), (next_cursor, members) in zip(waiting, replies, strict=True):
+                found[keys].update(records.scored(members))
+                who = session.transport.incarnation(keys.slot)
+                if cursor != b"0" and who != answered:
+                    following.append((keys, b"0", who))
+                elif next_cursor != b"0":
+                    following.append((keys, next_cursor, who))
+            waiting = following
+        return list(found.items())
+
+
+class _ByTime(Listing):
+    """All artifacts by the time of their latest store, merged from all partitions.
+
+    Times of store are unique in a partition, and grow with every store whatever the clock does. So what is stored again
+    while this goes on has a time beyond all that were there at its beginning, and `late` finds it. Only giving up a
+    lease lets the time of an artifact go back; listing oldest first therefore looks again at what it has passed.
+    """
+
+    def __init__(self, session: Session, *, newest_first: bool) -> None:
+        self._session = session
+        self._newest_first = newest_first
+        self._walks = [_Walk(keys, newest_first) for keys in session.partitions.all]
+
+    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:
+        count = min(count, ROUND)
+        size = count if len(self._walks) == 1 else max(10, 2 * count // len(self._walks))
+        places: list[_Place] = []
+        while len(places) < count:
+            walks = [walk for walk in self._walks if not (walk.ahead or walk.ended)]
+            if walks:
+                walks = [walk for walk in self._walks if len(walk.ahead) < size and not walk.ended]
+                pages = yield from self._session.read_each([walk.page(size) for walk in walks])
+                for walk, page in zip(walks, pages, strict=True):
+                    walk.add(page, ended=len(page) < size)
+            heads = [walk for walk in self._walks if walk.ahead]
+            if not heads:
+                break
+            walk = (max if self._newest_first else min)(heads, key=lambda walk: walk.ahead[0])
+            places.append((walk.keys, walk.ahead.popleft()[1]))
+        return (yield from self._views(places)) if places else None
+
+    def late(self) -> Plan[list[ArtifactMetadata]]:
+        places: list[_Place] = []
+        for walk in self._walks:
+            if walk.fetched > 1:
+                places += yield from (self._stored_since(walk) if self._newest_first else self._passed(walk))
+        return (yield from self._views(places)) if places else []
+
+    def _stored_since(self, walk: _Walk) -> Plan[list[_Place]]:
+        places, start = [], walk.first
+        while True:
+            page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
+            places += [(walk.keys, name) for _, name in page]
+            if len(page) < PAGE:
+                return places
+            start = page[-1][0]
+
+    def _passed(self, walk: _Walk) -> Plan[list[_Place]]:
+        """What has come back behind the place where the walk is now."""
+        places: list[_Place] = []
+        found = True
+        while found:
+            found, start = False, float("-inf")
+            while True:
+                page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
+                for score, name in page:
+                    if score <= walk.last and name not in walk.seen:
+                        walk.seen.add(name)
+                        places.append((walk.keys, name))
+                        found = True
+                if len(page) < PAGE or page[-1][0] > walk.last:
+                    break
+                start = page[-1][0]
+        return places
+
+    def _views(self, places: Sequence[_Place]) -> Plan[list[ArtifactMetadata]]:
+        views = yield from ask_about(self._session, places, calls.metadata)
+        return [
+            records.decode_view(_text(name, "an artifact id"), *view)
+            for (_, name), view in zip(places, views, strict=True)
+            if view is not None
+        ]
+
+
+class _Walk:
+    """The way through one partition's catalog: what was read ahead, and how far."""
+
+    def __init__(self, keys: Keys, newest_first: bool) -> None:
+        self.keys = keys
+        self.ahead: deque[tuple[float, bytes]] = deque()
+        self.seen: set[bytes] = set()
+        self.ended = False
+        self.fetched = 0
+        self.first = float("-inf")  # time of the newest that was there at the beginning
+        self.last = float("inf" if newest_first else "-inf")
+        self._newest_first = newest_first
+
+    def page(self, size: int) -> Command[list[tuple[float, bytes]]]:
+        """Asks for more."""
+        return _by_score(self.keys, self.last, size, newest_first=self._newest_first)
+
+    def add(self, page: list[tuple[float, bytes]], *, ended: bool) -> None:
+        """Take what came."""
+        if page:
+            if self.fetched == 0:
+                self.first = page[0][0]
+            self.last = page[-1][0]
+        self.ended = ended
+        self.fetched += 1
+        for score, name in page:
+            if name not in self.seen:
+                self.seen.add(name)
+                self.ahead.append((score, name))
+
+
+def _by_score(keys: Keys, start: float, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
+    """Times and ids beyond a time of store."""
+    bounds = (b"-inf", b"REV") if newest_first else (b"+inf",)
+    begin = b"(%d" % start if math.isfinite(start) else (b"+inf" if newest_first else b"-inf")
+    arguments = (b"ZRANGE", keys.created, begin, bounds[0], b"BYSCORE", *bounds[1:], b"LIMIT", b"0", b"%d" % size)
+
+    def decode(reply: Any) -> list[tuple[float, bytes]]:
+        return [(score, name) for name, score in records.scored(reply)]
+
+    return Command(keys.slot, (*arguments, b"WITHSCORES"), decode)
+
+
+def _last_score(reply: Any) -> float:
+    return records.scored(reply)[0][1] if reply else 0.0
+
+
+def _same(reply: Any) -> Any:
+    return reply
+
+
+def _text(name: bytes, what: str) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        raise CorruptArtifactError(f"{what} in an index is not UTF-8: {name!r}") from None

@@ -1,0 +1,281 @@
+"""How artifacts are read: metadata and content in one round trip where the id tells where the content is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from ...cache import ContentCache, Fetched
+from ...envelope import Verify, is_manifest, unseal
+from ...errors import CorruptArtifactError, StoreUnavailableError
+from ...ids import ID_LENGTH, is_default_id
+from ...model import Artifact, ArtifactMetadata
+from ...plan import Plan, Work
+from ...sources import Chunking
+from ..opened import OpenedArtifact, WholeArtifact
+from .batching import PAGE, ask_about, batches
+from .download import ChunkedArtifact, lost
+from .layout import records
+from .layout.manifest import Manifest
+from .scripts import calls
+from .scripts.script import Command, Filled, Form
+from .session import Session
+
+T = TypeVar("T")
+Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
+"""Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
+
+_INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
+_LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
+_TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
+
+_LEASES: Final = (b"HRANDFIELD", None, b"%d" % records.FEW, b"WITHVALUES")
+_CONTENT: Final = (b"GET", None)
+_GET_LEASES: Final = Form(_LEASES)
+_GET_CONTENT: Final = Form(_CONTENT)
+_GET_BOTH: Final = Form(_LEASES, _CONTENT)
+
+
+class Reading:
+    """The operations that read artifacts.
+
+    Args:
+        session: The namespace.
+        verify: See `envelope.unseal`.
+        cache: Contents that need not be fetched; `None`: always fetch them.
+    """
+
+    def __init__(self, session: Session, verify: Verify, cache: ContentCache | None) -> None:
+        self.chunking = Chunking()
+        self._session = session
+        self._verify: Verify = verify
+        self._cache = cache
+
+    # Metadata --------------------------------------------------------------------------------------------------
+
+    def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
+        """See `Backend.metadata`."""
+        if len(ids) == 1:
+            keys, name = self._session.of(ids[0]), ids[0].encode()
+            fields = yield from self._session.read(Filled(_GET_LEASES, keys.slot, (keys.artifact(name),), _first))
+            if not fields:
+                return [None]
+            lease = records.latest_of_few(fields)
+            if lease is not None:
+                return [records.decode_view(ids[0], *lease)]
+        items = [(self._session.of(artifact_id), artifact_id.encode()) for artifact_id in ids]
+        views = yield from ask_about(self._session, items, calls.metadata)
+        return [
+            None if view is None else records.decode_view(artifact_id, *view)
+            for artifact_id, view in zip(ids, views, strict=True)
+        ]
+
+    def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
+        """See `Backend.exists`."""
+        contents: dict[str, bytes | None] = {i: i.encode() for i in ids if is_default_id(i)}
+        explicit = [i for i in ids if i not in contents]
+        for page in (explicit[n : n + PAGE] for n in range(0, len(explicit), PAGE)):
+            headers = yield from self._session.read_each(
+                [
+                    Command(keys.slot, (b"HGET", keys.artifact(i.encode()), b"h"), _same)
+                    for i in page
+                    for keys in (self._session.of(i),)
+                ]
+            )
+            for i, header in zip(page, headers, strict=True):
+                digest = None if header is None else records.decode_header(header, i).digest
+                contents[i] = None if digest is None else records.content_id_of(digest)
+        found: dict[str, bool] = dict.fromkeys(ids, False)
+        there = [i for i in ids if contents[i] is not None]
+        for page in (there[n : n + PAGE] for n in range(0, len(there), PAGE)):
+            counts = yield from self._session.read_each(
+                [
+                    Command(keys.slot, (b"EXISTS", keys.artifact(i.encode()), keys.content(contents[i] or b"")), _same)
+                    for i in page
+                    for keys in (self._session.of(i),)
+                ]
+            )
+            found.update((i, count == 2) for i, count in zip(page, counts, strict=True))
+        return [found[i] for i in ids]
+
+    # Artifacts -------------------------------------------------------------------------------------------------
+
+    def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
+        """See `Backend.load_one`."""
+        if self._cache is None or self._cache.lacks(artifact_id):
+            return self._load_one(artifact_id, self._artifact)
+        return self._load_through_cache(artifact_id)
+
+    def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
+        """See `Backend.load`."""
+        views = yield from self.metadata(ids)
+        results = yield from self._cached(views)
+        present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
+        for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
+            contents = yield from self._contents([view for _, view in batch])
+            for (i, view), sealed in zip(batch, contents, strict=True):
+                if sealed is not None and self._cache is None and _is_small(view, sealed):
+                    results[i] = self._unsealed(view, sealed)
+                elif sealed is not None:
+                    results[i] = yield from self._artifact(view, sealed)
+                if results[i] is None:  # deleted meanwhile, or lost: look again
+                    results[i] = yield from self._load_one(ids[i], self._artifact)
+        return results
+
+    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        """See `Backend.open`."""
+        return self._load_one(artifact_id, self._opened)
+
+    def chunked(self, view: ArtifactMetadata, sealed: bytes) -> ChunkedArtifact:
+        """A content by its manifest.
+
+        Raises:
+            CorruptArtifactError: The manifest is damaged.
+        """
+
+        def current(view: ArtifactMetadata, sealed: bytes) -> Plan[Manifest | None]:
+            yield from ()
+            return Manifest.unseal(sealed, _digest(view)) if is_manifest(sealed) else None
+
+        try:
+            manifest = Manifest.unseal(sealed, _digest(view))
+        except CorruptArtifactError as error:
+            raise _damaged(view, error) from None
+        return ChunkedArtifact(
+            self._session,
+            self._session.of(view.artifact_id),
+            view,
+            manifest,
+            self._verify,
+            self.chunking.window,
+            lambda: self._load_one(view.artifact_id, current),
+        )
+
+    def _load_through_cache(self, artifact_id: str) -> Plan[Artifact | None]:
+        [view] = yield from self.metadata([artifact_id])
+        [cached] = yield from self._cached([view])
+        if view is None or cached is not None:
+            return cached
+        return (yield from self._load_one(artifact_id, self._artifact))
+
+    def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
+        """Artifacts that the server has just described and whose contents are in the cache."""
+        if self._cache is None:
+            return [None] * len(views)
+        digests = [b"" if view is None else _digest(view) for view in views]
+        contents = yield from self._cache.fetch(list({digest for digest in digests if digest}))
+        return [
+            _whole(view, contents[digest]) if view is not None and digest in contents else None
+            for view, digest in zip(views, digests, strict=True)
+        ]
+
+    def _contents(self, views: Sequence[ArtifactMetadata]) -> Plan[list[bytes | None]]:
+        """Sealed contents, `None` where there is none."""
+        return self._session.read_each(list(map(self._get, views)))
+
+    def _get(self, view: ArtifactMetadata) -> Filled[bytes | None]:
+        assert view.digest is not None
+        keys = self._session.of(view.artifact_id)
+        return Filled(_GET_CONTENT, keys.slot, (keys.content(view.digest[:ID_LENGTH].encode()),), _first)
+
+    def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
+        before: tuple[str | None, str, bytes | None] | None = None
+        for attempt in range(_TRIES):
+            guess = attempt == 0 and is_default_id(artifact_id)
+            found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
+            if found is None:
+                return None
+            view, sealed = found
+            if before is not None and (view.digest, view.created_at, sealed) == before:
+                raise lost(artifact_id)  # nobody deleted, replaced or stored it again
+            finished = yield from finish(view, sealed or b"")
+            if finished is not None:
+                return finished
+            before = view.digest, view.created_at, sealed
+        raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
+
+    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content of a default id: it tells where the content is."""
+        keys, name = self._session.of(artifact_id), artifact_id.encode()
+        fields, sealed = yield from self._session.read(
+            Filled(_GET_BOTH, keys.slot, (keys.artifact(name), keys.content(name)), _same)
+        )
+        if not fields:
+            return None
+        lease = records.latest_of_few(fields)
+        if lease is not None:
+            return records.decode_view(artifact_id, *lease), sealed
+        [view] = yield from self.metadata([artifact_id])
+        return None if view is None else (view, sealed)
+
+    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata and content; no content where there is none under its own name."""
+        keys = self._session.of(artifact_id)
+        found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
+        if found is None:
+            return None
+        *parts, sealed = found
+        view = records.decode_view(artifact_id, *parts)
+        return view, sealed or (yield from self._session.read(self._get(view)))
+
+    def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
+        if is_manifest(sealed):
+            return self.chunked(view, sealed)
+        artifact = yield from self._artifact(view, sealed)
+        return None if artifact is None else WholeArtifact(artifact)
+
+    def _artifact(self, view: ArtifactMetadata, sealed: bytes) -> Plan[Artifact | None]:
+        if not sealed:
+            return (yield from self._cached([view]))[0]
+        if is_manifest(sealed):
+            content = yield from self.chunked(view, sealed).load()
+            if content is None:
+                return None
+            if self._cache is not None:
+                self._cache.remember(_digest(view), content)
+            return Artifact(metadata=view, content=content)
+        artifact: Artifact
+        if _is_small(view, sealed):
+            artifact = self._unsealed(view, sealed)
+        else:
+            artifact = yield Work(lambda: self._unsealed(view, sealed))
+        if self._cache is not None:
+            yield from self._cache.keep([Fetched(_digest(view), artifact.content, sealed)])
+        return artifact
+
+    def _unsealed(self, view: ArtifactMetadata, sealed: bytes) -> Artifact:
+        try:
+            content = unseal(sealed, _digest(view), self._verify)
+        except CorruptArtifactError as error:
+            raise _damaged(view, error) from None
+        return _whole(view, content)
+
+
+def _first(replies: Sequence[Any]) -> Any:
+    return replies[0]
+
+
+def _same(reply: Any) -> Any:
+    return reply
+
+
+def _damaged(view: ArtifactMetadata, error: CorruptArtifactError) -> CorruptArtifactError:
+    """The same error, saying which artifact is damaged."""
+    return CorruptArtifactError(f"artifact {view.artifact_id}: {error}")
+
+
+def _is_small(view: ArtifactMetadata, sealed: bytes) -> bool:
+    """Whether the event loop may verify it."""
+    return len(sealed) < _LONG_WORK and view.size_bytes < _LONG_WORK and not is_manifest(sealed)
+
+
+def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
+    if len(content) != view.size_bytes:
+        raise CorruptArtifactError(
+            f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
+        )
+    return Artifact(metadata=view, content=content)
+
+
+def _digest(view: ArtifactMetadata) -> bytes:
+    return bytes.fromhex(view.digest or "")

@@ -1,0 +1,60 @@
+-- Indexes: sorted sets scored by deadline. The key ends with its last member, so that nothing has to be swept.
+-- @include time
+
+local function score(deadline)
+  return deadline == FOREVER and '+inf' or integer(deadline)
+end
+
+-- A score as ZSCORE returns it.
+local function score_read(deadline)
+  return deadline == FOREVER and 'inf' or integer(deadline)
+end
+
+-- The latest deadline in an index, or nil where it is empty.
+local function index_last(key)
+  local last = call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+  if not last then
+    return nil
+  end
+  return math.max(0, math.min(FOREVER, tonumber(last) or FOREVER)) -- whatever the score, an expiry that can be set
+end
+
+-- When an index with this last deadline ends: on a full tenth of a second, so that most stores leave it as it is.
+local function index_end(last)
+  return last == FOREVER and FOREVER or math.ceil(last / 100) * 100
+end
+
+local function index_settle(key)
+  local last = index_last(key)
+  if last then
+    expire(key, index_end(last))
+  end
+  return last
+end
+
+-- Adds a member, or moves its deadline later. Returns the new end of the index if that moved it.
+local function index_extend(key, member, deadline)
+  local before, ends = expiry(key), index_end(deadline)
+  call('ZADD', key, score(deadline), member)
+  if before and before >= ends then
+    return nil
+  end
+  expire(key, ends)
+  return ends
+end
+
+-- Moves a member's deadline either way.
+local function index_set(key, member, deadline)
+  call('ZADD', key, score(deadline), member)
+  return index_settle(key)
+end
+
+-- Drops members whose deadline has passed, more of them than the `count` to be added: no index keeps growing with them.
+-- Returns them.
+local function index_prune(key, now, count)
+  local dead = call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 63 + (count or 1))
+  if #dead > 0 then
+    call('ZREM', key, unpack(dead))
+  end
+  return dead
+end

@@ -1,0 +1,95 @@
+-- The indexes that all artifacts of a partition share.
+-- @include index
+-- @include keys
+
+-- What most scripts are called with first.
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
+local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4], prefix = ARGV[1], run = ARGV[2] }
+
+-- Raises where one of them is a key of another type: called before anything is written.
+local function check_partition()
+  call('ZCARD', at.created)
+  call('ZCARD', at.deadlines)
+  call('ZCARD', at.runs)
+  call('ZCARD', at.run_index)
+end
+
+-- The time of a store: the clock's, but later than that of any store before it, so that the order of stores is their
+-- order in time even where the clock goes back.
+local function next_created(us)
+  local last = call('ZRANGE', at.created, -1, -1, 'WITHSCORES')[2]
+  return last and math.max(us, tonumber(last) + 1) or us
+end
+
+local function partition_prune(now, count)
+  local dead = index_prune(at.deadlines, now, count)
+  if #dead > 0 then
+    call('ZREM', at.created, unpack(dead))
+  end
+  index_prune(at.runs, now)
+  if at.run ~= '' then
+    index_prune(at.run_index, now, count)
+  end
+end
+
+-- `runs` holds the end of each run's index.
+local function run_extend(id, deadline)
+  if at.run ~= '' then
+    local ends = index_extend(at.run_index, id, deadline)
+    if ends then
+      index_extend(at.runs, at.run, ends)
+    end
+  end
+end
+
+local function run_settle(key, run)
+  local last = index_settle(key)
+  if last then
+    index_set(at.runs, run, index_end(last))
+  elseif call('ZREM', at.runs, run) == 1 then
+    index_settle(at.runs)
+  end
+end
+
+-- Another run's index, which is not declared: only cleaned up.
+local function run_drop(run, id)
+  local key = run_key(at.prefix, run)
+  if call('ZREM', key, id) == 1 then
+    run_settle(key, run)
+  end
+end
+
+local function catalog_extend(id, created, deadline)
+  call('ZADD', at.created, integer(created), id)
+  local ends = index_extend(at.deadlines, id, deadline)
+  if ends then
+    expire(at.created, ends)
+  end
+end
+
+-- The latest deadline among an artifact's leases; more exact than the expiry of its hash, see `ends_at`.
+local function catalog_deadline(a)
+  local known = call('ZSCORE', at.deadlines, a.id)
+  return known and math.min(FOREVER, tonumber(known) or FOREVER) or expiry(a.key)
+end
+
+local function catalog_settle()
+  local last = index_settle(at.deadlines)
+  if last then
+    expire(at.created, index_end(last))
+  end
+end
+
+local function catalog_set(id, created, deadline)
+  call('ZADD', at.created, integer(created), id)
+  call('ZADD', at.deadlines, score(deadline), id)
+  catalog_settle()
+end
+
+local function catalog_drop(ids)
+  for i = 1, #ids, 1000 do
+    call('ZREM', at.created, unpack(ids, i, math.min(i + 999, #ids)))
+    call('ZREM', at.deadlines, unpack(ids, i, math.min(i + 999, #ids)))
+  end
+  catalog_settle()
+end

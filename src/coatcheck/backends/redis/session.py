@@ -1,0 +1,149 @@
+"""One namespace on its server or cluster: what every operation sends goes through here.
+
+The policies are layers in one visible order, from `Session._send` on: mending, an opening question, durability, and
+below them, in `transport/retry.py`, retries and routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from redis.exceptions import ResponseError
+
+from ...errors import CorruptArtifactError, StoreUnavailableError
+from ...plan import Plan
+from .eviction import Question, warn
+from .layout.keys import Keys
+from .layout.partitions import Partitions
+from .mending import mend, unindexed
+from .scripts.script import Call, Command, Unit
+from .transport.base import Node, Transport
+from .transport.durability import Durability, confirmation, refused
+from .transport.retry import deliver, find_primaries
+
+T = TypeVar("T")
+
+_MENDED = 3  # how often a call is repeated because indexes were in disorder
+
+
+class Session:
+    """Sends units to the partitions of one namespace and reads what they mean.
+
+    Args:
+        transport: The way to the server or cluster.
+        partitions: Of the namespace.
+        retry_for: Seconds during which what failed is repeated.
+        durability: How safe a write is before it is acknowledged.
+    """
+
+    def __init__(
+        self, transport: Transport, partitions: Partitions, *, retry_for: float, durability: Durability
+    ) -> None:
+        self.transport = transport
+        self.partitions = partitions
+        self.retry_for = retry_for
+        self._durability: Durability = durability
+        self._behind = confirmation(durability)
+        # The embedded engine is known not to evict.
+        self._question = Question(partitions.all[0]) if transport.engine is None else None
+
+    def of(self, artifact_id: str) -> Keys:
+        """The partition of an artifact."""
+        return self.partitions.of(artifact_id)
+
+    def read(self, unit: Unit[T]) -> Plan[T]:
+        """Send something that changes nothing; what it returns."""
+        return unit.read((yield from self._send((unit,), writes=False)))
+
+    def write(self, unit: Unit[T]) -> Plan[T]:
+        """Send something that may change the store, wait until it is as safe as promised; what it returns."""
+        return unit.read((yield from self._send((unit,), writes=True)))
+
+    def read_each(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
+        """The same for many, at once: one pipeline for each node."""
+        return _read(units, (yield from self._send(units, writes=False))) if units else []
+
+    def write_each(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
+        """The same for many, at once: one pipeline for each node."""
+        return _read(units, (yield from self._send(units, writes=True))) if units else []
+
+    def everywhere(self, ask: Callable[[Keys], Unit[T]]) -> Plan[list[T]]:
+        """The same question to every partition, in one round trip to each node."""
+        return (yield from self.read_each([ask(keys) for keys in self.partitions.all]))
+
+    def prepare(self, units: Sequence[Unit[T]], retry_for: float | None = None) -> Plan[list[T]]:
+        """Send what concerns no artifact yet: if its outcome is unknown, nothing is in doubt."""
+        patience = self.retry_for if retry_for is None else retry_for
+        return _read(units, (yield from deliver(self.transport, units, patience, writes=False)))
+
+    def ask_node(self, node: Node, unit: Unit[T]) -> Plan[T]:
+        """Ask one node, whatever the slots say."""
+        return unit.read((yield from deliver(self.transport, [unit], self.retry_for, writes=False, node=node)))
+
+    def primaries(self) -> Plan[Sequence[Node]]:
+        """The nodes that hold the partitions."""
+        return find_primaries(self.transport, self.retry_for)
+
+    def _anything(self) -> Command[Any]:
+        keys = self.partitions.all[0]
+        return Command(keys.slot, (b"EXISTS", keys.runs), lambda reply: reply)
+
+    def probe(self) -> Plan[None]:
+        """Ask whether the server can keep what `durability` promises.
+
+        Raises:
+            InvalidArtifactError: It cannot.
+        """
+        if self._behind is None:
+            return
+        try:
+            yield from deliver(self.transport, [self._anything()], self.retry_for, writes=False, behind=self._behind)
+        except StoreUnavailableError as error:
+            if isinstance(error.__cause__, ResponseError):
+                raise refused(self._durability, error.__cause__) from None
+            raise
+
+    # The layers, from the outside in -----------------------------------------------------------------------------
+
+    def _send(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+        """Mend what a script found in disorder, and ask again."""
+        for _ in range(_MENDED):
+            try:
+                return (yield from self._asked(units, writes=writes))
+            except CorruptArtifactError as error:
+                key = unindexed(error)
+                keys = None if key is None else self.partitions.holding(key)
+                if not isinstance(keys, Keys) or key is None:
+                    raise
+                yield from mend(self._mending, keys, key.removeprefix(keys.artifact(b"")))
+        return (yield from self._asked(units, writes=writes))
+
+    def _mending(self, call: Call[T]) -> Plan[T]:
+        return call.read((yield from self._asked((call,), writes=True)))
+
+    def _asked(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+        """The first time: ask what the server evicts, in the same trip."""
+        question, self._question = self._question, None  # calls that run at the same time don't ask as well
+        if question is None:
+            return (yield from self._delivered(units, writes=writes))
+        try:
+            policy, *replies = yield from self._delivered((question.unit(), *units), writes=writes)
+        except BaseException:
+            self._question = question
+            raise
+        warn(policy)
+        return replies
+
+    def _delivered(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+        """Writes are followed by what waits until they are safe."""
+        return deliver(self.transport, units, self.retry_for, writes=writes, behind=self._behind if writes else None)
+
+
+def _read(units: Sequence[Unit[T]], replies: list[Any]) -> list[T]:
+    results, start = [], 0
+    for unit in units:
+        stop = start + unit.replies
+        results.append(unit.read(replies[start:stop]))
+        start = stop
+    return results

@@ -1,0 +1,81 @@
+"""The blocking transport."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ....embedded import EmbeddedEngine
+from .base import BrokenError, NotSentError, Part
+from .errors import ERROR_REPLIES, TRANSPORT_ERRORS, broken, not_sent
+from .topology import Owners, Routed, Topology
+
+
+class BlockingTransport(Routed):
+    """Pipelines over redis-py's blocking connections.
+
+    Args:
+        topology: Which server answers for which slot.
+        find: Asks who serves what; `None` where that never changes.
+        engine: See `Transport`.
+    """
+
+    def __init__(
+        self, topology: Topology, find: Callable[[], Owners] | None = None, engine: EmbeddedEngine | None = None
+    ) -> None:
+        super().__init__(topology, engine, follows=find is not None)
+        self._find = find
+        self._refreshing = threading.Lock()
+
+    def send(self, parts: Sequence[Part]) -> list[list[Any] | NotSentError | BrokenError]:
+        exchanges = [_exchange(part) for part in parts]
+        try:
+            early = [next(exchange) for exchange in exchanges]
+            return [result or next(exchange) for result, exchange in zip(early, exchanges, strict=True)]  # type: ignore[misc]
+        finally:
+            for exchange in exchanges:
+                exchange.close()
+
+    def refresh(self) -> None:
+        if self._find is None:
+            return
+        known = self._topology.version
+        with self._refreshing:
+            if self._topology.version is known:
+                for gone in self._topology.adopt(self._find()):
+                    gone.close()
+
+    def close(self) -> None:
+        for node in self._topology.nodes():
+            node.close()
+        if self.engine is not None:
+            self.engine.close()
+
+
+def _exchange(part: Part) -> Generator[list[Any] | NotSentError | BrokenError | None, None, None]:
+    """Yields nothing when all is sent, then the result; the result at once if that failed."""
+    node, buffers, count = part
+    try:
+        connection = node.take()
+    except (RedisError, OSError) as error:
+        yield not_sent(error, node)
+        return
+    replies: list[Any] = []
+    result: list[Any] | BrokenError = replies
+    try:
+        connection.send_packed_command(buffers)
+        yield None
+        read = connection.read_response
+        while len(replies) < count:
+            try:
+                replies.append(read(disable_decoding=True, disconnect_on_error=False))
+            except ERROR_REPLIES as error:
+                replies.append(error)
+    except TRANSPORT_ERRORS as error:
+        result = broken(error, node)
+    finally:
+        node.give_back(connection, clean=len(replies) == count)
+    yield result

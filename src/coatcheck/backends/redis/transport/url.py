@@ -1,0 +1,209 @@
+"""What the URL of a store means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from ....errors import InvalidArtifactError
+from .topology import Address
+
+EMBEDDED: Final = "embedded"
+_SERVERS: Final = ("redis", "rediss", "valkey", "valkeys")
+SCHEMES: Final = (
+    *("redis", "rediss", "unix", "valkey", "valkeys", EMBEDDED),
+    *(f"{name}+cluster" for name in _SERVERS),
+    *(f"{name}+sentinel" for name in _SERVERS),
+)
+
+_ALIASES: Final = {"valkey": "redis", "valkeys": "rediss"}  # redis-py speaks of redis only
+_PORTS: Final = {"cluster": 6379, "sentinel": 26379}
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+_HOST: Final = r"(?:[^@:/?#\[\],]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?"
+_PUBLIC: Final = re.compile(
+    rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
+)
+_PARTS: Final = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^@/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<options>[^#]*))?")
+_ADDRESS: Final = re.compile(r"(?P<host>[^@:/?#\[\],]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_DATABASE: Final = re.compile(r"/?|/[0-9]+")
+
+
+def hide_password(url: str) -> str:
+    """A URL that may be shown: without user, password and options. One that cannot be told apart is not shown."""
+    parts = _PUBLIC.fullmatch(url)
+    if parts is None:
+        scheme, separator, _ = url.partition("://")
+        return "…" if "@" in scheme or ":" in scheme else f"{scheme}{separator and '://…'}"
+    user, options = "***@" if parts["user"] else "", "?…" if parts["options"] else ""
+    return f"{parts['scheme']}{user}{parts['host']}{options}"
+
+
+def local_directory(url: str) -> Path | None:
+    """The directory that a URL such as `file:///directory` names; `None` if it has no path.
+
+    Raises:
+        InvalidArtifactError: It names a host as well, or no directory that can be.
+    """
+    scheme, _, rest = url.partition("://")
+    path = unquote(rest.removeprefix("localhost"))
+    if rest and (not path.startswith("/") or "\0" in path or {"?", "#"} & set(rest)):
+        raise InvalidArtifactError(
+            f"{hide_password(url)!r}: write the directory as {scheme}:///absolute/path, with ? as %3F and # as %23"
+        )
+    return Path(path) if path else None
+
+
+def spell(address: Address) -> str:
+    """An address as it is written in URLs."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def kind_of(url: str) -> str:
+    """`"cluster"`, `"sentinel"`, or nothing for one server."""
+    return url.partition("://")[0].partition("+")[2]
+
+
+class Place:
+    """Where the servers of a URL are, and how to connect to them.
+
+    Args:
+        url: Of a known scheme, but not that of the embedded engine.
+        tls: redis-py's options for TLS that were given beside the URL; what the URL says goes first.
+        parse: redis-py's parser of URLs of one server.
+        plain: redis-py's class of connections without TLS.
+        defaults: Settings for what the URL says nothing about.
+
+    Attributes:
+        kind: See `kind_of`.
+        addresses: Of the server, the nodes or the Sentinels; none for a unix socket.
+        service: What the Sentinels call the primary.
+        connection_class: redis-py's.
+        settings: What it takes besides host and port.
+        sentinel_settings: What redis-py's client of a Sentinel takes.
+        max_connections: As the URL says.
+        trust: See `Node`.
+
+    Raises:
+        InvalidArtifactError: The URL or an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        tls: Mapping[str, Any],
+        parse: Callable[[str], Any],
+        plain: type,
+        defaults: Mapping[str, Any],
+    ) -> None:
+        self._url = url
+        self.addresses: Sequence[Address] = ()
+        self.service = ""
+        scheme, _, rest = url.partition("://")
+        name, _, self.kind = scheme.partition("+")
+        name = _ALIASES.get(name, name)
+        if self.kind:
+            rest = self._many(rest)
+        elif name != "unix":
+            self._one(f"{name}://{rest}")
+        options: dict[str, Any] = self._checked(lambda: dict(parse(f"{name}://{rest}")))
+        self.max_connections: int | None = options.pop("max_connections", None)
+        self.connection_class = options.pop("connection_class", plain)
+        address = options.pop("host", "localhost"), options.pop("port", 6379)
+        if not self.kind and name != "unix":
+            self.addresses = [address]
+        login = {option: options.pop(f"sentinel_{option}", None) for option in ("username", "password")}
+        if any(login.values()) and self.kind != "sentinel":
+            raise self._invalid("sentinel_username and sentinel_password are for Sentinels")
+        if self.kind == "cluster" and options.pop("db", 0) != 0:
+            raise self._invalid("a cluster has no database but 0")
+        security = self._security(name, tls, options)
+        self.settings: dict[str, Any] = {**defaults, **security, **options}
+        self._checked(lambda: self.connection_class(**self.settings) and None)  # finds unknown options
+        secure = {option: value for option, value in self.settings.items() if option.startswith("ssl_")}
+        self.sentinel_settings = {**login, **secure, "ssl": name == "rediss", "protocol": 2}
+        self.trust = str(secure.get("ssl_ca_certs") or "")
+
+    @property
+    def address(self) -> tuple[Address, ...] | Address:
+        """Of the only server; nothing for a unix socket."""
+        return self.addresses[0] if self.addresses else ()
+
+    def name(self, *address: Any) -> str:
+        """What a server is called; without an address: the socket."""
+        return spell(address) if address else str(self.settings["path"])
+
+    def connection(self, *address: Any) -> Callable[[], Any]:
+        """Makes connections to a server."""
+        where = dict(zip(("host", "port"), address, strict=False))
+        return partial(self.connection_class, **where, **self.settings)
+
+    def _one(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018  # raises, and what it says may hold a part of the password
+        except ValueError:
+            raise self._unreadable() from None
+        if not _DATABASE.fullmatch(parts.path):
+            raise self._invalid("what follows the host must be the number of a database")
+        if parts.fragment:
+            raise self._unreadable()
+
+    def _many(self, rest: str) -> str:
+        """Reads hosts and path; returns the rest as if there were one server."""
+        parts = _PARTS.fullmatch(rest)
+        if parts is None:
+            raise self._unreadable()
+        hosts = [_ADDRESS.fullmatch(host) for host in parts["hosts"].split(",")]
+        self.addresses = [
+            (unquote(host["host"]).strip("[]"), int(host["port"] or _PORTS[self.kind])) for host in hosts if host
+        ]
+        if not all(hosts) or any(not 0 < port < 2**16 for _, port in self.addresses):
+            raise self._unreadable()
+        path = parts["path"] or ""
+        if self.kind == "sentinel":
+            _, _, service = path.partition("/")
+            service, _, database = service.partition("/")
+            self.service, path = unquote(service), f"/{database}"
+            if not self.service:
+                raise self._invalid("the service is missing: redis+sentinel://host:port,host:port/service")
+        if not _DATABASE.fullmatch(path):
+            raise self._invalid("what follows must be the number of a database")
+        user = "" if parts["user"] is None else f"{parts['user']}@"
+        options = "" if parts["options"] is None else f"?{parts['options']}"
+        return f"{user}localhost{path}{options}"
+
+    def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
+        given = {option: value for option, value in tls.items() if value is not None}
+        if scheme != "rediss":
+            if {**given, "ssl_check_hostname": True} != {"ssl_check_hostname": True}:
+                raise self._invalid(f"{', '.join(given)}: only for TLS, with rediss:// or valkeys://")
+            return {}
+        security = {"ssl_check_hostname": True, **given}
+        for option in _FILES:
+            path = parsed.get(option, security.get(option))
+            if path is not None and not Path(path).is_file():
+                raise self._invalid(f"{option}: there is no file {str(path)!r}")
+        return security
+
+    def _checked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001  # whatever an option makes redis-py do
+            # Behind a password that was not quoted its rest may be taken for an option.
+            reason = "an option cannot be read" if "@" in self._url.partition("?")[2] else error
+            raise self._invalid(reason) from None
+
+    def _unreadable(self) -> InvalidArtifactError:
+        return self._invalid(
+            "host and port cannot be read; "
+            "special characters in user and password have to be quoted (urllib.parse.quote)",
+        )
+
+    def _invalid(self, reason: object) -> InvalidArtifactError:
+        return InvalidArtifactError(f"invalid URL {hide_password(self._url)!r}: {reason}")

@@ -1,0 +1,105 @@
+"""The demonstration really happens, says what was wrong, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coatcheck import StoreUnavailableError
+from coatcheck.embedded import locate_server
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """160 files, among them empty ones and copies."""
+    for i in range(160):
+        path = tmp_path / "files" / f"folder{i % 7}" / f"file{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"" if i % 20 == 0 else b"text %d\n" % (i % 100) * (i % 13 * 100 + 1))
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary directory must be empty in the end, and nobody at work in it."""
+    try:
+        locate_server()
+    except StoreUnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    yield {**os.environ, "TMPDIR": str(temporary), "COATCHECK_URL": "redis://nobody.invalid"}  # which must not matter
+    assert not list(temporary.iterdir())
+
+
+def run(*words: str | Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=EXAMPLES,
+        env=environment,
+        check=False,
+    )
+
+
+def test_the_demonstration(files: Path, surroundings: dict[str, str]) -> None:
+    done = run("demo.py", "--input", files, environment=surroundings)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"consumer-1 was killed with [1-8] tickets in hand", done.stdout)
+    assert re.search(r"producer-1 was deleted: [1-9]\d* artifacts went, [1-9]\d* that others lease", done.stdout)
+    assert "the keyspace is empty" in done.stdout
+    size = sum(path.stat().st_size for path in files.rglob("*.txt"))
+    assert f"every byte of 160 files, {size:,} in all\nAll is well.\n" in done.stdout
+
+
+def test_where_the_bytes_are_not_those_on_disk_it_fails(files: Path, surroundings: dict[str, str]) -> None:
+    tampered = "import demo; demo.sha256 = lambda content, once=iter('ab'): next(once); demo.main()"
+
+    done = run("-c", tampered, "--input", files, environment=surroundings)
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*file\d+\.txt is not stored as it is on disk\n", done.stderr)
+    assert "well" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--input", "/no/such/directory"], ["--files", "8"], ["--consumers", "1"]])
+def test_what_cannot_be_shown_is_one_line_and_a_code(words: list[str], surroundings: dict[str, str]) -> None:
+    done = run("demo.py", *words, environment=surroundings)
+
+    assert done.returncode == 1
+    assert re.fullmatch("error: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_it_leaves_nothing_behind(
+    files: Path, surroundings: dict[str, str], number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        # Without warnings: redis-py warns of its socket if it is interrupted while it connects.
+        [sys.executable, "-W", "ignore", EXAMPLES / "demo.py", "--input", files],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=surroundings,
+        start_new_session=True,
+    ) as running:
+        assert b"tickets go" in running.stdout.readline()  # the engine is up, the processes are about to start
+        os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
+        assert running.wait(60) == 128 + number
+        assert running.stderr.read() == b""
+    with pytest.raises(ProcessLookupError):  # no child is left in its session
+        while True:
+            os.killpg(running.pid, 0)
