@@ -113,6 +113,15 @@ def test_stores_share_a_fake_server_or_have_one_of_their_own() -> None:
         assert other.load(stored) is alone.load(stored) is None
 
 
+@pytest.mark.parametrize("partitions", [1, 64])
+def test_a_fake_store_has_as_many_partitions_as_it_is_told(partitions) -> None:
+    with fake_store(partitions=partitions) as store:
+        stored = store.store_many([b"%d" % n for n in range(100)], run_id="a")
+        assert {view.artifact_id for view in store.list_by_run("a")} == {view.artifact_id for view in stored}
+        assert store.delete_by_run("a") == 100
+        assert store.list_all() == []
+
+
 @pytest.mark.parametrize("missing", ["fakeredis", "lupa"])
 def test_who_lacks_fakeredis_is_told_how_to_install_it(missing, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
