@@ -50,7 +50,7 @@ class FindCluster:
         finally:
             for node in nodes:  # the manager has asked none but these
                 if node.redis_connection is not None:
-                    node.redis_connection.close()
+                    node.redis_connection.connection_pool.disconnect()
 
     def _learn(self, manager: Any) -> Owners:
         found = [(node.host, node.port) for node in manager.nodes_cache.values()]

@@ -101,10 +101,13 @@ def broken(error: BaseException, node: Node) -> BrokenError:
     return _because(BrokenError(_text(error, node.name)), error)
 
 
-def misplaced(error: Exception, node: Node) -> StoreUnavailableError | None:
-    """The error for a server that turns out to be a node of a cluster, if a reply says so."""
-    if not isinstance(error, AskError | ClusterCrossSlotError):
-        return None
+def is_misplaced(error: Exception) -> bool:
+    """Whether only a node of a cluster replies so."""
+    return isinstance(error, AskError | ClusterCrossSlotError) or "cluster_enabled" in str(error)
+
+
+def misplaced(node: Node) -> StoreUnavailableError:
+    """The error for a server that turns out to be a node of a cluster."""
     return StoreUnavailableError(
         f"{node.name} is a node of a cluster: open the store with redis+cluster://{node.name} "
         "(rediss+cluster:// with TLS) or with a redis.cluster.RedisCluster client"

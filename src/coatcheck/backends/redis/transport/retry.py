@@ -17,7 +17,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
 from ....plan import Pause, Plan, Work
 from .base import BrokenError, Node, NotSentError, Part, Pipelines, Refresh, RefusedError, Sendable, Transport
 from .durability import Confirmation
-from .errors import gave_up, misplaced, says_elsewhere, says_later, translate
+from .errors import gave_up, is_misplaced, misplaced, says_elsewhere, says_later, translate
 from .resp import Piece, merge, pack, split
 
 __all__ = ["Backoff", "deliver", "find_primaries", "translate"]
@@ -187,7 +187,8 @@ class _Delivery:
         for letter in waiting:
             target = letter.asked or self.fixed or self.transport.node(letter.unit.slot)
             routes.setdefault(target, []).append(letter)
-        return routes
+        # In one order for all: threads that hold a connection of one small pool and wait for another's never circle.
+        return dict(sorted(routes.items(), key=lambda route: route[0].name))
 
     def _part(self, target: Node, letters: Sequence[_Letter]) -> Part:
         packed = [letter.packed() for letter in letters]
@@ -217,12 +218,11 @@ class _Delivery:
             self._confirm(letters, result[position])
 
     def _react(self, target: Node, letter: _Letter, errors: Sequence[Exception]) -> None:
+        """Send a unit elsewhere, with the sources of its scripts, or later, as the errors say."""
         elsewhere = next((error for error in errors if isinstance(error, AskError)), None)
-        wrong_place = (
-            None if self.transport.is_cluster else next(filter(None, (misplaced(e, target) for e in errors)), None)
-        )
-        if wrong_place is not None:
-            raise wrong_place from errors[0]
+        if not self.transport.is_cluster:
+            for error in filter(is_misplaced, errors):
+                raise misplaced(target) from error
         if elsewhere is not None:
             there = self.transport.at(elsewhere.host or target.name.rpartition(":")[0].strip("[]"), elsewhere.port)
             if isinstance(elsewhere, MovedError):

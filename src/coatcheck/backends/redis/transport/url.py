@@ -109,13 +109,16 @@ class Place:
         name = _ALIASES.get(name, name)
         if self.kind:
             rest = self._many(rest)
-        elif name != "unix":
+        else:
             self._one(f"{name}://{rest}")
         options: dict[str, Any] = self._checked(lambda: dict(parse(f"{name}://{rest}")))
         self.max_connections: int | None = options.pop("max_connections", None)
         self.connection_class = options.pop("connection_class", plain)
         address = options.pop("host", "localhost"), options.pop("port", 6379)
-        if not self.kind and name != "unix":
+        if name == "unix":
+            if not options.get("path"):
+                raise self._invalid("the socket is missing: unix:///path/to/socket")
+        elif not self.kind:
             self.addresses = [address]
         login = {option: options.pop(f"sentinel_{option}", None) for option in ("username", "password")}
         if any(login.values()) and self.kind != "sentinel":
@@ -149,7 +152,7 @@ class Place:
             parts.port  # noqa: B018  # raises, and what it says may hold a part of the password
         except ValueError:
             raise self._unreadable() from None
-        if not _DATABASE.fullmatch(parts.path):
+        if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
             raise self._invalid("what follows the host must be the number of a database")
         if parts.fragment:
             raise self._unreadable()
