@@ -297,6 +297,8 @@ def test_a_url_error_hides_the_password() -> None:
         {"namespace": "a" * 101},
         {"namespace": None},
         {"namespace": "a\n"},
+        {"namespace": "a:run"},
+        {"namespace": "catalog"},
         {"compression": "gzip"},
         {"compression_level": 23},
         {"compression_level": 1.0, "compression": None},
