@@ -7,16 +7,16 @@ import multiprocessing
 import os
 import pickle
 import threading
-import uuid
 
 import pytest
 
 from coatcheck import ArtifactLostError, AsyncRedisArtifactStore, CacheInfo, RedisArtifactStore, compute_artifact_id
 from coatcheck.testing import Blocking, eventually
 
+from .traffic import Traffic
+
 LARGE = hashlib.shake_128(b"large").digest(1_000_000)
 MEDIUM = hashlib.shake_128(b"medium").digest(20_000)
-EXPLICIT = uuid.UUID(int=7).hex  # looks like a default id
 TIERS = ["memory", "disk", "both"]
 
 
@@ -45,47 +45,23 @@ def cached(request, server, namespace, options):
     store.close()
 
 
-class Traffic:
-    """What the server sends and which commands it runs, from here on."""
-
-    def __init__(self, client) -> None:
-        self.client = client
-        self.client.info("stats")
-        self.before = self.now()
-
-    def now(self) -> tuple[int, int]:
-        stats = self.client.info("commandstats")
-        gets = sum(stats.get(name, {}).get("calls", 0) for name in ("cmdstat_get", "cmdstat_mget"))
-        return gets, self.client.info("stats")["total_net_output_bytes"]
-
-    @property
-    def gets(self) -> int:
-        return self.now()[0] - self.before[0]
-
-    @property
-    def bytes(self) -> int:
-        return self.now()[1] - self.before[1]
-
-
-def test_content_in_the_cache_is_not_sent(cached, store, client, options) -> None:
+def test_content_in_the_cache_is_not_sent(cached, store, client) -> None:
     ids = [
         store.store(LARGE, run_id="a").artifact_id,
         store.store(MEDIUM).artifact_id,
         store.store(LARGE[1:], artifact_id="name").artifact_id,
         store.store(MEDIUM[1:], artifact_id="small").artifact_id,
-        store.store(MEDIUM[2:], artifact_id=EXPLICIT).artifact_id,
     ]
     first = [cached.load(artifact_id) for artifact_id in ids]
-    assert [artifact.content for artifact in first] == [LARGE, MEDIUM, LARGE[1:], MEDIUM[1:], MEDIUM[2:]]
-    assert cached.figures().misses == 5
+    assert [artifact.content for artifact in first] == [LARGE, MEDIUM, LARGE[1:], MEDIUM[1:]]
+    assert cached.figures().misses == 4
     traffic = Traffic(client)
     assert [cached.load(artifact_id) for artifact_id in ids] == first
-    # Without a disk tier, there is one for the content that EXPLICIT looks like the name of, and is not.
-    assert traffic.gets == (options["cache_dir"] is None)
+    assert traffic.gets == 0
     assert cached.load_many(["absent", *ids, *ids]) == [None, *first, *first]
     assert traffic.bytes < 50_000
-    assert cached.figures().hits + cached.figures().disk_hits == 10
-    assert cached.figures().misses == 5
+    assert cached.figures().hits + cached.figures().disk_hits == 8
+    assert cached.figures().misses == 4
 
 
 def test_only_missing_contents_are_fetched(cached, store, client) -> None:
@@ -95,23 +71,21 @@ def test_only_missing_contents_are_fetched(cached, store, client) -> None:
         cached.load(artifact_id)
     traffic = Traffic(client)
     assert [artifact.content for artifact in cached.load_many(ids)] == contents
-    assert traffic.gets == 1
+    assert traffic.gets == 10
     assert 200_000 < traffic.bytes < 250_000
     assert [artifact.content for artifact in cached.load_many(ids)] == contents
-    assert traffic.gets == 1
+    assert traffic.gets == 10
 
 
-def test_a_first_load_of_a_default_id_is_still_one_round_trip(store, server, namespace) -> None:
+def test_a_first_load_of_a_default_id_is_still_one_round_trip(store, server, client, namespace) -> None:
     artifact_id = store.store(MEDIUM).artifact_id
     with RedisArtifactStore(server.url, namespace=namespace, cache_size=10**6) as cached:
         cached.load(compute_artifact_id(b"absent"))
         cached.get_metadata(artifact_id)
-        backend = cached._operations.backend
-        trips, send = [], backend._link.send
-        backend._link.send = lambda parts: trips.append(1) or send(parts)
+        traffic = Traffic(client)
         assert cached.load(artifact_id).content == MEDIUM
         assert cached.load(artifact_id).content == MEDIUM
-        assert len(trips) == 2
+        assert traffic.trips == 2
 
 
 def test_the_deleted_the_released_and_the_expired_are_not_served(cached, store) -> None:
@@ -121,18 +95,17 @@ def test_the_deleted_the_released_and_the_expired_are_not_served(cached, store) 
     store.delete(deleted)
     store.release(released, "a")
     store.touch(expired, 0.001, "a")
-    eventually(lambda: store.load(expired) is None)  # in its last millisecond, `exists` may already deny it
+    eventually(lambda: store.get_metadata(expired) is None)  # content may go a millisecond earlier
     assert cached.load(deleted) is cached.load(released) is cached.load(expired) is None
     assert cached.load_many([deleted, kept, released, expired])[1].content == LARGE[3:]
     assert cached.load_many([deleted, released, expired]) == [None] * 3
 
 
-@pytest.mark.parametrize("name", ["name", EXPLICIT])
-def test_what_was_replaced_is_not_served(cached, store, name) -> None:
+def test_what_was_replaced_is_not_served(cached, store) -> None:
     for content in (LARGE, MEDIUM, b"", LARGE[1:], MEDIUM):
-        view = store.store(content, artifact_id=name, tags={"n": str(len(content))})
+        view = store.store(content, artifact_id="name", tags={"n": str(len(content))})
         for _ in range(3):
-            loaded = cached.load(name)
+            loaded = cached.load("name")
             assert (loaded.content, loaded.metadata) == (content, view)
 
 
@@ -153,10 +126,10 @@ def test_what_was_stored_here_is_in_memory(cached, client, options) -> None:
 
 
 @pytest.mark.leaves_keys("damages what it stored")
-def test_content_lost_on_the_server_is_served_from_the_cache(cached, store, client, namespace) -> None:
+def test_content_lost_on_the_server_is_served_from_the_cache(cached, store, client, keys) -> None:
     artifact_id = store.store(LARGE).artifact_id
     cached.load(artifact_id)
-    client.delete(f"{namespace}:content:{{{artifact_id}}}")
+    client.delete(keys.content(artifact_id.encode()))
     assert cached.load(artifact_id).content == LARGE
     assert cached.exists(artifact_id) is store.exists(artifact_id) is False
     with pytest.raises(ArtifactLostError):

@@ -9,45 +9,48 @@ import pytest
 
 from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 
+ORPHAN, TOKEN = b"0" * 32, b"0123456789abcdef"
+
 
 def kinds(report) -> dict[str, int]:
     return {problem.kind: problem.count for problem in report.problems}
 
 
 @pytest.fixture
-def damage(store, client, namespace):
+def damage(store, client, keys):
     """Stores something, then does a named damage behind the store's back."""
     stored = store.store(b"content" * 200, run_id="a", ttl=600)
     store.store(b"content" * 200, run_id="b", ttl=6000)
     store.store(b"named", artifact_id="name", run_id="a")
     store.store(b"neighbour", run_id="n")
-    tag, k = stored.artifact_id, f"{namespace}:"
-    named = compute_artifact_id(b"named")
+    shared = stored.artifact_id.encode()
+    artifact, content, run = keys.artifact(shared), keys.content(shared), keys.run("a")
+    needs = keys.needs(compute_artifact_id(b"named").encode())
 
     def do(what: str) -> str:
         {
-            "content gone": lambda: client.delete(f"{k}content:{{{tag}}}"),
-            "artifact gone": lambda: client.delete(f"{k}artifact:{{{tag}}}"),
-            "named artifact gone": lambda: client.delete(f"{k}artifact:{{name}}"),
-            "run gone": lambda: client.delete(f"{k}run:{{a}}"),
-            "runs gone": lambda: client.delete(f"{k}runs"),
-            "catalog gone": lambda: client.delete(f"{k}catalog:created", f"{k}catalog:deadlines"),
-            "leases gone": lambda: client.delete(f"{k}leases:{{{named}}}"),
-            "lease gone": lambda: client.hdel(f"{k}artifact:{{{tag}}}", "=a"),
-            "artifact immortal": lambda: client.persist(f"{k}artifact:{{{tag}}}"),
-            "content immortal": lambda: client.persist(f"{k}content:{{{tag}}}"),
-            "content passing": lambda: client.expire(f"{k}content:{{{tag}}}", 5),
-            "index immortal": lambda: client.persist(f"{k}run:{{b}}"),
-            "score wrong": lambda: client.zadd(f"{k}run:{{a}}", {tag: 5e12}),
-            "orphan": lambda: client.copy(f"{k}content:{{{tag}}}", f"{k}content:{{{'0' * 32}}}"),
-            "staging immortal": lambda: client.set(f"{k}staging:{{{tag}}}:0123456789abcdef", "x"),
-            "bit flipped": lambda: client.setrange(f"{k}content:{{{tag}}}", 60, b"\xff\x00\xff"),
-            "truncated": lambda: client.set(f"{k}content:{{{tag}}}", b"\x01\x00"),
-            "head damaged": lambda: client.hset(f"{k}artifact:{{{tag}}}", "h", "\x01"),
-            "lease damaged": lambda: client.hset(f"{k}artifact:{{{tag}}}", "=a", "x"),
-            "wrong type": lambda: (client.delete(f"{k}run:{{a}}"), client.set(f"{k}run:{{a}}", "x")),
+            "content gone": lambda: client.delete(content),
+            "artifact gone": lambda: client.delete(artifact),
+            "named artifact gone": lambda: client.delete(keys.artifact(b"name")),
+            "run gone": lambda: client.delete(run),
+            "runs gone": lambda: client.delete(keys.runs),
+            "catalog gone": lambda: client.delete(keys.created, keys.deadlines),
+            "needs gone": lambda: client.delete(needs),
+            "lease gone": lambda: client.hdel(artifact, "=a"),
+            "artifact immortal": lambda: client.persist(artifact),
+            "content immortal": lambda: client.persist(content),
+            "content passing": lambda: client.expire(content, 5),
+            "index immortal": lambda: client.persist(keys.run("b")),
+            "score wrong": lambda: client.zadd(run, {shared: 5e12}),
+            "orphan": lambda: client.copy(content, keys.content(ORPHAN)),
+            "staging immortal": lambda: client.set(keys.staging(shared, TOKEN), "x"),
+            "bit flipped": lambda: client.setrange(content, 60, b"\xff\x00\xff"),
+            "truncated": lambda: client.set(content, b"\x02\x00"),
+            "header damaged": lambda: client.hset(artifact, "h", "\x02"),
+            "lease damaged": lambda: client.hset(artifact, "=a", "x"),
+            "wrong type": lambda: (client.delete(run), client.set(run, "x")),
         }[what]()
-        return tag
+        return stored.artifact_id
 
     return do
 
@@ -57,7 +60,7 @@ REPAIRABLE = {
     "run gone": {"unindexed-lease", "stale-index-member"},
     "runs gone": set(),
     "catalog gone": {"unindexed-artifact"},
-    "leases gone": {"unindexed-artifact"},
+    "needs gone": {"unindexed-artifact"},
     "lease gone": {"stale-index-member"},
     "artifact immortal": {"wrong-expiry"},
     "content passing": {"wrong-expiry"},
@@ -91,7 +94,7 @@ def test_what_is_certain_is_repaired(store, damage, client, namespace, what) -> 
 
 LOST = {
     "content gone": "lost-content",
-    "head damaged": "damaged-metadata",
+    "header damaged": "damaged-metadata",
     "lease damaged": "damaged-metadata",
     "wrong type": "wrong-type",
     "truncated": "damaged-content",
@@ -129,41 +132,41 @@ def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage
 
 
 @pytest.mark.leaves_keys("a damage that is not gc's")
-def test_gc_removes_leftovers_and_only_those(store, damage, client, namespace) -> None:
+def test_gc_removes_leftovers_and_only_those(store, damage, client, keys) -> None:
     damage("orphan")
     damage("artifact immortal")
     report = store.gc(grace=0)
     assert kinds(report) == {"orphan-content": 1}
     assert report.problems[0].bytes > 50
     assert store.gc(dry_run=False, grace=3600).problems[0].repaired == 0  # too young
-    assert client.exists(f"{namespace}:content:{{{'0' * 32}}}")
+    assert client.exists(keys.content(ORPHAN))
     assert store.gc(dry_run=False, grace=0).ok
-    assert not client.exists(f"{namespace}:content:{{{'0' * 32}}}")
+    assert not client.exists(keys.content(ORPHAN))
     assert store.gc(grace=0).problems == []
     assert kinds(store.check()) == {"wrong-expiry": 1}
 
 
 @pytest.mark.leaves_keys("a lost index")
 def test_gc_keeps_what_an_explicit_id_needs_although_its_index_is_lost(store, damage) -> None:
-    damage("leases gone")
+    damage("needs gone")
     assert store.gc(grace=0).problems == []
     assert store.gc(dry_run=False, grace=0).problems == []
     assert store.load_text("name") == "named"
 
 
 @pytest.mark.leaves_keys("damaged metadata and what might belong to it")
-def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, client, namespace) -> None:
-    damage("head damaged")  # whose content is it now?
+def test_nothing_is_removed_while_some_metadata_cannot_be_read(store, damage, client, keys) -> None:
+    damage("header damaged")  # whose content is it now?
     damage("orphan")
     for report in (store.gc(dry_run=False, grace=0), store.check(repair=True, grace=0)):
         assert kinds(report)["orphan-content"] >= 1
         assert not report.ok
-    assert client.exists(f"{namespace}:content:{{{compute_artifact_id(b'content' * 200)}}}")
-    assert client.exists(f"{namespace}:content:{{{'0' * 32}}}")
+    assert client.exists(keys.content(compute_artifact_id(b"content" * 200).encode()))
+    assert client.exists(keys.content(ORPHAN))
 
 
 def test_other_namespaces_and_foreign_keys_are_left_alone(store, client, namespace, server, leaks) -> None:
-    with RedisArtifactStore(server.url, namespace=leaks.own(f"{namespace}:run")) as other:
+    with RedisArtifactStore(server.url, namespace=leaks.own(f"{namespace}:inner")) as other:
         other.store(b"theirs", run_id="content")
         client.set(f"{namespace}:something else", "x")
         client.set(f"{namespace}x", "y")

@@ -19,12 +19,12 @@ import hashlib, re, struct, sys
 from pathlib import Path
 import xxhash, zstandard
 from coatcheck.backends.redis.layout.records import decode_view
-from coatcheck.envelope import seal, unseal
+from coatcheck.envelope import VERSION, seal, unseal
 from coatcheck.errors import CorruptArtifactError
 
 def forged(codec, size, payload):
-    signed = struct.pack(">BBQ32s", 1, codec, size, bytes(32))
-    return signed + xxhash.xxh3_64(signed + payload).digest() + payload
+    signed = struct.pack(">BBQ32s", VERSION, codec, size, bytes(32))
+    return signed + xxhash.xxh3_64(payload + signed).digest() + payload
 
 def bomb(declared):
     # A gibibyte of zeros as a zstd frame, whose header then is given the size that we like.
@@ -50,7 +50,7 @@ def refused(call):
 
 text = b"text " * 1000
 unseal(b"".join(seal(text, hashlib.sha256(text).digest())), hashlib.sha256(text).digest())  # contexts are made
-HEAD = b"\\x01\\x00" + bytes(32) + b"1"
+HEADER = bytes([VERSION]) + bytes(32) + b"1"
 """
 
 BOMBS = {
@@ -60,11 +60,11 @@ BOMBS = {
     ),
     "zstd, declares nothing": "sealed = forged(1, 1024, bomb(None)); refused(lambda: unseal(sealed, bytes(32)))",
     "raw, claims 2**60 bytes": "sealed = forged(0, 1 << 60, b'x'); refused(lambda: unseal(sealed, bytes(32)))",
-    "msgpack array of 2**32": r"refused(lambda: decode_view('n', HEAD, b'-', bytes(13) + b'\xdd\xff\xff\xff\xff'))",
-    "msgpack map of 2**32": r"refused(lambda: decode_view('n', HEAD, b'-', bytes(13) + b'\x92\xc0\xdf\xff\xff\xff\xff'))",
-    "msgpack text of 2**32": r"refused(lambda: decode_view('n', HEAD, b'-', bytes(13) + b'\x92\xdb\xff\xff\xff\xffx'))",
-    "msgpack nested 10**5 deep": r"refused(lambda: decode_view('n', HEAD, b'-', bytes(13) + b'\x91' * 10**5))",
-    "head of a 10**5 digit size": "refused(lambda: decode_view('n', HEAD + b'9' * 10**5, b'-', bytes(13)))",
+    "msgpack array of 2**32": r"refused(lambda: decode_view('n', HEADER, b'-', bytes(13) + b'\xdd\xff\xff\xff\xff'))",
+    "msgpack map of 2**32": r"refused(lambda: decode_view('n', HEADER, b'-', bytes(13) + b'\x92\xc0\xdf\xff\xff\xff\xff'))",
+    "msgpack text of 2**32": r"refused(lambda: decode_view('n', HEADER, b'-', bytes(13) + b'\x92\xdb\xff\xff\xff\xffx'))",
+    "msgpack nested 10**5 deep": r"refused(lambda: decode_view('n', HEADER, b'-', bytes(13) + b'\x91' * 10**5))",
+    "header with a 10**5 digit size": "refused(lambda: decode_view('n', HEADER + b'9' * 10**5, b'-', bytes(13)))",
 }
 
 

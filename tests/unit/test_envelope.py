@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck.compression import Zstd
-from coatcheck.envelope import HEADER, RAW, ZSTD, seal, unseal
+from coatcheck.envelope import HEADER, RAW, VERSION, ZSTD, seal, unseal
 from coatcheck.errors import CorruptArtifactError
 
 
@@ -23,10 +23,10 @@ def sealed(content: bytes, **options) -> tuple[bytes, bytes]:
     return b"".join(seal(content, digest, **options)), digest
 
 
-def forge(codec: int, size: int, digest: bytes, payload: bytes, version: int = 1) -> bytes:
+def forge(codec: int, size: int, digest: bytes, payload: bytes, version: int = VERSION) -> bytes:
     """An envelope with a right checksum around whatever one likes."""
     signed = struct.pack(">BBQ32s", version, codec, size, digest)
-    return signed + xxhash.xxh3_64(signed + payload).digest() + payload
+    return signed + xxhash.xxh3_64(payload + signed).digest() + payload
 
 
 @given(st.binary(max_size=3000), st.sampled_from([Zstd(), Zstd(-7, 0), None]), st.sampled_from(["full", "checksum"]))
@@ -38,11 +38,11 @@ def test_what_goes_in_comes_out(content, compression, verify) -> None:
 
 def test_the_layout_is_the_documented_one() -> None:
     stored, digest = sealed(b"hello")
-    assert stored[:1] == b"\x01"
+    assert stored[:1] == b"\x02"
     assert stored[1:2] == b"\x00"
     assert stored[2:10] == (5).to_bytes(8)
     assert stored[10:42] == digest
-    assert stored[42:50] == xxhash.xxh3_64(stored[:42] + b"hello").digest()
+    assert stored[42:50] == xxhash.xxh3_64(b"hello" + stored[:42]).digest()
     assert stored[50:] == b"hello"
 
 
@@ -94,7 +94,8 @@ def test_a_right_checksum_over_wrong_content_is_noticed_by_the_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "codec", "message"), [(2, RAW, "version 2.*upgrade"), (0, RAW, "version 0"), (1, 7, "codec 7")]
+    ("version", "codec", "message"),
+    [(3, RAW, "version 3.*upgrade"), (1, RAW, "version 1"), (0, RAW, "version 0"), (2, 7, "codec 7")],
 )
 def test_the_future_is_named(version, codec, message) -> None:
     digest = hashlib.sha256(b"x").digest()

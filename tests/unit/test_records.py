@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.layout.records import (
     FEW,
-    decode_head,
+    VERSION,
+    decode_header,
     decode_lease,
     decode_view,
-    encode_head,
+    encode_header,
     encode_view,
     latest_of_few,
 )
 from coatcheck.errors import CorruptArtifactError
 
-HEAD = b"\x01\x00" + hashlib.sha256(b"x").digest() + b"1"
+HEADER = b"%c%b1" % (VERSION, hashlib.sha256(b"x").digest())
 TIMES = (1_700_000_000_000).to_bytes(6) + (1_700_000_000_000_000).to_bytes(7)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -30,7 +31,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 def test_what_is_written_is_read_back(content, content_type, run, tags) -> None:
     request = StoreRequest(content, Details(None, content_type, run, tags, None))
     field = b"-" if run is None else b"=" + run.encode()
-    view = decode_view(request.artifact_id, encode_head(request), field, TIMES + encode_view(request))
+    view = decode_view(request.artifact_id, encode_header(request), field, TIMES + encode_view(request))
     assert (view.content_type, view.run_id, view.tags, view.size_bytes) == (content_type, run, tags, len(content))
     assert view.digest == hashlib.sha256(content).hexdigest()
     lease = decode_lease(request.artifact_id, field, TIMES + encode_view(request))
@@ -38,23 +39,22 @@ def test_what_is_written_is_read_back(content, content_type, run, tags) -> None:
 
 
 @given(st.binary(max_size=80))
-@example(HEAD[:34] + b"9" * 10_000)
-@example(HEAD[:34] + "\u0663".encode())
-def test_a_damaged_head_is_a_typed_error(head) -> None:
+@example(HEADER[:33] + b"9" * 10_000)
+@example(HEADER[:33] + "\u0663".encode())
+def test_a_damaged_header_is_a_typed_error(header) -> None:
     try:
-        decode_head(head, "name")
+        decode_header(header, "name")
     except CorruptArtifactError as error:
         assert "name" in str(error)  # noqa: PT017
     else:
-        assert head[:1] == b"\x01"
+        assert header[0] == VERSION
 
 
 def test_the_metadata_of_another_artifact_is_a_typed_error() -> None:
-    own = hashlib.sha256(b"x").hexdigest()[:32]
-    assert decode_head(HEAD[:1] + b"\x01" + HEAD[2:], own).size == 1
-    for head, name in ((HEAD[:1] + b"\x01" + HEAD[2:], "name"), (HEAD, own), (HEAD[:1] + b"\x02" + HEAD[2:], own)):
-        with pytest.raises(CorruptArtifactError, match="another"):
-            decode_head(head, name)
+    own, others = (hashlib.sha256(content).hexdigest()[:32] for content in (b"x", b"y"))
+    assert decode_header(HEADER, own).size == decode_header(HEADER, "name").size == 1
+    with pytest.raises(CorruptArtifactError, match="another"):
+        decode_header(HEADER, others)
 
 
 def lease(deadline: int, created: int) -> bytes:
@@ -63,15 +63,15 @@ def lease(deadline: int, created: int) -> bytes:
 
 def test_the_latest_of_few_leases_is_shown_where_it_is_surely_live() -> None:
     long, short, later = lease(90, 1), lease(20, 2), lease(90, 3)
-    assert latest_of_few([b"h", HEAD, b"=a", short]) == (HEAD, b"=a", short)
-    assert latest_of_few([b"=a", short, b"h", HEAD]) == (HEAD, b"=a", short)
-    assert latest_of_few([b"=a", long, b"h", HEAD, b"t", b"=c", b"=c", later]) == (HEAD, b"=c", later)
-    assert latest_of_few([[b"=a", long], [b"h", HEAD], [b"=c", later]]) == (HEAD, b"=c", later)
-    assert latest_of_few([b"=a", long, b"h", HEAD, b"t", b"=b", b"=b", short]) is None  # may have expired
+    assert latest_of_few([b"h", HEADER, b"=a", short]) == (HEADER, b"=a", short)
+    assert latest_of_few([b"=a", short, b"h", HEADER]) == (HEADER, b"=a", short)
+    assert latest_of_few([b"=a", long, b"h", HEADER, b"t", b"=c", b"=c", later]) == (HEADER, b"=c", later)
+    assert latest_of_few([[b"=a", long], [b"h", HEADER], [b"=c", later]]) == (HEADER, b"=c", later)
+    assert latest_of_few([b"=a", long, b"h", HEADER, b"t", b"=b", b"=b", short]) is None  # may have expired
     assert latest_of_few([b"=a", long, b"=c", later]) is None
-    fields = [b"h", HEAD]
+    fields = [b"h", HEADER]
     for n in range(1, FEW):
-        assert latest_of_few(fields) == ((HEAD, fields[-2], fields[-1]) if n > 1 else None)
+        assert latest_of_few(fields) == ((HEADER, fields[-2], fields[-1]) if n > 1 else None)
         fields += [b"=%d" % n, lease(90, n)]
     assert latest_of_few(fields) is None  # there may be more of them
 
@@ -81,7 +81,7 @@ def test_the_latest_of_few_leases_is_shown_where_it_is_surely_live() -> None:
 @example(bytes(6) + b"\xff" * 7)
 @example(b"\xff" * 13)
 def test_a_damaged_lease_is_a_typed_error(value) -> None:
-    for decode in (lambda: decode_view("name", HEAD, b"=run", value), lambda: decode_lease("name", b"=run", value)):
+    for decode in (lambda: decode_view("name", HEADER, b"=run", value), lambda: decode_lease("name", b"=run", value)):
         try:
             decode()
         except CorruptArtifactError as error:
@@ -109,6 +109,6 @@ def test_a_damaged_lease_is_a_typed_error(value) -> None:
 )
 def test_msgpack_that_is_not_ours_is_a_typed_error(packed) -> None:
     with pytest.raises(CorruptArtifactError, match="name"):
-        decode_view("name", HEAD, b"=run", TIMES + packed)
+        decode_view("name", HEADER, b"=run", TIMES + packed)
     with pytest.raises(CorruptArtifactError, match="run id"):
-        decode_view("name", HEAD, b"=\xff", TIMES)
+        decode_view("name", HEADER, b"=\xff", TIMES)

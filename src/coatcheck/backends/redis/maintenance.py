@@ -8,6 +8,7 @@ hash even where an index was lost, and a content goes once no index says any mor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -114,6 +115,7 @@ class Inspection:
         self._progress = progress
         self._found = ProblemCounter()
         self._needed: set[tuple[Keys, bytes]] = set()  # contents that explicit ids stand for
+        self._stale: Counter[bytes] = Counter()  # stale members of each index, where they are left
         self._unreadable = False  # whether some artifact may need a content that we cannot know
 
     def run(self) -> Plan[CheckReport]:
@@ -340,6 +342,8 @@ class Inspection:
             )
             if problem:
                 self._found.add(problem, index[0], repaired=problem == "wrong-expiry" and self._repair("wrong-expiry"))
+            if not self._repair("stale-index-member"):
+                self._stale[index[0]] += len(stale)
             for member in stale:
                 self._found.add(
                     "stale-index-member", index[0] + b" " + member, repaired=self._repair("stale-index-member")
@@ -369,7 +373,10 @@ class Inspection:
         wanted = [(keys, match["name"]) for keys, _, match in found if (keys, match["name"]) not in self._needed]
         flag = b"" if self._unreadable else self._flag("orphan-content")
         replies = yield from self._session.write_each(
-            [calls.check_content(keys, name, flag, self._grace, STAGING_MS) for keys, name in wanted]
+            [
+                calls.check_content(keys, name, flag, self._grace, STAGING_MS, self._stale[keys.needs(name)])
+                for keys, name in wanted
+            ]
         )
         for (keys, name), (problem, size, removed, chunks) in zip(wanted, replies, strict=True):
             if problem:

@@ -326,10 +326,10 @@ def mend(
     return Call(_MEND, keys.slot, names, arguments, lambda reply: Mended(reply[0], reply[1], reply[2:]))
 
 
-def check_content(keys: Keys, content_id: bytes, repair: bytes, grace: int, upload_ms: int) -> Call[Found]:
-    """`check_content.lua`. `grace`: seconds."""
+def check_content(keys: Keys, content_id: bytes, repair: bytes, grace: int, upload_ms: int, stale: int) -> Call[Found]:
+    """`check_content.lua`. `grace`: seconds; `stale`: members of `needs` that stand for nothing, and were left."""
     names = [keys.content(content_id), keys.needs(content_id), keys.artifact(content_id)]
-    return Call(_CHECK_CONTENT, keys.slot, names, [repair, b"%d" % grace, b"%d" % upload_ms], _found)
+    return Call(_CHECK_CONTENT, keys.slot, names, [repair, b"%d" % grace, b"%d" % upload_ms, b"%d" % stale], _found)
 
 
 def check_chunks(

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] content   KEYS[2] needs   KEYS[3] default artifact of the content
 -- ARGV[1] '1': repair   ARGV[2] grace in seconds   ARGV[3] TTL of an upload in ms
+-- ARGV[4] how many members of needs are stale, and were left
 -- Returns {problem or '', bytes, 1 if it was removed, chunks: {} or {token, count}}
 
 -- @include index
@@ -20,7 +21,7 @@ local now = integer(math.floor(now_in_microseconds() / 1000))
 local kind = call('TYPE', KEYS[2]).ok
 local needed = call('EXISTS', KEYS[3]) == 1
   or kind == 'string'
-  or (kind == 'zset' and call('ZCOUNT', KEYS[2], '(' .. now, '+inf') > 0)
+  or (kind == 'zset' and call('ZCOUNT', KEYS[2], '(' .. now, '+inf') > tonumber(ARGV[4]))
 if needed then
   local bytes = call('STRLEN', KEYS[1])
   return { bytes < 50 and 'damaged-content' or '', bytes, 0, {} }
