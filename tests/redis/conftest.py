@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from coatcheck import ArtifactStore, AsyncRedisArtifactStore, RedisArtifactStore
+from coatcheck.backends.redis.layout.keys import Keys
+from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.testing import Blocking, Server
 
 
@@ -19,6 +21,12 @@ def client(server: Server) -> Iterator[redis.Redis]:
 def store(server: Server, namespace: str) -> Iterator[RedisArtifactStore]:
     with RedisArtifactStore(server.url, namespace=namespace) as store:
         yield store
+
+
+@pytest.fixture
+def keys(namespace: str) -> Keys:
+    """The names of the test's keys, where it has one partition."""
+    return Partitions(namespace, 1).all[0]
 
 
 @pytest.fixture
