@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fakeredis
 from coatcheck import (
     ArtifactStore,
     AsyncFileArtifactStore,
@@ -15,7 +16,7 @@ from coatcheck import (
 from coatcheck.aio import AsyncArtifactStore
 from coatcheck.backends.memory import MemoryBackend
 from coatcheck.sources import Chunking
-from coatcheck.testing import ENGINES, Blocking
+from coatcheck.testing import ENGINES, Blocking, afake_store, fake_store
 
 ENGINE_NAMES = [engine.name for engine in ENGINES]
 
@@ -100,3 +101,15 @@ class RedisHarness(Harness):
     def close(self) -> None:
         super().close()
         self.client.close()
+
+
+class FakeHarness(RedisHarness):
+    def __init__(self, namespace: str, *, twin: str) -> None:
+        self.server = fakeredis.FakeServer()
+        super().__init__(None, None, fakeredis.FakeRedis(server=self.server), namespace, twin=twin)
+
+    def sync(self, **options):
+        return fake_store(self.server, namespace=self.namespace, **options)
+
+    def asynchronous(self, **options):
+        return afake_store(self.server, namespace=self.namespace, **options)

@@ -4,7 +4,7 @@
     python -m tests.soak --minutes 30
     python -m tests.soak --rounds 1 --seed 17  # the round that failed, again
 
-COATCHECK_EXAMPLES and COATCHECK_KILLS say how large a round is.
+COATCHECK_EXAMPLES, COATCHECK_KILLS and COATCHECK_FAILURES say how large a round is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import subprocess
 import sys
 import time
 
-TESTS = ("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py")
+TESTS = (
+    *("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py"),
+    "tests/failures",
+)
+SIZES = {"COATCHECK_FAILURES": "30"}  # seconds for each failure
 
 
 def main() -> int:
@@ -35,8 +39,9 @@ def main() -> int:
         seed = options.seed + number
         print(f"round {number + 1}, seed {seed}", flush=True)
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-x", f"--hypothesis-seed={seed}", *TESTS, *passed_on]
-        if subprocess.run(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, check=False).returncode != 0:
-            sizes = " ".join(f"{name}={value}" for name, value in os.environ.items() if name.startswith("COATCHECK_"))
+        environment = {**SIZES, **os.environ, "PYTHONUNBUFFERED": "1"}
+        if subprocess.run(command, env=environment, check=False).returncode != 0:
+            sizes = " ".join(f"{name}={value}" for name, value in environment.items() if name.startswith("COATCHECK_"))
             print(f"failed; again: {sizes} python -m tests.soak --rounds 1 --seed {seed} {shlex.join(passed_on)}")
             return 1
     print(f"{options.rounds} rounds")

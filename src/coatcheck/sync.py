@@ -203,8 +203,10 @@ class RedisArtifactStore(RedisFace[redis.Redis | redis.RedisCluster], BackendSto
     Survives `fork`, and can be pickled to a worker, where it connects anew.
 
     Args:
-        url_or_client: `redis://`, `rediss://`, `unix://`, `valkey://`, `valkeys://` or `embedded://`, or your own
-            client (its connections are used and left open). Left out: `$COATCHECK_URL`, else the embedded engine.
+        url_or_client: `redis://`, `rediss://`, `unix://`, `embedded://`, `redis+cluster://host:port,host:port`,
+            `redis+sentinel://host:port,host:port/service/database`, the latter two with `rediss+` for TLS, all with
+            `valkey` for `redis`; or your own client, whose connections are used and left open. Left out:
+            `$COATCHECK_URL`, else the embedded engine.
         namespace: Prefix of every key; stores of different namespaces never meet.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
         **options: See `RedisOptions`.

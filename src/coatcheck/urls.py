@@ -37,8 +37,8 @@ def open_store(
 
     Args:
         url: `memory://`, `file:///directory`, `embedded:///directory` (or `embedded://` for the user's data
-            directory), `redis://`, `rediss://`, `unix:///socket`, `valkey://`, `valkeys://`. Left out:
-            `$COATCHECK_URL`, else the embedded engine in the user's data directory.
+            directory), or what a `RedisArtifactStore` takes. Left out: `$COATCHECK_URL`, else the embedded engine in
+            the user's data directory.
         namespace: Stores of different namespaces never see each other. In a file store: a directory of its own.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
         **options: What else a `RedisArtifactStore` takes; see `RedisOptions`.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fakeredis
 import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
-from ..harnesses import ENGINE_NAMES, TINY, FileHarness, MemoryHarness, RedisHarness
+from ..harnesses import ENGINE_NAMES, TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
 
 
 class Contract(ArtifactStoreContract):
@@ -21,14 +20,7 @@ class Contract(ArtifactStoreContract):
         if request.param == "file":
             return FileHarness(tmp_path, twin=twin)
         if request.param == "fakeredis":
-            fake = fakeredis.FakeServer()
-            return RedisHarness(
-                lambda: fakeredis.FakeRedis(server=fake),
-                lambda: fakeredis.FakeAsyncRedis(server=fake),
-                fakeredis.FakeRedis(server=fake),
-                namespace,
-                twin=twin,
-            )
+            return FakeHarness(namespace, twin=twin)
         if request.param == "cached":  # a memory tier that is always full, above a disk tier
             server, cache = server_of("valkey"), {"cache_size": 100_000, "cache_dir": tmp_path}
         else:

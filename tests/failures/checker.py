@@ -150,7 +150,7 @@ class _Checker:
             return WRONG, None
         if sight.digest is not None:
             for other in self.stores[name]:
-                if other.outcome == OK and stored[-1].end <= other.start and other.end <= sight.event.start:
+                if other.outcome != UNKNOWN and stored[-1].end <= other.start and other.end <= sight.event.start:
                     return LOST, other  # what it replaced is there instead
         drops = [self._free(name, one, sight.event) for one in runs]
         return (RISEN, drops[0]) if all(drops) else (None, None)
@@ -164,7 +164,7 @@ class _Checker:
         for effect in self._before(name, run, event):
             if effect.op in _DROPS:
                 return None
-            if effect.outcome == OK and effect.end <= event.start:
+            if effect.outcome != UNKNOWN and effect.end <= event.start:
                 return effect
         return None
 

@@ -22,7 +22,7 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis import upload
-from coatcheck.backends.redis.transport.base import BrokenError
+from coatcheck.backends.redis.transport.base import BrokenError, Part
 from coatcheck.backends.redis.layout.manifest import Entry, Manifest
 from coatcheck.envelope import header
 from coatcheck.sources import Chunking
@@ -181,15 +181,18 @@ def test_what_arrives_late_does_no_harm(store, client, chunks, namespace, monkey
     """Everything that an upload sends may reach the server a second time, long after its connection broke."""
     monkeypatch.setattr(upload, "_REFRESH_SECONDS", 0)
     link, sent = store._operations.backend._link, []
-    exchange = link.exchange
+    send = link.send
 
-    def record(buffers, count):
-        sent.append((bytes().join(map(bytes, buffers)), count))
-        return exchange(buffers, count)
+    def record(parts):
+        sent.extend((b"".join(part.buffers), part.replies) for part in parts)
+        return send(parts)
 
-    link.exchange = record
+    def exchange(buffers, count):
+        return send([Part(link.node(0), buffers, count)])
+
+    link.send = record
     store.store_file(io.BytesIO(CONTENT), run_id="a", ttl=600)
-    link.exchange = exchange
+    link.send = send
     uploaded = [one for one in sent if b"EVAL" not in one[0]]
     committed = sent[-1]
     assert len(uploaded) == 6  # three times chunks, and what keeps them alive
@@ -211,18 +214,18 @@ def test_what_arrives_late_does_no_harm(store, client, chunks, namespace, monkey
 def test_an_upload_that_was_published_unawares_stays(store, chunks) -> None:
     backend = store._operations.backend
     backend._retry_for = 0
-    exchange = backend._link.exchange
+    send = backend._link.send
 
-    def lose_the_reply(buffers, count):
-        replies = exchange(buffers, count)
+    def lose_the_reply(parts):
+        [replies] = send(parts)
         if any(isinstance(reply, list) and reply[0][0] == b"ok" for reply in replies):
-            raise BrokenError("lost")
-        return replies
+            return [BrokenError("lost")]
+        return [replies]
 
-    backend._link.exchange = lose_the_reply
+    backend._link.send = lose_the_reply
     with pytest.raises(AmbiguousWriteError):
         store.store_file(io.BytesIO(CONTENT))
-    backend._link.exchange = exchange
+    backend._link.send = send
     assert store.load(NAME).content == CONTENT
     assert store.check(read_data=True).problems == []
     assert len(chunks()) == 6

@@ -35,20 +35,20 @@ class CountingLink:
     """Counts the round trips of a link, the bytes of each and its replies."""
 
     def __init__(self, link) -> None:
-        self.link, self.engine = link, None
+        self.link = link
         self.reset()
 
     def reset(self) -> None:
         self.trips, self.sent, self.received = 0, [], []
 
-    def exchange(self, buffers, count):
+    def send(self, parts):
         self.trips += 1
-        self.sent.append(sum(map(len, buffers)))
-        self.received.append(count)
-        return self.link.exchange(buffers, count)
+        self.sent.append(sum(len(buffer) for part in parts for buffer in part.buffers))
+        self.received.append(sum(part.replies for part in parts))
+        return self.link.send(parts)
 
-    def close(self) -> None:
-        self.link.close()
+    def __getattr__(self, name: str):
+        return getattr(self.link, name)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import pickle
 import threading
 
-import fakeredis
 import pytest
 import redis
 
@@ -251,9 +250,3 @@ def test_connections_are_given_back(store, client) -> None:
     eventually(lambda: len(client.client_list()) == before - 1)
     with pytest.raises(StoreUnavailableError, match="closed"):
         store.load("x")
-
-
-def test_fakeredis_works_for_unit_tests() -> None:
-    with fakeredis.FakeRedis() as client:
-        store = RedisArtifactStore(client)
-        assert store.load_text(store.store_text("x").artifact_id) == "x"

@@ -31,11 +31,16 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck.testing import afake_store, fake_store
 
 
 def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store(b"x", run_id="a", tags={"k": "v"}, ttl=timedelta(hours=1)), ArtifactMetadata)
     assert_type(store.store(bytearray(b"x"), content_type="text/plain", artifact_id="name", ttl=None), ArtifactMetadata)
+    assert_type(store.store_text("x", content_type="text/html", encoding="latin-1", run_id="a"), ArtifactMetadata)
+    assert_type(store.store_json({"x": 1}, tags={"k": "v"}, ttl=60), ArtifactMetadata)
+    store.store(b"x", ttl="60")  # type: ignore[arg-type]
+    store.store_json({}, content_type="text/plain")  # type: ignore[call-arg]
     assert_type(store.load("name"), Artifact | None)
     assert_type(store.load_text("name"), str | None)
     assert_type(store.load_many(["a", "b"]), list[Artifact | None])
@@ -67,6 +72,8 @@ def blocking(store: ArtifactStore, value: object) -> None:
 
 async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
+    assert_type(await store.store_text("x", ttl=60), ArtifactMetadata)
+    await store.store(b"x", runid="a")  # type: ignore[call-arg]
     assert_type(await store.load("name"), Artifact | None)
     assert_type(await store.delete_by_run("a"), int)
     assert_type(await store.store_file("/tmp/x"), ArtifactMetadata)
@@ -90,7 +97,18 @@ def construction() -> None:
     assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
     RedisArtifactStore(redis.Redis())
+    RedisArtifactStore(partitions=64, ssl_ca_certs=Path("/tmp/ca.pem"), ssl_cert_reqs="required", retry_for=0.5)
+    RedisArtifactStore(redis.RedisCluster(host="localhost"))
+    RedisArtifactStore(redis.asyncio.Redis())  # type: ignore[arg-type]
+    RedisArtifactStore(cache_size="3")  # type: ignore[arg-type]
+    RedisArtifactStore(cachesize=3)  # type: ignore[call-arg]
     AsyncRedisArtifactStore(redis.asyncio.Redis(), default_ttl=timedelta(days=1))
+    AsyncRedisArtifactStore(redis.asyncio.RedisCluster(host="localhost"), namespace="x")
+    AsyncRedisArtifactStore(redis.Redis())  # type: ignore[arg-type]
+    assert_type(fake_store(namespace="x", partitions=64), RedisArtifactStore)
+    assert_type(afake_store(default_ttl=60), AsyncRedisArtifactStore)
+    open_store("redis://localhost", durability="replica", namespace=None)
+    open_store("redis://localhost", durability="tape")  # type: ignore[arg-type]
     with open_store() as store:
         blocking(store, {})
 

@@ -1,4 +1,4 @@
-"""For those who implement or use stores: the contract suite, and servers for tests (extra `testing`).
+"""For those who implement or use stores: the contract suite, servers and fakes for tests (extra `testing`).
 
 A backend of your own runs the suite like this:
 
@@ -12,6 +12,7 @@ where `MyHarness` is a `StoreHarness`.
 
 from .blocking import Blocking
 from .contract import ArtifactStoreContract, StoreHarness
+from .fake import afake_store, fake_store
 from .servers import ENGINES, Cluster, Engine, Node, Sentinels, Server
 from .waiting import eventually
 
@@ -25,5 +26,7 @@ __all__ = [
     "Sentinels",
     "Server",
     "StoreHarness",
+    "afake_store",
     "eventually",
+    "fake_store",
 ]

@@ -34,6 +34,15 @@ class AwaitedTransport(Routed):
         return await asyncio.gather(*map(_exchange, parts))
 
     async def refresh(self) -> None:
+        asking = asyncio.ensure_future(self._refresh())
+        try:
+            # Before Python 3.12, redis-py sometimes swallows a cancellation: whoever is cancelled leaves at once.
+            await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
+
+    async def _refresh(self) -> None:
         if self._find is None:
             return
         known = self._topology.version
@@ -57,12 +66,15 @@ async def _exchange(part: Part) -> list[Any] | NotSentError | BrokenError:
         return not_sent(error, node)
     replies: list[Any] = []
     try:
-        await connection.send_packed_command(buffers)
-        while len(replies) < count:
-            try:
-                replies.append(await connection.read_response(disable_decoding=True, disconnect_on_error=False))
-            except ERROR_REPLIES as error:
-                replies.append(error)
+        async with asyncio.timeout(node.timeout) as limit:
+            await connection.send_packed_command(buffers)
+            while len(replies) < count:
+                if replies and node.timeout is not None:
+                    limit.reschedule(asyncio.get_running_loop().time() + node.timeout)
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True, disconnect_on_error=False))
+                except ERROR_REPLIES as error:
+                    replies.append(error)
     except TRANSPORT_ERRORS as error:
         return broken(error, node)
     finally:

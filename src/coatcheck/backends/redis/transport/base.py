@@ -47,11 +47,13 @@ class Node(Protocol):
     Attributes:
         name: `host:port` or the path of its socket, for messages.
         trust: Where the certificates lie that it accepts, for messages; empty: the system's.
+        timeout: Seconds to send and for each reply, where the connections have no timeout of their own.
         incarnation: Differs as soon as another process may answer than before.
     """
 
     name: str
     trust: str
+    timeout: float | None
     incarnation: object
 
     def take(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -29,8 +30,15 @@ class BlockingTransport(Routed):
         super().__init__(topology, engine, follows=find is not None)
         self._find = find
         self._refreshing = threading.Lock()
+        self._process = os.getpid()
 
     def send(self, parts: Sequence[Part]) -> list[list[Any] | NotSentError | BrokenError]:
+        if len(parts) == 1:  # most calls
+            exchange = _exchange(parts[0])
+            try:
+                return [next(exchange) or next(exchange)]  # type: ignore[list-item]
+            finally:
+                exchange.close()
         exchanges = [_exchange(part) for part in parts]
         try:
             early = [next(exchange) for exchange in exchanges]
@@ -42,6 +50,8 @@ class BlockingTransport(Routed):
     def refresh(self) -> None:
         if self._find is None:
             return
+        if self._process != os.getpid():  # forked, perhaps while a thread of the parent held the lock
+            self._refreshing, self._process = threading.Lock(), os.getpid()
         known = self._topology.version
         with self._refreshing:
             if self._topology.version is known:

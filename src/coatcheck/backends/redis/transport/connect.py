@@ -176,7 +176,8 @@ class AsyncTarget(Target):
 
     def _node(self, place: Place, *address: Any) -> Node:
         limit = place.max_connections or _MAX_CONNECTIONS
-        return AsyncOwn(place.name(*address), place.trust, place.connection(*address), limit)
+        make = place.connection(*address, socket_timeout=None)
+        return AsyncOwn(place.name(*address), place.trust, make, limit, place.settings["socket_timeout"])
 
     def _with_client(self) -> Transport:
         pool = self._client.connection_pool

@@ -44,12 +44,13 @@ class FindCluster:
         nodes = [redis.cluster.ClusterNode(*address) for address in self._known]
         try:
             manager = redis.cluster.NodesManager(startup_nodes=nodes, from_url=True, **self._settings)
-        except Exception as error:  # redis-py stumbles over answers in many ways while a cluster is formed
-            raise self._unknown(error) from error
-        try:
             return self._learn(manager)
+        except Exception as error:  # redis-py stumbles in many ways over a cluster that is being formed
+            raise self._unknown(error) from error
         finally:
-            manager.close()
+            for node in nodes:  # the manager has asked none but these
+                if node.redis_connection is not None:
+                    node.redis_connection.close()
 
     def _learn(self, manager: Any) -> Owners:
         found = [(node.host, node.port) for node in manager.nodes_cache.values()]

@@ -81,6 +81,8 @@ def no_connection(error: BaseException, name: str, trust: str) -> NotSentError:
             )
         if type(cause) is ssl.SSLError:
             return RefusedError(f"no TLS with {name}: {cause.reason or cause}; {_TLS_CURE}")
+        if isinstance(cause, ssl.SSLError):
+            return _because(NotSentError(f"{_text(error, name)}; {_TLS_CURE}"), error)
         if isinstance(cause, _LASTING):
             return _because(RefusedError(_text(cause, name)), cause)
     return _because(NotSentError(_text(error, name)), error)
@@ -184,7 +186,7 @@ def _because(failure: Failure, error: BaseException) -> Failure:
 
 
 def _text(error: BaseException, name: str) -> str:
-    text = str(error) or type(error).__name__
+    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return text if name in text else f"{name}: {text}"
 
 

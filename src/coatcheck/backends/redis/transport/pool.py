@@ -30,6 +30,8 @@ class Own:
         make: Makes a connection, not connected yet.
     """
 
+    timeout: float | None = None  # its connections have their own
+
     def __init__(self, name: str, trust: str, make: Callable[[], Any]) -> None:
         self.name = name
         self.trust = trust
@@ -79,6 +81,7 @@ class _Watch:
     """Notices each new connection that somebody else's pool makes."""
 
     trust = ""
+    timeout: float | None = None  # its connections have their own
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -176,9 +179,12 @@ class AsyncOwn:
         trust: See `Node`.
         make: Makes a connection, not connected yet.
         limit: Connections at a time on one event loop.
+        timeout: Seconds to log in, to send and for each reply. The connections must have no timeout of their own:
+            redis-py's would sometimes swallow a cancellation, before Python 3.12.
     """
 
-    def __init__(self, name: str, trust: str, make: Callable[[], Any], limit: int) -> None:
+    def __init__(self, name: str, trust: str, make: Callable[[], Any], limit: int, timeout: float | None) -> None:
+        self.timeout = timeout
         self.name = name
         self.trust = trust
         self.incarnation = object()
@@ -191,7 +197,7 @@ class AsyncOwn:
         await held.free.acquire()
         try:
             connection = held.idle.pop() if held.idle else self._make()
-            if await _connect(connection):
+            if await _connect(connection, self.timeout):
                 self.incarnation = object()
         except BaseException:
             held.free.release()
@@ -254,7 +260,7 @@ class AsyncBorrowedNode(_Watch):
     async def take(self) -> Any:
         connection = self._node.acquire_connection()
         try:
-            await _connect(connection)
+            await _connect(connection, self.timeout)
             self._seen(connection)
         except BaseException:
             self._node.release(connection)
@@ -273,7 +279,7 @@ class AsyncBorrowedNode(_Watch):
             await self._node.disconnect()
 
 
-async def _connect(connection: Any) -> bool:
+async def _connect(connection: Any, timeout: float | None) -> bool:  # noqa: ASYNC109  # for a part of it
     """Connect it where that is needed, and say whether it was."""
     if connection.is_connected:
         try:
@@ -284,7 +290,8 @@ async def _connect(connection: Any) -> bool:
             pass
         await connection.disconnect(nowait=True)  # closed by the server, or not read to its end
     try:
-        await connection.connect()
+        async with asyncio.timeout(timeout):
+            await connection.connect()
     except BaseException:
         await connection.disconnect(nowait=True)
         raise

@@ -160,9 +160,10 @@ class _Delivery:
                 if self.at_once and hops < _HOPS:
                     hops += 1
                 else:
-                    yield backoff.pause(self.reason, in_doubt=self._in_doubt())
-                if self.transport.engine is not None:
-                    yield Work(self.transport.engine.ensure)
+                    pause = backoff.pause(self.reason, in_doubt=self._in_doubt())
+                    if self.transport.engine is not None:
+                        yield Work(self.transport.engine.ensure)
+                    yield pause
             yield from self._send(waiting)
 
     def _send(self, waiting: Sequence[_Letter]) -> Plan[None]:

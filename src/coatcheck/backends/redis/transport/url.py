@@ -138,10 +138,10 @@ class Place:
         """What a server is called; without an address: the socket."""
         return spell(address) if address else str(self.settings["path"])
 
-    def connection(self, *address: Any) -> Callable[[], Any]:
-        """Makes connections to a server."""
+    def connection(self, *address: Any, **changes: Any) -> Callable[[], Any]:
+        """Makes connections to a server, with other settings where they are given."""
         where = dict(zip(("host", "port"), address, strict=False))
-        return partial(self.connection_class, **where, **self.settings)
+        return partial(self.connection_class, **where, **{**self.settings, **changes})
 
     def _one(self, url: str) -> None:
         try:

@@ -62,7 +62,7 @@ partition_prune(now, #changes)
 for i = 1, #changes do
   local change = changes[i]
   local a, mine = change.a, change.mine
-  local created, ends, before = us + i - 1, deadline, expiry(a.key)
+  local created, ends, before = us + i - 1, deadline, catalog_deadline(a)
   local crowded = false
   if mine then
     ends = math.max(ends, lease_deadline(mine))

@@ -50,7 +50,7 @@ if many then
   deadline = index_last(a.leases) or 0
   if call('ZCARD', a.leases) ~= call('HLEN', a.key) - 2 or call('ZCARD', a.stores) ~= call('HLEN', a.key) - 2 then
     found('unindexed-lease')
-  elseif expiry(a.leases) ~= expiry(a.key) or expiry(a.stores) ~= expiry(a.key) then
+  elseif not (ends_at(a.leases, deadline) and ends_at(a.stores, deadline)) then
     found('wrong-expiry')
   end
 else
@@ -86,10 +86,10 @@ if deadline <= now then
 else
   if not stored then
     found('lost-content')
-  elseif stored < deadline or stored > math.max(deadline, content_needed(a)) then
+  elseif stored < deadline or not ends_at(a.content, math.max(deadline, content_needed(a))) then
     found('wrong-expiry') -- too early, or kept although nobody needs it for so long
   end
-  if expiry(a.key) ~= deadline then
+  if not ends_at(a.key, deadline) then
     found('wrong-expiry')
   end
   if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not call('ZSCORE', at.created, a.id) then

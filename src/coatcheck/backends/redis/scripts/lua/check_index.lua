@@ -41,7 +41,7 @@ result[3] = #expired
 -- catalog:created is scored by time of store and ends with its twin.
 if kind ~= 'catalog' then
   local last = index_last(KEYS[1])
-  if last and last > now and expiry(KEYS[1]) ~= index_end(last) then
+  if last and last > now and not ends_at(KEYS[1], index_end(last)) then
     result[1] = 'wrong-expiry'
   end
 end

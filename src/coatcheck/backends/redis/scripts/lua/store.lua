@@ -242,7 +242,7 @@ local function store(a, header, view, sealed, created)
     if mine and not healed then
       deadline = math.max(deadline, lease_deadline(mine))
     end
-    before = expiry(a.key)
+    before = catalog_deadline(a)
     longest = math.max(deadline, before)
   end
   local chunks = chunks_of(a.content, start)

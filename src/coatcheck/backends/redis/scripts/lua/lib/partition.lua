@@ -67,6 +67,12 @@ local function catalog_extend(id, created, deadline)
   end
 end
 
+-- The latest deadline among an artifact's leases; more exact than the expiry of its hash, see `ends_at`.
+local function catalog_deadline(a)
+  local known = call('ZSCORE', at.deadlines, a.id)
+  return known and math.min(FOREVER, tonumber(known) or FOREVER) or expiry(a.key)
+end
+
 local function catalog_settle()
   local last = index_settle(at.deadlines)
   if last then

@@ -27,6 +27,12 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
+-- Whether a key ends when it should. A key that was moved to another node (MIGRATE) ends as much later as that took.
+local function ends_at(key, deadline)
+  local at = expiry(key)
+  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < 2000)
+end
+
 local function expire(key, deadline)
   if deadline == FOREVER then
     call('PERSIST', key)
