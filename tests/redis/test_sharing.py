@@ -95,7 +95,7 @@ def test_a_reply_to_a_cancelled_call_reaches_no_other(server, client, namespace)
 
 def test_what_is_left_to_read_reaches_nobody(store) -> None:
     stored = store.store(b"content")
-    [connection] = store._operations.backend._link.node(0)._idle
+    [connection] = store._operations.backend.session.transport.node(0)._idle
     connection.send_command("ECHO", "stale")
     eventually(connection.can_read)
     assert store.load_text(stored.artifact_id) == "content"
@@ -106,7 +106,7 @@ def test_what_is_left_to_read_reaches_no_task(server, namespace) -> None:
     async def main() -> None:
         async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
             stored = await store.store(b"content")
-            [connection] = store._operations.backend._link.node(0)._held().idle
+            [connection] = store._operations.backend.session.transport.node(0)._held().idle
             await connection.send_command("ECHO", "stale")
             async with asyncio.timeout(10):
                 while not await connection.can_read():
@@ -121,14 +121,14 @@ def test_an_async_store_starts_anew_on_another_event_loop(server, namespace) -> 
     async def use() -> list:
         stored = await store.store(b"content")
         assert await store.load_text(stored.artifact_id) == "content"
-        return store._operations.backend._link.node(0)._held().idle
+        return store._operations.backend.session.transport.node(0)._held().idle
 
     store = AsyncRedisArtifactStore(server.url, namespace=namespace)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         [left] = first.run(use())
         assert left not in second.run(use())
         assert first.run(use()) == [left]
-        first.run(store._operations.backend._link.close())
+        first.run(store._operations.backend.session.transport.close())
         second.run(store.close())
 
 
@@ -154,7 +154,7 @@ def test_children_use_the_store_of_their_parent(store, namespace, method) -> Non
 
 def _client_id(store) -> int:
     """What the server calls the connection that this process uses."""
-    node = store._operations.backend._link.node(0)
+    node = store._operations.backend.session.transport.node(0)
     connection = node.take()
     connection.send_command("CLIENT", "ID")
     number = connection.read_response()
@@ -181,12 +181,12 @@ def test_pickled_stores_keep_their_options(server, namespace) -> None:
     with pickle.loads(pickle.dumps(store)) as copy:
         assert copy.load(stored.artifact_id) == store.load(stored.artifact_id)
         assert copy.store(b"2").expires_at is not None
-        assert copy._operations.backend._compression is None
-        assert copy._operations.backend._verify == "checksum"
+        assert copy._operations.backend._storing._compression is None
+        assert copy._operations.backend._reading._verify == "checksum"
     store.close()
     store = RedisArtifactStore(server.url, namespace=namespace, compression_level=7, compression_threshold=9)
     with pickle.loads(pickle.dumps(store)) as copy:
-        assert copy._operations.backend._compression == Zstd(7, 9)
+        assert copy._operations.backend._storing._compression == Zstd(7, 9)
     store.close()
 
 
@@ -244,7 +244,7 @@ def test_a_server_that_restarts_is_found_again(server_of) -> None:
 def test_connections_are_given_back(store, client) -> None:
     for n in range(20):
         store.store(b"%d" % n)
-    assert len(store._operations.backend._link.node(0)._idle) == 1
+    assert len(store._operations.backend.session.transport.node(0)._idle) == 1
     before = len(client.client_list())
     store.close()
     eventually(lambda: len(client.client_list()) == before - 1)
