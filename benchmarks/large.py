@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from .bench import MIB, Bench, Found, lacks, measurement, noise_file
+from .bare import Floor
+from .bench import MIB, Bench, lacks, measurement, noise_file
 from .candidates import Batch, Candidate
 from .measure import Effort, Trial
-from .peak import run_of
+from .memory import Peak, in_process
+from .ours import Coatcheck
 from .results import Left, Row
+from .server import Endpoint
+from .trials import after
 
 SIZE = 256 * MIB
 BUSY = 8 * SIZE  # bytes of memory while peers hold it as bytes, JSON and base64
 
 
 @measurement("file-256m")
-def file_256_mib(bench: Bench) -> Found:
+def file_256_mib(bench: Bench) -> Iterator[Row | Left]:
     """A file in, and its content out: streamed, where a candidate can; else read, and stored as bytes."""
     if reason := lacks(BUSY, SIZE):
-        yield Left("file-256m", reason)
+        yield Left(reason)
         return
     candidates = bench.writers()
     if bench.quick:
         peers = [one for one in candidates[1:] if one is not bench.ours()]
         candidates = [bench.floor, bench.ours()]
-        yield Left("file-256m", f"--quick leaves out {', '.join(one.name for one in peers)}: some take a minute each")
-    about = {"goal": "≤ 1.1", "limit": 1.1, "without": []}
+        yield Left(f"--quick leaves out {', '.join(one.name for one in peers)}: some take a minute each")
+    about = {"goal": "≤ 1.1", "limit": 1.1}
     effort = Effort(3 if bench.quick else 5, float("inf"))
     with tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
         path = noise_file(folder, SIZE)
         for one in candidates[2:]:
             if reason := _refusal(bench, one, path):
-                yield Left("file-256m", f"{one.name}: {reason}")
+                yield Left(f"{one.name}: {reason}")
                 candidates.remove(one)
         trials = [storing_file(bench, one, path) for one in candidates]
-        yield bench.compare("file-256m-store", "store a file of 256 MiB", trials, 1, effort, **about)
+        yield from bench.compare("store a file of 256 MiB", trials, 1, effort, **about)
         trials = [loading_file(bench, one, path) for one in candidates]
-        yield bench.compare("file-256m-load", "load 256 MiB, in pieces", trials, 1, effort, **about)
+        yield from bench.compare("load 256 MiB, in pieces", trials, 1, effort, **about)
 
 
 def _refusal(bench: Bench, candidate: Candidate, path: Path) -> str | None:
@@ -59,31 +62,18 @@ def _refusal(bench: Bench, candidate: Candidate, path: Path) -> str | None:
 
 def storing_file(bench: Bench, candidate: Candidate, path: Path) -> Trial:
     """Store a file that the server doesn't have."""
-
-    def store(batch: Batch) -> None:
-        candidate.store_file(path, batch)
-
-    def check(batch: Batch, _: object) -> None:
-        _check_file(candidate, path, batch)
-
-    return Trial(candidate.name, lambda _: Batch([], bench.run_id()), store, candidate.forget, check)
+    return Trial(
+        candidate.name,
+        prepare=lambda _: Batch([], bench.run_id()),
+        run=lambda batch: candidate.store_file(path, batch),
+        clean=candidate.forget,
+        check=lambda batch, _: _check_file(candidate, path, batch),
+    )
 
 
 def loading_file(bench: Bench, candidate: Candidate, path: Path) -> Trial:
     """Load what was stored from a file, piece by piece, as far as the candidate has pieces."""
-
-    def prepare(_: int) -> Batch:
-        batch = Batch([], bench.run_id())
-        candidate.store_file(path, batch)
-        return batch
-
-    def load(batch: Batch) -> None:
-        candidate.load_file(batch, lambda _: None)
-
-    def check(batch: Batch, _: object) -> None:
-        _check_file(candidate, path, batch)
-
-    return Trial(candidate.name, prepare, load, candidate.forget, check)
+    return after(storing_file(bench, candidate, path), lambda batch: candidate.load_file(batch, lambda _: None))
 
 
 def _check_file(candidate: Candidate, path: Path, batch: Batch) -> None:
@@ -95,35 +85,34 @@ def _check_file(candidate: Candidate, path: Path, batch: Batch) -> None:
 
 
 @measurement("client-memory")
-def client_memory(bench: Bench) -> Found:
-    """The most memory that a client takes over idle, each in a process of its own."""
-    if reason := None if sys.platform == "linux" else "peaks are read from Linux's /proc":
-        yield Left("client-memory", reason)
-        return
-    if reason := lacks(4 * SIZE, SIZE):
-        yield Left("client-memory", reason)
+def client_memory(bench: Bench) -> Iterator[Row | Left]:
+    """The most memory that a client takes over idle."""
+    if reason := lacks(4 * SIZE, SIZE) if sys.platform == "linux" else "peaks are read from Linux's /proc":
+        yield Left(reason)
         return
     stored, loaded = {}, {}
     with tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
         path = noise_file(folder, SIZE)
-        for name, candidate in (("floor", bench.floor), ("coatcheck", bench.ours())):
-            found = _peak(bench, name, "store", str(path))
-            stored[candidate.name] = found["bytes"]
-            loaded[candidate.name] = _peak(bench, name, "load", json.dumps(found["keys"]))["bytes"]
-            candidate.forget(Batch([], run_of(name), found["keys"]))
-    about = {
-        "goal": "≤ 32 MiB",
-        "limit": 32 * MIB,
-        "without": [one.name for one in bench.writers() if one.name not in stored],
-    }
-    yield Row("client-memory-store", "client memory over idle, storing a file of 256 MiB", sizes=stored, **about)
-    yield Row("client-memory-load", "client memory over idle, loading 256 MiB in pieces", sizes=loaded, **about)
+        for kind in (Floor, Coatcheck):
+            stored[kind.name], batch = in_process(_peak, kind, bench.endpoint, path, Batch([], bench.run_id()))
+            loaded[kind.name], batch = in_process(_peak, kind, bench.endpoint, None, batch)
+            next(one for one in bench.writers() if one.name == kind.name).forget(batch)
+            bench.server.settle()
+    about = {"goal": "≤ 32 MiB", "limit": 32 * MIB}
+    yield Row("client memory over idle, storing a file of 256 MiB", sizes=stored, **about)
+    yield Row("client memory over idle, loading 256 MiB in pieces", sizes=loaded, **about)
 
 
-def _peak(bench: Bench, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.peak", json.dumps(bench.endpoint), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, check=False)
-    bench.server.settle()
-    if done.returncode:
-        raise RuntimeError(f"benchmarks.peak: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout)
+def _peak(kind: type[Candidate], endpoint: Endpoint, path: Path | None, batch: Batch) -> tuple[int, Batch]:
+    """The most that storing a file takes or, without one, loading it; and what was stored."""
+    with closing(kind(endpoint)) as candidate:
+        small = Batch([b"small"], f"warm-up of {batch.run}")
+        candidate.store(small)
+        candidate.load(small)
+        candidate.forget(small)
+        with Peak() as peak:
+            if path is not None:
+                candidate.store_file(path, batch)
+            else:
+                candidate.load_file(batch, lambda _: None)
+    return peak.bytes, batch

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from .server import Server
+from .server import BenchServer
 
 
 class Spent(NamedTuple):
@@ -97,7 +97,7 @@ class Effort:
     seconds: float
 
 
-def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: Server) -> list[Timing]:
+def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: BenchServer) -> list[Timing]:
     """Measure trials side by side; the first one is the floor and always does all `ops`."""
     timings, prepared = [], {}
     for i, trial in enumerate(trials):
@@ -124,7 +124,7 @@ def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: Serve
     return timings
 
 
-def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[Server]) -> Spent:
+def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[BenchServer]) -> Spent:
     state = prepared[trial.name] if trial.once else trial.prepare(ops)
     served = sum(server.cpu_seconds() for server in servers)
     computed, begin = time.process_time(), time.perf_counter()
@@ -139,7 +139,7 @@ def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[S
     return Spent(wall, computed + served)
 
 
-def _settle(servers: Sequence[Server]) -> None:
+def _settle(servers: Sequence[BenchServer]) -> None:
     for server in servers:
         server.settle()
 

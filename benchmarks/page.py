@@ -1,14 +1,12 @@
-"""The results as tables of a Markdown page, and the part of a page that a program writes."""
+"""The results as lines of text, as tables of a Markdown page, and the part of a page that a program writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from .measure import Spread
-from .report import as_bytes
-from .results import Load, Results, Row
+from .results import Left, Load, Point, Results, Row
 
 ABSENT = "\N{EN DASH}"
 
@@ -47,37 +45,56 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 
 def as_markdown(results: Results, plots: Sequence[str] = ()) -> str:
     """Everything that one run found; `plots`: paths of pictures, relative to the page."""
-    about = results.about
-    timed = [row for row in results.rows if row.timings]
-    sized = [row for row in results.rows if row.sizes]
-    facts = [f"- {row.title}: {fact}." for row in results.rows for fact in row.facts]
-    parts = [_origin(about)]
+    rows, loads = results.of(Row), results.of(Load)
+    timed, sized = [row for row in rows if row.timings], [row for row in rows if row.sizes]
+    facts = [f"- {row.title}: {row.fact}." for row in rows if row.fact]
+    parts = [_origin(results)]
     if timed:
         parts += [TIME, _rows(timed, _wall), CPU, _rows(timed, _cpu)]
     if sized:
         parts += ["Memory:", _rows(sized, _size)]
     if facts:
         parts.append("\n".join(facts))
-    if results.loads:
-        parts += [THROUGHPUT, _loads(results.loads)]
+    if loads:
+        parts += [THROUGHPUT, _loads(loads)]
     parts += [f"![{Path(plot).stem}]({plot})" for plot in plots]
-    if results.left:
-        left = dict.fromkeys(f"- {one.name}: {one.reason}" for one in results.left)
-        parts.append("\n".join(["Not measured:", "", *left]))
+    if left := results.of(Left):
+        parts.append("\n".join(["Not measured:", "", *dict.fromkeys(f"- {one.title}" for one in left)]))
     return "\n\n".join(parts)
 
 
-def _origin(about: dict[str, Any]) -> str:
+def _origin(results: Results) -> str:
+    about = results.about
+    runs = {
+        origin: [part for part in results.origins if results.origins[part] == origin]
+        for origin in results.origins.values()
+    }
     return (
-        f"A {'quick' if about['quick'] else 'full'} run on {about['server']}, {about['transport']} where nothing else "
-        f"is said; Python {about['python']}, redis-py {about['redis-py']}; {about['cores']} cores, {about['cpu']}; "
-        f"load {about['load_before']} when it began."
-        + "".join(
-            f" Of another, {'quick' if kept['quick'] else 'full'} run on the same server, client and kind of machine "
-            f"(load {kept['load_before']}): {', '.join(kept['parts'])}."
-            for kept in about.get("kept", [])
-        )
+        f"{about['server']}, {about['transport']} where nothing else is said; Python {about['python']}, "
+        f"redis-py {about['redis-py']}; {about['cores']} cores, {about['cpu']}."
+        + "".join(f" {origin}: {', '.join(parts)}." for origin, parts in runs.items())
     )
+
+
+def as_text(found: Row | Load | Point | Left) -> str:
+    """One result as a few lines, while they come in; times are of one operation."""
+    lines = [f"\n{found.title}"]
+    for timing in getattr(found, "timings", ()):
+        floor = found.timings[0]
+        cpu = "" if isinstance(found, Load) else f"; CPU x {number(timing.cpu_ratios(floor).median)}"
+        lines.append(f"  {timing.name:44}{timing.microseconds:>14,.1f} us  x {spread(timing.ratios(floor))}{cpu}")
+    lines += [f"  {name:44}{as_bytes(size):>14}" for name, size in getattr(found, "sizes", {}).items()]
+    lines += [f"  {as_bytes(found.size)}"] if getattr(found, "size", None) is not None else []
+    lines += [f"  {found.fact}"] if getattr(found, "fact", "") else []
+    return "\n".join(lines)
+
+
+def as_bytes(size: float) -> str:
+    """A size for people."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(size) >= scale and (size % scale == 0 or scale > 2**10):
+            return f"{size / scale:,.{0 if size % scale == 0 else 1}f} {unit}"
+    return f"{size:,.0f} B"
 
 
 Cell = Callable[[Row, str], str | None]
@@ -98,13 +115,12 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def _wall(row: Row, name: str) -> str | None:
-    found = next((timing for timing in row.timings[1:] if timing.name == name), None)
-    return None if found is None else spread(found.ratios(row.timings[0]))
+    return next((spread(one.ratios(row.timings[0])) for one in row.timings[1:] if one.name == name), None)
 
 
 def _cpu(row: Row, name: str) -> str | None:
-    found = next((timing for timing in row.timings[1:] if timing.name == name), None)
-    return None if found is None else number(found.cpu_ratios(row.timings[0]).median)
+    floor = row.timings[0]
+    return next((number(one.cpu_ratios(floor).median) for one in row.timings[1:] if one.name == name), None)
 
 
 def _size(row: Row, name: str) -> str | None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .page import columns
-from .report import as_bytes
+from .page import as_bytes, columns
 from .results import Load, Point, Results, Row
 
 WIDTH = 9.0  # inches
@@ -27,13 +26,13 @@ def draw(results: Results, folder: Path) -> list[Path]:
     mpl.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    rows = [row for row in results.rows if row.timings]
+    rows = [row for row in results.of(Row) if row.timings]
     if rows:
         drawn.append(_save(_ratios(rows), folder / "ratios.png"))
-    if results.loads:
-        drawn.append(_save(_loads(results.loads), folder / "concurrency.png"))
-    for curve in dict.fromkeys(point.curve for point in results.points):
-        points = [point for point in results.points if point.curve == curve]
+    if loads := results.of(Load):
+        drawn.append(_save(_loads(loads), folder / "concurrency.png"))
+    for curve in dict.fromkeys(point.part for point in results.of(Point)):
+        points = [point for point in results.of(Point) if point.part == curve]
         drawn.append(_save(_curve(points), folder / f"{curve}.png"))
     return drawn
 
@@ -156,6 +155,6 @@ def _curve(points: Sequence[Point]) -> Any:
         else:
             axes.set_xticks(counts, [f"{x:,}" for x in counts])
         axes.minorticks_off()
-    figure.suptitle(f"How cost grows with the {points[0].title}")
+    figure.suptitle(f"How cost grows with the {points[0].axis}")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,23 @@ from .candidates import Batch, Candidate
 from .ours import Coatcheck
 from .page import number, replace_part, table
 from .sampling import Place, Sampler, group, per_call, repeat
-from .server import NoServerError, Server, machine
+from .server import NAMES, BenchServer, NoServerError, machine
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 REDIS = "coatcheck.backends.redis"
+SIZE = 1024  # bytes of content
 KEPT = 1000  # artifacts that are loaded in turn
 
-LAYERS = (
+LAYERS = (  # the first one counts; what ends in a dot is a whole room
     ("send", ("redis.connection:send_packed_command", "redis.connection:_send_packed_command")),
     ("wait for the server, receive", ("redis._parsers.hiredis:read_from_socket",)),
-    ("pack the commands", (f"{REDIS}.wire", f"{REDIS}.scripts", f"{REDIS}.keys", "redis.connection:pack")),
     ("check arguments, SHA-256", ("coatcheck.arguments", "coatcheck.ids", "benchmarks.bare")),
     ("envelope: checksum, compression, SHA-256 of what was read", ("coatcheck.envelope", "coatcheck.compression")),
-    ("records and model", (f"{REDIS}.records", "coatcheck.model")),
-    ("plans and drivers", ("coatcheck.plan", "coatcheck.operations", "coatcheck.sync", f"{REDIS}.retry")),
-    ("exchange and connections of ours", (f"{REDIS}.link", f"{REDIS}.connect")),
+    ("pack commands, calls of scripts", (f"{REDIS}.transport.resp", f"{REDIS}.scripts.", "redis.connection:pack")),
+    ("keys, records and model", (f"{REDIS}.layout.", "coatcheck.model")),
+    ("exchange and connections of ours", (f"{REDIS}.transport.", f"{REDIS}.session")),
+    ("what the operation does", (f"{REDIS}.",)),
+    ("plans and drivers", ("coatcheck.",)),
     ("redis-py: client, pool, connection, parser", ("redis.",)),
     ("the benchmark itself", ("elsewhere", "benchmarks.")),
 )
@@ -51,25 +54,24 @@ class Profile:
 
 
 def main() -> int:
-    arguments = _arguments()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each of four profiles; default: %(default)s")
+    parser.add_argument("--engine", choices=NAMES, default="valkey")
+    parser.add_argument("--functions", type=int, default=0, metavar="N", help="also print the N dearest functions")
+    parser.add_argument("--write", action="store_true", help="also write docs/performance.md")
+    arguments = parser.parse_args()
     try:
-        server = Server(arguments.engine)
+        server = BenchServer(arguments.engine)
     except NoServerError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    with server:
-        endpoint = server.tcp if arguments.tcp else server.unix
-        floor, ours = Floor(endpoint), Coatcheck(endpoint)
-        parts = [_origin(server, endpoint.transport, arguments.size)]
+        sys.exit(f"benchmarks: {error}")
+    with server, closing(Floor(server.unix)) as floor, closing(Coatcheck(server.unix)) as ours:
+        parts = [_origin(server)]
         for work in ("store", "load"):
-            profiles = {
-                name: _profile(server, candidate, work, arguments.size, arguments.seconds)
-                for name, candidate in (("coatcheck", ours), ("redis-py", floor))
-            }
+            candidates = {"coatcheck": ours, "redis-py": floor}
+            profiles = {name: _profile(server, one, work, arguments.seconds) for name, one in candidates.items()}
             parts += _as_markdown(work, profiles)
-            _print_places(work, profiles["coatcheck"], arguments.functions)
-        floor.close()
-        ours.close()
+            for place, microseconds in list(profiles["coatcheck"].places.items())[: arguments.functions]:
+                print(f"{work}  {microseconds:8.2f} us  {place.module}:{place.function}", file=sys.stderr)
     text = "\n\n".join(parts)
     print(text)
     if arguments.write:
@@ -77,30 +79,19 @@ def main() -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each of four profiles; default: %(default)s")
-    parser.add_argument("--size", type=int, default=1024, help="bytes of content; default: %(default)s")
-    parser.add_argument("--engine", choices=("valkey", "redis"), default="valkey")
-    parser.add_argument("--tcp", action="store_true", help="TCP loopback instead of a unix socket")
-    parser.add_argument("--functions", type=int, default=0, metavar="N", help="also print the N dearest functions")
-    parser.add_argument("--write", action="store_true", help="also write docs/performance.md")
-    return parser.parse_args()
-
-
-def _profile(server: Server, candidate: Candidate, work: str, size: int, seconds: float) -> Profile:
-    kept, noise = Batch([os.urandom(size) for _ in range(KEPT)], "profile"), os.urandom(size)
+def _profile(server: BenchServer, candidate: Candidate, work: str, seconds: float) -> Profile:
+    kept, noise = Batch([os.urandom(SIZE) for _ in range(KEPT)], "profile"), os.urandom(SIZE)
     candidate.store(kept)
 
     def store(_: int) -> None:
-        candidate.store(Batch([(os.urandom(16) + noise)[:size]], "profile"))
+        candidate.store(Batch([(os.urandom(16) + noise)[:SIZE]], "profile"))
 
     def load(i: int) -> None:
         candidate.load(Batch([], "profile", [kept.keys[i % KEPT]]))
 
     call: Callable[[int], None] = {"store": store, "load": load}[work]
     repeat(call, min(0.5, seconds))  # connects, warms up
-    server.client.config_resetstat()
+    server.control.config_resetstat()
     served, computed = server.cpu_seconds(), time.process_time()
     with Sampler("coatcheck", "redis", "benchmarks") as counts:
         calls, spent = repeat(call, seconds)
@@ -111,9 +102,9 @@ def _profile(server: Server, candidate: Candidate, work: str, size: int, seconds
     return Profile(spent * each, computed * each, served * each, per_call(counts, calls, spent), commands)
 
 
-def _commands(server: Server, calls: int) -> dict[str, tuple[float, float]]:
+def _commands(server: BenchServer, calls: int) -> dict[str, tuple[float, float]]:
     """What the server says about its commands, without those that only this program sent."""
-    found: dict[str, Any] = server.client.info("commandstats")
+    found: dict[str, Any] = server.control.info("commandstats")
     names = {key.removeprefix("cmdstat_"): figures for key, figures in found.items()}
     return {
         name: (figures["calls"] / calls, figures["usec_per_call"])
@@ -122,20 +113,19 @@ def _commands(server: Server, calls: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def _origin(server: Server, transport: str, size: int) -> str:
+def _origin(server: BenchServer) -> str:
     about = machine()
     return (
-        f"{size:,} bytes, {server.version} on a {transport}, Python {about['python']}, redis-py {about['redis-py']}, "
-        f"{about['cores']} cores, load {about['load_before']} when it began; microseconds per call. "
+        f"{SIZE:,} bytes, {server.version} on a unix socket, Python {about['python']}, redis-py {about['redis-py']}, "
+        f"{about['cores']} cores, load {about['load']} when it began; microseconds per call. "
         "Where coatcheck's client is, 1,000 samples a second; redis-py does a SET or GET and one SHA-256."
     )
 
 
 def _as_markdown(work: str, profiles: dict[str, Profile]) -> list[str]:
     totals = [
-        ["wall time", *(number(one.wall) for one in profiles.values())],
-        ["CPU of the client", *(number(one.client) for one in profiles.values())],
-        ["CPU of the server", *(number(one.server) for one in profiles.values())],
+        [title, *(number(getattr(one, figure)) for one in profiles.values())]
+        for title, figure in (("wall time", "wall"), ("CPU of the client", "client"), ("CPU of the server", "server"))
     ]
     grouped = [group(one.places, LAYERS) for one in profiles.values()]
     layers = dict.fromkeys(layer for one in grouped for layer in one)
@@ -152,11 +142,6 @@ def _as_markdown(work: str, profiles: dict[str, Profile]) -> list[str]:
         "On the server, by its own count (a script's time includes the commands that it calls):",
         table([["command", "calls", "µs each", "µs"], *commands]),
     ]
-
-
-def _print_places(work: str, profile: Profile, count: int) -> None:
-    for place, microseconds in list(profile.places.items())[:count]:
-        print(f"{work}  {microseconds:8.2f} us  {place.module}:{place.function}", file=sys.stderr)
 
 
 if __name__ == "__main__":

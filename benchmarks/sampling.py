@@ -88,7 +88,8 @@ def group(times: dict[Place, float], layers: Sequence[tuple[str, Sequence[str]]]
     """
     grouped: dict[str, float] = {}
     for place, microseconds in times.items():
-        names = {f"{place.module}:{place.function}", place.module, place.module.partition(".")[0] + "."}
-        layer = next((title for title, known in layers if names & set(known)), place.module)
+        names = {f"{place.module}:{place.function}", place.module}
+        names.update(place.module[: i + 1] for i, letter in enumerate(place.module) if letter == ".")
+        layer = next((title for title, known in layers if not names.isdisjoint(known)), place.module)
         grouped[layer] = grouped.get(layer, 0) + microseconds
     return dict(sorted(grouped.items(), key=lambda item: -item[1]))

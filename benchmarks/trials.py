@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .bench import KIB, Bench
@@ -82,7 +83,7 @@ def listing(bench: Bench, candidate: Candidate) -> Trial:
     return trial
 
 
-def deleting_floor(bench: Bench) -> Trial:
+def deleting_floor(bench: Bench, name: str = "floor: a pipeline of UNLINK") -> Trial:
     """What a run's removal is compared with."""
 
     def delete(batch: Batch) -> None:
@@ -91,10 +92,21 @@ def deleting_floor(bench: Bench) -> Trial:
             pipeline.unlink(key)
         pipeline.execute()
 
-    return Trial("floor: a pipeline of UNLINK", functools.partial(filled, bench, bench.floor, KIB), delete)
+    return Trial(name, functools.partial(filled, bench, bench.floor, KIB), delete)
 
 
 def deleting(bench: Bench, candidate: Candidate) -> Trial:
     """Remove a run."""
     prepare = functools.partial(filled, bench, candidate, KIB)
     return Trial(candidate.name, prepare, candidate.delete_run, candidate.forget)
+
+
+def after(first: Trial, run: Callable[[Any], Any]) -> Trial:
+    """A trial on what another one has done."""
+
+    def prepare(ops: int) -> Any:
+        state = first.prepare(ops)
+        first.run(state)
+        return state
+
+    return replace(first, prepare=prepare, run=run)

@@ -12,15 +12,16 @@ from benchmarks.results import Left, Load, Point, Results, Row
 from benchmarks.sampling import Place, Sampler, group, per_call
 
 ABOUT = {
-    "quick": True,
     "server": "Valkey 9.1",
     "transport": "unix socket",
     "python": "3.13",
     "redis-py": "8.1",
     "cores": 2,
     "cpu": "a CPU",
-    "load_before": 0.0,
 }
+
+
+PARTS = ["store", "load", "memory", "concurrency", "growth", "huge"]
 
 
 def timing(name: str, *wall: float) -> Timing:
@@ -29,15 +30,16 @@ def timing(name: str, *wall: float) -> Timing:
 
 def results() -> Results:
     floor, ours, peer = timing("floor", 1, 2, 4), timing("coatcheck", 2, 2, 2), timing("peer", 3, 3, 4)
-    found = Results(dict(ABOUT), complete=True)
-    found.add(Row("store", "store it", [floor, ours], "≤ 1.0", 1.0, facts=["40 bytes went over the wire"]))
-    found.add(Row("load", "load it", [floor, ours, peer]))
-    found.add(Row("memory", "memory of it", sizes={"coatcheck": 648.0, "peer": 3 * 2**20}))
-    found.add(Load("store 1 KiB", "threads", "unix socket", 8, [floor, ours]))
-    found.add(Point("growth", "artifacts", "artifacts", 1000, "store", [floor, ours]))
-    found.add(Point("growth", "artifacts", "artifacts", 1000, "memory", size=700.0))
-    found.add(Left("huge", "needs 9 GiB", failed=True))
-    return found
+    found = [
+        Row("store it", [floor, ours], "≤ 1.0", 1.0, fact="40 bytes went over the wire", part="store"),
+        Row("load it", [floor, ours, peer], part="load"),
+        Row("memory of it", sizes={"coatcheck": 648.0, "peer": 3 * 2**20}, part="memory"),
+        Load("store 1 KiB", "threads", "unix socket", 8, [floor, ours], part="concurrency"),
+        Point("artifacts", 1000, "store", [floor, ours], part="growth"),
+        Point("artifacts", 1000, "memory", size=700.0, part="growth"),
+        Left("needs 9 GiB", failed=True, part="huge"),
+    ]
+    return Results(dict(ABOUT), found, dict.fromkeys(PARTS, "Quick run"))
 
 
 def test_a_ratio_compares_each_round_with_itself():
@@ -74,46 +76,28 @@ def test_results_survive_their_file(tmp_path: Path):
     assert Results.load(tmp_path / "results.json") == results()
 
 
-def test_parts_of_an_earlier_run_are_kept_where_this_one_has_none(tmp_path: Path):
-    again = results()
-    again.rows, again.loads, again.points, again.left = [again.rows[0]], [], [], []
-    again.about["quick"] = False
-    again.keep(results(), ["store"])
-    assert sorted(row.name for row in again.rows) == sorted(row.name for row in results().rows)
-    assert (again.loads, again.points, again.left) == (results().loads, results().points, results().left)
-    [kept] = again.about["kept"]
-    assert kept["quick"]
-    assert "store" not in kept["parts"]
-    assert f"Of another, quick run on the same server, client and kind of machine (load {kept['load_before']}): " in (
-        as_markdown(again)
-    )
+def test_parts_of_an_earlier_run_are_kept_where_this_one_has_none():
+    again = Results(dict(ABOUT), [Row("store it anew", part="store")], {"store": "Full run"})
+    again.keep(results(), PARTS)
+    assert [one.title for one in again.found] == ["store it anew", *(one.title for one in results().found[1:])]
+    assert f"Full run: store. Quick run: {', '.join(PARTS[1:])}." in as_markdown(again)
 
 
-def test_every_part_is_said_to_be_of_its_own_run():
-    newer, newest = results(), results()
-    newer.about["load_before"], newer.rows = 1.0, [results().rows[0]]
-    newer.keep(results(), ["store"])
-    newest.rows = [results().rows[1]]
-    newest.keep(newer, ["load"])
-    parts = {about["load_before"]: about["parts"] for about in newest.about["kept"]}
-    assert parts == {1.0: ["store"], 0.0: ["memory", "concurrency", "growth"]}
-
-
-def test_rows_come_in_the_order_of_the_parts():
+def test_results_come_in_the_order_of_the_parts():
     found = results()
-    found.sort(["load", "memory", "store"])
-    assert [row.name for row in found.rows] == ["load", "memory", "store"]
+    found.keep(Results(dict(ABOUT)), PARTS[::-1])
+    assert [one.part for one in found.found][-1] == "store"
 
 
 def test_runs_on_different_machines_are_not_mixed():
     other = results()
     other.about["cores"] = 64
     with pytest.raises(ValueError, match="another cores"):
-        results().keep(other, [])
+        results().keep(other, PARTS)
 
 
 def test_throughput_counts_all_clients_and_higher_is_better():
-    [load] = results().loads
+    [load] = results().of(Load)
     assert load.per_second(load.timings[1]) == 4.0
     assert load.throughput_ratio() == Spread(0.5, 1.0, 2.0)
 
@@ -147,10 +131,15 @@ def test_a_page_without_that_part_is_left_alone(tmp_path: Path, text: str):
 
 
 def test_samples_become_time_by_layer():
-    counts = {Place("redis.connection", "send"): 30, Place("redis.client", "get"): 50, Place("coatcheck.new", "f"): 20}
+    counts = {
+        Place("redis.connection", "send"): 30,
+        Place("redis.client", "get"): 50,
+        Place("coatcheck.room.file", "f"): 15,
+        Place("coatcheck.new", "f"): 5,
+    }
     sampled = Sampler()
     sampled.counts.update(counts)
     times = per_call(sampled.counts, calls=1000, seconds=0.1)
-    assert group(times, [("send", ["redis.connection:send"]), ("redis-py", ["redis."])]) == pytest.approx(
-        {"redis-py": 50.0, "send": 30.0, "coatcheck.new": 20.0}
-    )
+    assert group(
+        times, [("send", ["redis.connection:send"]), ("redis-py", ["redis."]), ("room", ["coatcheck.room."])]
+    ) == (pytest.approx({"redis-py": 50.0, "send": 30.0, "room": 15.0, "coatcheck.new": 5.0}))
