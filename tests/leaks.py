@@ -140,8 +140,9 @@ class Leaks:
                 if not key.startswith(owned)
             ]
             if clients and not damaged:
+                cut = any(b":{64." in key for key in clients[0].scan_iter(count=1000))
                 for namespace in sorted(self._namespaces):
-                    leaks += self._artifacts(watched.url or clients[0], namespace)
+                    leaks += self._artifacts(watched.url or clients[0], namespace, 64 if cut else None)
                 leaks += [
                     f"key without TTL and without an artifact on {server}: {key!r}"
                     for client in clients
@@ -153,9 +154,9 @@ class Leaks:
             for client in clients:
                 client.flushall()
 
-    def _artifacts(self, server: str | redis.Redis, namespace: str) -> Iterable[str]:
+    def _artifacts(self, server: str | redis.Redis, namespace: str, partitions: int | None) -> Iterable[str]:
         """What is wrong with the artifacts of a namespace; deletes them."""
-        store = RedisArtifactStore(server, namespace=namespace)
+        store = RedisArtifactStore(server, namespace=namespace, partitions=partitions)
         try:
             problems = [f"{problem.kind} in {namespace}: {problem}" for problem in store.check().problems]
             for run in store.list_runs():
