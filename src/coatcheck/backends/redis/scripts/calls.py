@@ -257,7 +257,7 @@ def leases(keys: Keys, artifact_id: bytes, after: int, count: int) -> Call[Lease
         header, following, *pairs = reply
         return LeasePage(header, int(following) if following else None, list(zip(pairs[::2], pairs[1::2], strict=True)))
 
-    names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
+    names = [keys.artifact(artifact_id), keys.stores(artifact_id)]
     return Call(_LEASES, keys.slot, names, [b"%d" % after, b"%d" % count], decode)
 
 

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- The live leases of one artifact, oldest store first where there are many: a page of them.
 --
--- KEYS[1] artifact   KEYS[2] leases   KEYS[3] stores
+-- KEYS[1] artifact   KEYS[2] stores
 -- ARGV[1] time of the store to go on after, in us   ARGV[2] page size
 -- Returns {header or '', time to go on after or '', lease field, lease, lease field, lease, ...}
 
@@ -17,7 +17,7 @@ local function add(field, lease)
   end
 end
 if call('HLEN', KEYS[1]) > MANY then
-  local page = call('ZRANGE', KEYS[3], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')
+  local page = call('ZRANGE', KEYS[2], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')
   for i = 1, #page, 2 do
     add(page[i], call('HGET', KEYS[1], page[i]))
   end

@@ -272,6 +272,8 @@ local function store(a, header, view, sealed, created)
       call('RENAME', staging, a.content)
     end
     expire(a.content, needed)
+  elseif where == 'placed' then -- with the TTL of an upload, unless it was there
+    expire(a.content, math.max(longest, content_needed(a)))
   else
     content_extend(a, longest)
     if staging then
