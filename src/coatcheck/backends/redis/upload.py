@@ -172,7 +172,7 @@ class Upload:
         """Let the chunks last until a deadline; whether all are there."""
         for numbers in number_pages(len(self._entries)):
             names = list(map(self._chunk, numbers))
-            last = (b"PERSIST",) if deadline >= FOREVER else (b"PEXPIREAT", b"%d" % deadline)
+            last = (b"PERSIST",) if deadline >= FOREVER else (b"PEXPIREAT", b"%d" % deadline, b"GT")
             commands = [self._command(last[0], key, *last[1:]) for key in names]
             *_, present = yield from self._session.prepare([*commands, self._command(b"EXISTS", *names)])
             if present < len(names):
