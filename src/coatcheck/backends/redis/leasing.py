@@ -105,6 +105,7 @@ class Leasing:
         given_up = 0
         waiting: Sequence[Keys] = self._session.partitions.all
         page = max(CHANGES, ROUND // len(waiting))
+        before: list[list[bytes]] = []
         while waiting:
             names = yield from self._session.read_each(
                 [
@@ -115,7 +116,10 @@ class Leasing:
             ids = [name.decode(errors="replace") for some in names for name in some]
             outcomes = yield from self._release(ids, run_id)
             given_up += sum(outcome.kind == "ok" for outcome in outcomes)
+            if names == before:  # members that name nothing of this partition: only gc removes them
+                break
             waiting = [keys for keys, some in zip(waiting, names, strict=True) if len(some) == page]
+            before = [some for some in names if len(some) == page]
         return given_up
 
     def _release(self, ids: Sequence[str], run_id: str | None) -> Plan[list[Outcome]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ...errors import CorruptArtifactError
 from ...model import ArtifactMetadata, StoreStats
@@ -22,6 +22,8 @@ from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Command
 from .session import Session
+
+_SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
 
 _Place = tuple[Keys, bytes]
 """An artifact and where it lies."""
@@ -129,7 +131,7 @@ class Lists:
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
         waiting = [(keys, b"0", object()) for keys in session.partitions.all]
         while waiting:
-            count = b"%d" % max(100, ROUND // len(waiting) // 2)
+            count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
                 [
                     Command(keys.slot, (b"ZSCAN", index(keys), cursor, b"COUNT", count), _same)

@@ -4,7 +4,8 @@
 
 -- What most scripts are called with first.
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
-local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4], prefix = ARGV[1], run = ARGV[2] }
+local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4] }
+at.prefix, at.run = ARGV[1], ARGV[2]
 
 -- Raises where one of them is a key of another type: called before anything is written.
 local function check_partition()
