@@ -1,25 +1,28 @@
 #!lua flags=allow-oom
 -- Brings chunks in line with their content: they end with it, or go where it is gone or another upload's.
 --
--- KEYS[1] content   KEYS[2] needs   KEYS[3..] chunks of one upload, once published
+-- KEYS[1] content   KEYS[2] needs   KEYS[3] default artifact of the content
+-- KEYS[4..] chunks of one upload, once published
 -- ARGV[1] token of that upload   ARGV[2] hold that is given up, or ''
 -- Returns how many of them are there and last as long as the content and its holds
 
--- @include index
+-- @include content
 
 if ARGV[2] ~= '' and call('ZREM', KEYS[2], ARGV[2]) == 1 then
   index_settle(KEYS[2])
+  local now = math.floor(now_in_microseconds() / 1000)
+  content_settle({ content = KEYS[1], needs = KEYS[2], named = KEYS[3] }, now)
 end
-if not KEYS[3] then
+if not KEYS[4] then
   return 0
 end
 local chunks = chunks_of(KEYS[1], content_start(KEYS[1]))
 if not chunks or chunks[1] ~= ARGV[1] then
-  call('UNLINK', unpack(KEYS, 3))
+  call('UNLINK', unpack(KEYS, 4))
   return 0
 end
 local ends = math.max(expiry(KEYS[1]), index_last(KEYS[2]) or 0)
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   expire(KEYS[i], ends)
 end
-return call('EXISTS', unpack(KEYS, 3))
+return call('EXISTS', unpack(KEYS, 4))
