@@ -86,7 +86,7 @@ if deadline <= now then
 else
   if not stored then
     found('lost-content')
-  elseif stored < deadline or not ends_at(a.content, math.max(deadline, content_needed(a))) then
+  elseif stored < deadline or not ends_agree(stored, math.max(deadline, content_needed(a))) then
     found('wrong-expiry') -- too early, or kept although nobody needs it for so long
   end
   if not ends_at(a.key, deadline) then
