@@ -60,7 +60,7 @@ if #new > 0 then
   end
   local run_index = run ~= '' and KEYS[4]
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  if last then
+  if last and tonumber(last) < 9007199254740992 then -- see is_created
     us = math.max(us, tonumber(last) + 1)
   end
 
