@@ -139,12 +139,12 @@ def fan_out(url: str, servers: Sequence[Server], partitions: int, rounds: int) -
         )
         for what, call, stored_before, times in measured:
             effort = Effort(servers)
-            fill(store, stored_before, "gone")
-            with counted(store) as counts:
-                call()
             for _ in range(times if stored_before else 1):
                 fill(store, stored_before, "gone")
                 effort.of(call, 1 if stored_before else times)
+            fill(store, stored_before, "gone")
+            with counted(store) as counts:  # after the others, so that the servers know the scripts
+                call()
             wall, cpu = 1000 * statistics.median(effort.seconds), 1000 * effort.cpu / len(effort.seconds)
             print(
                 f"{where} | {partitions} | {what} | {wall:.2f} | {cpu:.2f} | {' | '.join(map(str, counts))}", flush=True
