@@ -192,13 +192,13 @@ class Hold(NamedTuple):
     chunks: Chunks
 
 
-def hold(keys: Keys, content_id: bytes, token: bytes, ttl_ms: int | None) -> Call[Hold | None]:
+def hold(keys: Keys, content_id: bytes, member: bytes, ttl_ms: int | None) -> Call[Hold | None]:
     """`hold.lua`; `None` where the content is not chunked."""
 
     def decode(reply: Any) -> Hold | None:
-        return Hold(reply[0], reply[1], Chunks(content_id, *reply[2:])) if reply else None
+        return Hold(member, reply[0], Chunks(content_id, *reply[1:])) if reply else None
 
-    arguments = [token, _ttl(ttl_ms), _raw(content_id)]
+    arguments = [member, _ttl(ttl_ms), _raw(content_id)]
     return Call(_HOLD, keys.slot, [keys.content(content_id), keys.needs(content_id)], arguments, decode)
 
 
