@@ -33,6 +33,11 @@ def new_token() -> bytes:
     return os.urandom(8).hex().encode()
 
 
+def server_time(keys: Keys) -> Command[int]:
+    """Asks a partition's node for its time, in us."""
+    return Command(keys.slot, (b"TIME",), lambda time: int(time[0]) * 1_000_000 + int(time[1]))
+
+
 def number_pages(count: int) -> Iterable[range]:
     """The numbers of chunks, a page at a time."""
     return (range(first, min(first + PAGE, count)) for first in range(0, count, PAGE))
@@ -88,7 +93,9 @@ def held(
         What became of it; `None` where the content is gone, not chunked any more, or not `complete`.
     """
     for _ in range(_TRIES):
-        hold = yield from session.write(calls.hold(keys, content_id, new_token(), ttl_ms))
+        microseconds = yield from session.read(server_time(keys))
+        member = b"!%014x%b" % (microseconds, new_token())
+        hold = yield from session.write(calls.hold(keys, content_id, member, ttl_ms))
         if hold is None:
             return None
         outcome: Outcome | None = None

@@ -3,12 +3,14 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
 -- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+--                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
 
@@ -26,7 +28,9 @@ for i = 1, (#ARGV - 2) / 3 do
     check_header(header)
   end
   local chunks = header and lease and unknown_chunks(a, token)
-  if header and lease and content_id_of(header) ~= content_id then
+  if #shared == 25 then
+    replies[i] = { 'later' }
+  elseif header and lease and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
   elseif chunks then
     replies[i] = chunks
@@ -36,8 +40,9 @@ for i = 1, (#ARGV - 2) / 3 do
     if header and lease then
       local needs = call('ZCARD', a.needs)
       if call('HLEN', a.key) > 2 or needs > 0 or is_explicit(a) then
-        check_artifact(a, {})
-        shared[#shared + 1] = { a = a, many = has_many(a, now) }
+        local many = has_many(a, now)
+        check_artifact(a, many and {} or call('HKEYS', a.key))
+        shared[#shared + 1] = { a = a, many = many }
       else
         sole[#sole + 1] = a.id
         gone[#gone + 1] = a.key

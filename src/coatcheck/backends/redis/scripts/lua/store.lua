@@ -4,18 +4,19 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] staging, where ARGV[5] is 'staged'
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where ARGV[7] is given
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''
 -- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
---   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, with chunks that a hold keeps
+--   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks that a hold keeps
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
---                     told: 1 where all runs know that their leases on what was replaced have ended, else see forget.lua
+--                     told: 1 where all runs know that their leases on what was replaced ended, else see forget.lua
 --                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
 --                   {'need'}                     nothing written: the content is not here and was not sent
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
@@ -60,7 +61,7 @@ if #new > 0 then
   end
   local run_index = run ~= '' and KEYS[4]
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  if last then
+  if last and tonumber(last) < 9007199254740992 then -- see is_created
     us = math.max(us, tonumber(last) + 1)
   end
 
@@ -232,6 +233,10 @@ local function store(a, header, view, sealed, created)
   end
 
   local many = old and has_many(a, now)
+  if replaced then
+    call('STRLEN', KEYS[#KEYS - 3])
+    call('ZCARD', KEYS[#KEYS - 2])
+  end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
@@ -272,6 +277,8 @@ local function store(a, header, view, sealed, created)
       call('RENAME', staging, a.content)
     end
     expire(a.content, needed)
+  elseif where == 'placed' then -- with the TTL of an upload, unless it was there
+    expire(a.content, math.max(longest, content_needed(a)))
   else
     content_extend(a, longest)
     if staging then

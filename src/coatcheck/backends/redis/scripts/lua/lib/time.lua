@@ -27,9 +27,10 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
--- Whether two ends are the same. A key that was moved to another node (MIGRATE) ends as much later as that took.
+-- Whether two ends are the same. A key that was moved to another node (MIGRATE) ends as much later as that took, which
+-- may be seconds.
 local function ends_agree(one, other)
-  return one == other or (math.max(one, other) < FOREVER and math.abs(one - other) < 2000)
+  return one == other or (math.max(one, other) < FOREVER and math.abs(one - other) < 10000)
 end
 
 -- Whether a key ends when it should.
