@@ -6,6 +6,7 @@
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
 -- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
+-- Derived keys, only cleaned up: indexes of runs whose leases have ended.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
 --                   {'other', content id}        nothing written: the id stands for this content
