@@ -65,8 +65,9 @@ if #new > 0 then
     us = math.max(us, tonumber(last) + 1)
   end
 
-  -- Expired members go with every batch, and with one single store in eight.
-  if count > 1 or string.byte(ARGV[9], 33) < 32 then
+  -- Expired members go with every batch, and with one single store in eight: the clock says which, since the same content
+  -- may come again and again.
+  if count > 1 or us % 8 == 0 then
     local function drop_expired(key, twin)
       local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
       if #dead > 0 then
@@ -165,7 +166,7 @@ local replacing = ARGV[7]
 local field = lease_field(run)
 check_partition()
 us = next_created(us)
-local pruned = count == 1 and string.byte(ARGV[9], 33) >= 32
+local pruned = count == 1 and us % 8 ~= 0
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
 local function source_of(a, start, chunks, longest)
