@@ -114,6 +114,10 @@ def held(
                 for numbers in number_pages(chunks.total):
                     yield from session.prepare([calls.follow(keys, chunks, numbers, member)], retry_for=0)
             raise
+        if outcome is None or outcome.kind not in ("ok", "chunked"):  # what was deleted meanwhile stayed for the hold
+            found = yield from session.write(calls.check_content(keys, content_id, b"1", 0, 0, 0))
+            if found.chunks is not None:
+                yield from follow(session, keys, chunks)
         if outcome is None or outcome.kind != "chunked":
             return outcome
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")
