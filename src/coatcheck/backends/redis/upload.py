@@ -183,7 +183,7 @@ class Upload:
         """Remove what was sent, unless it was published; what cannot be removed now ends by its TTL, or with gc."""
         chunks = self._chunks
         with suppress(ArtifactError):
-            for numbers in [*number_pages(chunks.total)] or [range(0)]:
+            for numbers in number_pages(chunks.total):
                 yield from self._session.prepare([calls.discard(self._keys, chunks, numbers)], retry_for=0)
 
     @property

@@ -203,11 +203,11 @@ def hold(keys: Keys, content_id: bytes, member: bytes, ttl_ms: int | None) -> Ca
     return Call(_HOLD, keys.slot, [keys.content(content_id), keys.needs(content_id)], arguments, decode)
 
 
-def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
-    """`follow.lua`: how many of the chunks are there."""
+def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int], given_up: bytes = b"") -> Call[int]:
+    """`follow.lua`: how many of the chunks are there. `given_up`: a hold that ends."""
     names = [keys.content(chunks.content), keys.needs(chunks.content)]
     names += (keys.chunk(chunks.content, chunks.token, n) for n in numbers)
-    return Call(_FOLLOW, keys.slot, names, [chunks.token], int)
+    return Call(_FOLLOW, keys.slot, names, [chunks.token, given_up], int)
 
 
 def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:

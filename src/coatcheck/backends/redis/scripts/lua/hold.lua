@@ -2,8 +2,8 @@
 -- Keeps the chunks of a content from ending before a lease that is about to be taken: nothing shortens them meanwhile.
 --
 -- KEYS[1] content   KEYS[2] needs
--- ARGV[1] hold: '!', time in us as 14 hex digits, 16 random hex digits   ARGV[2] TTL in ms, '' for ever
--- ARGV[3] content id (16 bytes)
+-- ARGV[1] hold: '!', time in us (14 hex digits), 16 random hex digits
+-- ARGV[2] TTL in ms, '' for ever   ARGV[3] content id (16 bytes)
 -- Returns {} where the content is not chunked, or {deadline in ms, token, count}: the chunks have to follow now, then
 -- the lease is taken with the hold, which ends it. A hold that is left over goes with gc.
 
