@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import coatcheck.backends.redis.scripts.script as scripts
+import coatcheck
 from coatcheck import (
     ArtifactError,
     AsyncRedisArtifactStore,
@@ -19,43 +20,25 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.arguments import Details, StoreRequest
-from coatcheck.backends.redis.layout.keys import Keys
+from coatcheck.backends.redis.batching import BATCH_BYTES
+from coatcheck.backends.redis.layout.keys import KINDS
+from coatcheck.backends.redis.layout.records import MANY
+from coatcheck.backends.redis.scripts import calls
+from coatcheck.backends.redis.scripts.script import LUA, link
 from coatcheck.envelope import MANIFEST, header, seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run
 from coatcheck.testing import eventually
 
+from .wire import Wire
+
 NASTY_RUNS = ["a:b", "{a}", "*", "a b\n", "%41", "~.-_", "grüße", "\N{ADMISSION TICKETS}", "\x00\xff", "a" * 5000]
 
 
-TAG_OF_C = f"%s:leases:{{{compute_artifact_id(b'c')}}}"
-
-
-class CountingLink:
-    """Counts the round trips of a link, the bytes of each and its replies."""
-
-    def __init__(self, link) -> None:
-        self.link = link
-        self.reset()
-
-    def reset(self) -> None:
-        self.trips, self.sent, self.received = 0, [], []
-
-    def send(self, parts):
-        self.trips += 1
-        self.sent.append(sum(len(buffer) for part in parts for buffer in part.buffers))
-        self.received.append(sum(part.replies for part in parts))
-        return self.link.send(parts)
-
-    def __getattr__(self, name: str):
-        return getattr(self.link, name)
-
-
 @pytest.fixture
-def link(store):
-    backend = store._operations.backend
-    backend._link = CountingLink(backend._link)
-    return backend._link
+def wire(store) -> Wire:
+    """What the store sends."""
+    return Wire(store)
 
 
 OPERATIONS = {
@@ -85,27 +68,40 @@ OPERATIONS = {
 }
 
 
+# What asks which content an explicit id stands for, or an index what there is, before it asks about that.
+TRIPS = dict.fromkeys(OPERATIONS, 1) | {
+    "replace explicit": 3,
+    "exists": 2,
+    "list_by_run": 2,
+    "list_all": 2,
+    "list_runs": 2,
+    "touch": 2,
+    "release": 2,
+    "delete": 2,
+    "delete_by_run": 3,
+    "find_missing": 2,
+    "claim": 2,
+    "delete_many": 2,
+}
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_call_is_one_round_trip(store, link, operation) -> None:
-    store.default = store.store(b"default", run_id="a").artifact_id
-    store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
-    store.store(b"explicit", artifact_id="explicit", run_id="a")
-    OPERATIONS["exists"](store)  # every script is known to the server before it is counted
-    OPERATIONS[operation](store)
-    store.store(b"explicit", artifact_id="explicit", run_id="a")
-    store.store(b"default", run_id="a")
-    store.store(b"large" * 100_000, run_id="a")
-    link.trips = 0
-    OPERATIONS[operation](store)
-    assert link.trips == 1
+def test_every_call_takes_few_round_trips(store, wire, operation) -> None:
+    for _ in range(2):  # every script is known to the server before it is counted
+        store.default = store.store(b"default", run_id="a").artifact_id
+        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+        store.store(b"explicit", artifact_id="explicit", run_id="a")
+        wire.reset()
+        OPERATIONS[operation](store)
+    assert wire.trips == TRIPS[operation]
 
 
 @pytest.mark.parametrize(("size", "trips"), [(60_000, 1), (200_000, 1), (300_000, 2)])
-def test_new_large_content_is_asked_for_first(store, link, size, trips) -> None:
+def test_new_large_content_is_asked_for_first(store, wire, size, trips) -> None:
     store.store(os.urandom(size))
-    link.trips = 0
+    wire.reset()
     store.store(os.urandom(size))
-    assert link.trips == trips
+    assert wire.trips == trips
 
 
 def test_known_large_content_is_not_sent_again(store, client) -> None:
@@ -129,21 +125,51 @@ def test_script_flush_goes_unnoticed(store, client) -> None:
 
 
 @pytest.mark.parametrize("run", NASTY_RUNS)
-def test_scripts_and_python_name_keys_alike(store, keys_of, run) -> None:
+def test_scripts_and_python_name_keys_alike(store, keys, keys_of, run) -> None:
     stored = store.store(b"content", run_id=run)
-    assert Keys(store._operations.backend._keys.prefix[:-1].decode()).run(run).decode() in keys_of()
+    assert keys.run(run).decode() in keys_of()
     store.delete(stored.artifact_id)  # a script finds the run's key by itself
     assert keys_of() == []
 
 
-def test_every_script_says_what_it_takes_and_returns() -> None:
-    folder = Path(scripts.__file__).parent / "lua"
-    names = {path.stem for path in folder.glob("*.lua")} - {"lib"}
-    assert names == {script.name for script in scripts.ALL}
-    for name in names:
-        header = (folder / f"{name}.lua").read_text().split("\n\n", 1)[0]
-        assert re.search(r"^-- KEYS", header, re.M), name
-        assert re.search(r"^-- Returns", header, re.M), name
+SCRIPTS = {path.stem: path.read_text() for path in Path(str(LUA)).glob("*.lua")}
+
+
+def test_every_script_is_called_by_a_function() -> None:
+    assert SCRIPTS.keys() == {script.name for script in calls.ALL}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_says_what_it_takes_and_returns(name) -> None:
+    first, head = SCRIPTS[name].split("\n\n", 1)[0].split("\n", 1)
+    code = re.sub(r"--.*", "", link(SCRIPTS[name]))
+    assert first in ("#!lua", "#!lua flags=no-writes", "#!lua flags=allow-oom")
+    assert "\n-- Returns " in head
+    for what in ("KEYS", "ARGV"):
+        used = {int(n) for n in re.findall(rf"\b{what}\[(\d+)\]", code)}
+        named = {int(n) for n in re.findall(rf"\b{what}\[(\d+)\]", head)}
+        ranges = [(int(a), int(b or 99)) for a, b in re.findall(rf"\b{what}\[(\d+)\.\.(\d*)\]", head)]
+        ranges += [(1, 99)] * bool(re.search(rf"\b{what} \w", head))  # for each artifact
+        assert used <= named.union(*(range(a, b + 1) for a, b in ranges)), what
+        assert named <= used or name == "eviction_policy", what  # its key only says which node is asked
+
+
+def test_names_of_keys_are_written_in_one_place_a_language() -> None:
+    named = re.compile(rf"\b({'|'.join(KINDS)}):")
+    in_lua = {
+        path.stem
+        for path in Path(str(LUA)).rglob("*.lua")
+        if any(named.search(text) for text in re.findall(r"'[^'\n]*'", re.sub(r"--.*", "", path.read_text())))
+    }
+    assert in_lua == {"keys", "load", "figures"}  # these two derive the name of a content, to read it
+    folder = Path(coatcheck.__file__).parent
+    in_python = {
+        path.name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, bytes) and named.search(node.value.decode("latin"))
+    }
+    assert in_python == {"keys.py"}
 
 
 def test_only_keys_of_the_namespace_are_touched(client, user, namespace) -> None:
@@ -160,54 +186,54 @@ def test_only_keys_of_the_namespace_are_touched(client, user, namespace) -> None
     client.delete(f"{namespace}x")
 
 
-def test_indexes_do_not_keep_expired_members(store, client, namespace) -> None:
+def test_indexes_do_not_keep_expired_members(store, client, keys) -> None:
     store.store(b"immortal", run_id="a")
     store.store(b"shared by many")
     for n in range(200):
         store.store(b"%d" % n, run_id="a", ttl=0.001)
         store.store(b"shared by many", run_id=f"short {n}", ttl=0.001)
     eventually(lambda: len(store.list_all()) == 2)
-    eventually(lambda: not client.exists(f"{namespace}:run:{{short%20199}}"))  # indexes end a little late
+    eventually(lambda: not client.exists(keys.run("short 199")))  # indexes end a little late
     for n in range(60):
         store.store(b"last %d" % n, run_id="a", ttl=0.001)
         store.store(b"shared by many", run_id="b")
     [name] = [view.artifact_id for view in store.list_all() if view.run_id == "b"]
-    assert client.zcard(f"{namespace}:run:{{a}}") < 20
-    assert client.zcard(f"{namespace}:runs") < 20
-    assert client.zcard(f"{namespace}:catalog:created") < 30
-    assert client.zcard(f"{namespace}:catalog:deadlines") < 30
-    assert client.hlen(f"{namespace}:artifact:{{{name}}}") < 30
+    assert client.zcard(keys.run("a")) < 20
+    assert client.zcard(keys.runs) < 20
+    assert client.zcard(keys.created) < 30
+    assert client.zcard(keys.deadlines) < 30
+    assert client.hlen(keys.artifact(name.encode())) < 30
 
 
-def test_indexes_do_not_keep_expired_members_of_batches(store, client, namespace) -> None:
+def test_indexes_do_not_keep_expired_members_of_batches(store, client, keys) -> None:
     store.store(b"immortal", run_id="a")
     for n in range(20):
         store.store_many([b"%d %d" % (n, i) for i in range(20)], run_id="a", ttl=0.001)
         store.store_many([b"%d" % n, b"also %d" % n], run_id=f"short {n}", ttl=0.001)
         eventually(lambda: len(store.list_all()) == 1)
-    eventually(lambda: not client.exists(f"{namespace}:run:{{short%2019}}"))  # indexes end a little late
+    eventually(lambda: not client.exists(keys.run("short 19")))  # indexes end a little late
     store.store_many([b"last", b"very last"], run_id="a")
-    assert client.zcard(f"{namespace}:run:{{a}}") == 3
-    assert client.zcard(f"{namespace}:runs") == 1
-    assert client.zcard(f"{namespace}:catalog:created") == 3
-    assert client.zcard(f"{namespace}:catalog:deadlines") == 3
+    assert client.zcard(keys.run("a")) == 3
+    assert client.zcard(keys.runs) == 1
+    assert client.zcard(keys.created) == 3
+    assert client.zcard(keys.deadlines) == 3
 
 
-def test_new_artifacts_take_turns_to_drop_expired_members(store, client, namespace) -> None:
+def test_new_artifacts_take_turns_to_drop_expired_members(store, client, keys) -> None:
     for n in range(20):
         store.store(b"%d" % n, run_id="a", ttl=0.001)
         store.store(b"%d" % n, run_id=f"short {n}", ttl=0.001)
-    eventually(lambda: not client.exists(f"{namespace}:run:{{short%2019}}"))  # indexes end a little late
+    eventually(lambda: not client.exists(keys.run("short 19")))  # indexes end a little late
     for n in range(150):  # one in eight does
         store.store(b"last %d" % n, run_id="a")
-    assert client.zcard(f"{namespace}:run:{{a}}") == 150
-    assert client.zcard(f"{namespace}:runs") == 1
-    assert client.zcard(f"{namespace}:catalog:created") == 150
-    assert client.zcard(f"{namespace}:catalog:deadlines") == 150
+    assert client.zcard(keys.run("a")) == 150
+    assert client.zcard(keys.runs) == 1
+    assert client.zcard(keys.created) == 150
+    assert client.zcard(keys.deadlines) == 150
 
 
-def test_indexes_end_with_their_last_member(store, client, namespace) -> None:
-    indexes = [f"{namespace}:{name}" for name in ("run:{a}", "runs", "catalog:created", "catalog:deadlines")]
+def test_indexes_end_with_their_last_member(store, client, keys) -> None:
+    indexes = [keys.run("a"), *keys.catalog]
     for ttl, longest in ((10, 10), (50, 50), (30, 50)):
         store.store_many([b"1 for %d" % ttl, b"2 for %d" % ttl], run_id="a", ttl=ttl)
         ends = {client.pexpiretime(key) for key in indexes}
@@ -220,20 +246,20 @@ def test_indexes_end_with_their_last_member(store, client, namespace) -> None:
 
 @pytest.mark.parametrize("ttl", [20, None])
 @pytest.mark.parametrize("artifact_id", [None, "name"])
-def test_content_that_is_sent_without_asking_ends_with_its_artifact(store, client, namespace, artifact_id, ttl) -> None:
+def test_content_that_is_sent_without_asking_ends_with_its_artifact(store, client, keys, artifact_id, ttl) -> None:
     stored = store.store(os.urandom(100_000), artifact_id=artifact_id, ttl=ttl)
     content, artifact = (
-        f"{namespace}:content:{{{stored.digest[:32]}}}",
-        f"{namespace}:artifact:{{{stored.artifact_id}}}",
+        keys.content(stored.digest[:32].encode()),
+        keys.artifact(stored.artifact_id.encode()),
     )
     ends = client.pexpiretime(content)
     assert ends == client.pexpiretime(artifact)
     assert (ends == -1) is (ttl is None)
 
 
-def test_content_that_is_sent_without_asking_does_not_make_another_its_own(store, client, namespace) -> None:
+def test_content_that_is_sent_without_asking_does_not_make_another_its_own(store, client, keys) -> None:
     content, other = os.urandom(100_000), os.urandom(100_000)
-    key = f"{namespace}:content:{{{compute_artifact_id(content)}}}"
+    key = keys.content(compute_artifact_id(content).encode())
     squatter = b"".join(seal(other, compute_digest(other)))
     client.set(key, squatter, ex=100)
     with pytest.raises(InvalidArtifactError, match="other content"):
@@ -242,29 +268,39 @@ def test_content_that_is_sent_without_asking_does_not_make_another_its_own(store
     assert not store.exists(compute_artifact_id(content))
 
 
-def test_content_that_is_sent_without_asking_replaces_what_was_left_of_it_in_chunks(store, client, namespace) -> None:
+def test_content_that_is_sent_without_asking_replaces_what_was_left_of_it_in_chunks(store, client, keys) -> None:
     content = os.urandom(100_000)
-    key = f"{namespace}:content:{{{compute_artifact_id(content)}}}"
-    client.set(key, header(MANIFEST, len(content), compute_digest(content), b"") + bytes(12), ex=100)
+    key = keys.content(compute_artifact_id(content).encode())
+    client.set(key, header(MANIFEST, len(content), compute_digest(content), b"") + bytes(12 + 13), ex=100)
     stored = store.store(content)
     assert store.load(stored.artifact_id).content == content
 
 
-def test_one_call_stores_in_order_where_ids_meet(store) -> None:
-    details = Details(compute_artifact_id(b"content"), "text/plain", None, {}, None)
-    requests = [StoreRequest(b"squatter", details), StoreRequest(b"content", details)]
-    backend = store._operations.backend
-    sealed = [b"".join(seal(request.content, request.digest)) for request in requests]
-    [replies] = run(backend.write(backend._store_call(requests, b"c", sealed)))
-    assert [reply[0] for reply in replies] == [b"ok", b"taken"]
-    assert store.load_text(details.artifact_id) == "squatter"
+def test_one_call_stores_in_order_where_ids_meet(store, keys) -> None:
+    requests = [StoreRequest(b"same", Details(None, "text/plain", None, {"n": n}, None)) for n in "12"]
+    sealed = [seal(request.content, request.digest) for request in requests]
+    first, second = run(store._operations.backend.session.write(calls.store(keys, requests, sealed, "inline")))
+    assert first.kind == second.kind == "ok"
+    assert first.created < second.created
+    assert store.get_metadata(compute_artifact_id(b"same")).tags == {"n": "2"}
 
 
-def test_a_runs_deletion_leaves_what_only_another_still_leases(store, client, namespace) -> None:
+@pytest.mark.leaves_keys("damages what it stored")
+def test_content_whose_digest_begins_like_anothers_is_refused(store, client, keys) -> None:
+    artifact = keys.artifact(store.store(b"content").artifact_id.encode())
+    head = client.hget(artifact, "h")
+    client.hset(artifact, "h", head[:17] + bytes(16) + head[33:])
+    before = client.hgetall(artifact)
+    with pytest.raises(InvalidArtifactError, match="other content"):
+        store.store(b"content", run_id="a")
+    assert client.hgetall(artifact) == before
+
+
+def test_a_runs_deletion_leaves_what_only_another_still_leases(store, client, keys) -> None:
     kept, shared = store.store(b"kept", run_id="a"), store.store(b"shared", run_id="a", ttl=0.001)
     eventually(lambda: not store.exists(shared.artifact_id))
     store.store(b"shared", run_id="b")
-    assert client.zscore(f"{namespace}:run:{{a}}", shared.artifact_id) is not None  # until something drops it
+    assert client.zscore(keys.run("a"), shared.artifact_id) is not None  # until something drops it
     assert store.delete_by_run("a") == 1
     assert not store.exists(kept.artifact_id)
     assert store.load_text(shared.artifact_id) == "shared"
@@ -279,23 +315,12 @@ def test_every_key_of_passing_artifacts_has_a_ttl(store, client, keys_of) -> Non
     assert all(0 < client.pttl(key) <= 100_100 for key in keys_of())
 
 
-def test_content_lies_under_its_hash_once(store, client, namespace) -> None:
+def test_content_lies_under_its_hash_once(store, keys, keys_of) -> None:
     stored = store.store(b"content" * 100, run_id="a")
     store.store(b"content" * 100, run_id="b")
     store.store(b"content" * 100, artifact_id="name")
-    assert [key.decode() for key in client.scan_iter(match=f"{namespace}:content:*", count=1000)] == [
-        f"{namespace}:content:{{{stored.artifact_id}}}"
-    ]
-
-
-def test_content_goes_although_its_name_was_given_to_other_content(store, keys_of) -> None:
-    tag = compute_artifact_id(b"content")
-    store.store(b"squatter", artifact_id=tag, run_id="a")
-    store.store(b"content", artifact_id="name", run_id="b")
-    assert any(f":content:{{{tag}}}" in key for key in keys_of())
-    store.delete("name")
-    assert not any(f":content:{{{tag}}}" in key for key in keys_of())
-    assert store.load_text(tag) == "squatter"
+    content = keys.content(stored.artifact_id.encode())
+    assert [key for key in keys_of() if ":content:" in key] == [content.decode()]
 
 
 def test_uploads_leave_no_staging_keys(store, keys_of) -> None:
@@ -315,13 +340,13 @@ def test_large_runs_are_listed_and_deleted_in_pages(store, keys_of) -> None:
     assert keys_of() == []
 
 
-def test_compression_is_as_the_store_says(server, client, namespace) -> None:
+def test_compression_is_as_the_store_says(server, client, namespace, keys) -> None:
     text = b"text " * 100
 
     def stored_bytes(**options) -> int:
         with RedisArtifactStore(server.url, namespace=namespace, **options) as store:
             artifact_id = store.store(text).artifact_id
-            length = client.strlen(f"{namespace}:content:{{{artifact_id}}}")
+            length = client.strlen(keys.content(artifact_id.encode()))
             assert store.load(artifact_id).content == text
             assert store.delete(artifact_id)
         return length
@@ -367,37 +392,37 @@ def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, ser
     assert (threading.current_thread() not in threads) is elsewhere
 
 
-def test_claims_do_not_keep_expired_members(store, client, namespace) -> None:
+def test_claims_do_not_keep_expired_members(store, client, keys) -> None:
     ids = [view.artifact_id for view in store.store_many([b"%d" % n for n in range(400)])]
     store.store(b"anchor", run_id="a")
-    for n in range(40):
-        assert store.find_missing(ids[10 * n :][:10], ttl=0.001, run_id="a") == []
+    for n in range(80):
+        assert store.find_missing(ids[5 * n :][:5], ttl=0.001, run_id="a") == []
         assert store.find_missing(ids[:1], ttl=0.001, run_id=f"short {n}") == []
         eventually(lambda: len(store.list_by_run("a")) == 1)
-    eventually(lambda: not client.exists(f"{namespace}:run:{{short%2039}}"))  # indexes end a little late
+    eventually(lambda: not client.exists(keys.run("short 79")))  # indexes end a little late
     assert store.find_missing(ids[:1], ttl=100, run_id="b") == []
-    assert client.zcard(f"{namespace}:run:{{a}}") < 45
-    assert client.zcard(f"{namespace}:runs") < 20
-    assert client.hlen(f"{namespace}:artifact:{{{ids[0]}}}") < 30
+    assert client.zcard(keys.run("a")) < 45
+    assert client.zcard(keys.runs) < 20
+    assert client.hlen(keys.artifact(ids[0].encode())) < MANY  # few leases are pruned when they become many
 
 
-def test_every_key_of_a_claim_has_its_ttl(store, client, keys_of, namespace) -> None:
+def test_every_key_of_a_claim_has_its_ttl(store, client, keys_of, keys) -> None:
     a = store.store(b"1", run_id="a", ttl=100)
     store.store(b"2", artifact_id="name", run_id="a", ttl=70)
     assert store.find_missing([a.artifact_id, "name"], ttl=1000, run_id="b") == []
-    short = {f"{namespace}:run:{{a}}"}
+    short = {keys.run("a").decode()}
     assert len(keys_of()) == 10
     assert {key for key in keys_of() if not 900_000 < client.pttl(key) <= 1_000_100} == short
     assert store.find_missing([a.artifact_id], ttl=None, run_id="b") == []
-    assert client.pttl(f"{namespace}:content:{{{a.artifact_id}}}") == -1
-    assert client.pttl(f"{namespace}:artifact:{{{a.artifact_id}}}") == -1
-    assert 0 < client.pttl(f"{namespace}:artifact:{{name}}") <= 1_000_000
+    assert client.pttl(keys.content(a.artifact_id.encode())) == -1
+    assert client.pttl(keys.artifact(a.artifact_id.encode())) == -1
+    assert 0 < client.pttl(keys.artifact(b"name")) <= 1_000_000
 
 
-def test_a_claim_on_lost_content_is_none(store, client, namespace) -> None:
+def test_a_claim_on_lost_content_is_none(store, client, keys) -> None:
     lost = store.store(b"lost", run_id="a", ttl=100)
     here = store.store(b"here", run_id="a", ttl=100)
-    client.delete(f"{namespace}:content:{{{lost.artifact_id}}}")
+    client.delete(keys.content(lost.artifact_id.encode()))
     assert store.find_missing([lost.artifact_id, here.artifact_id], ttl=1000, run_id="b") == [lost.artifact_id]
     assert [lease.run_id for lease in store.leases(lost.artifact_id)] == ["a"]
     assert [view.artifact_id for view in store.list_by_run("b")] == [here.artifact_id]
@@ -405,64 +430,80 @@ def test_a_claim_on_lost_content_is_none(store, client, namespace) -> None:
     assert store.find_missing([lost.artifact_id], ttl=1000, run_id="b") == []
 
 
+def squat(client, key: bytes) -> None:
+    client.delete(key)
+    client.set(key, 1)
+
+
 @pytest.mark.parametrize(
     "damage",
-    [
-        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", "h", b"\x02" + bytes(34)),
-        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", "-", b"short"),
-        lambda client, ns: client.hset(f"{ns}:artifact:{{b}}", mapping={"-": b"\xff" * 6 + b"short"}),
-        lambda client, ns: (client.delete(f"{ns}:artifact:{{b}}"), client.set(f"{ns}:artifact:{{b}}", 1)),
-        lambda client, ns: (client.delete(f"{ns}:runs"), client.set(f"{ns}:runs", 1)),
-        lambda client, ns: (client.delete(f"{ns}:catalog:created"), client.set(f"{ns}:catalog:created", 1)),
-        lambda client, ns: client.set(f"{ns}:run:{{r}}", 1),
-        lambda client, ns: (client.delete(TAG_OF_C % ns), client.set(TAG_OF_C % ns, 1)),
-    ],
-    ids=["future", "damaged", "short lease", "artifact type", "runs type", "catalog type", "run type", "leases type"],
+    {
+        "future": lambda client, keys: client.hset(keys.artifact(b"b"), "h", b"\x03" + bytes(34)),
+        "damaged": lambda client, keys: client.hset(keys.artifact(b"b"), "-", b"short"),
+        "short lease": lambda client, keys: client.hset(keys.artifact(b"b"), "-", b"\xff" * 6 + b"short"),
+        "artifact type": lambda client, keys: squat(client, keys.artifact(b"b")),
+        "runs type": lambda client, keys: squat(client, keys.runs),
+        "catalog type": lambda client, keys: squat(client, keys.created),
+        "run type": lambda client, keys: squat(client, keys.run("r")),
+        "leases type": lambda client, keys: squat(client, keys.leases(b"b")),
+        "needs type": lambda client, keys: squat(client, keys.needs(compute_artifact_id(b"c").encode())),
+    }.items(),
+    ids=lambda item: item[0],
 )
 @pytest.mark.parametrize("operation", ["claim", "delete_many"])
-def test_a_page_with_something_unreadable_changes_nothing(store, client, namespace, damage, operation) -> None:
+def test_a_page_with_something_unreadable_changes_nothing(store, client, keys, keys_of, damage, operation) -> None:
     for name in ("a", "b", "c"):
         store.store(name.encode(), artifact_id=name, ttl=100)
     store.touch("b", None)
-    damage(client, namespace)
-    dump = {key: client.dump(key) for key in client.scan_iter(match=f"{namespace}:*", count=1000)}
+    damage[1](client, keys)
+    dump = {key: client.dump(key) for key in keys_of()}
     try:
         if operation == "claim":
             store.find_missing(["a", "b", "c"], ttl=1000, run_id="r")
         else:
             store.delete_many(["a", "b", "c"])
     except ArtifactError:
-        assert {key: client.dump(key) for key in client.scan_iter(match=f"{namespace}:*", count=1000)} == dump
+        assert {key: client.dump(key) for key in keys_of()} == dump
     else:
         assert operation == "delete_many"  # neither a damaged lease nor a stranger's run is a reason not to delete
     client.delete(*dump)
 
 
-def test_batches_are_bounded_by_number_and_by_bytes(store, link) -> None:
+def test_batches_are_bounded_by_number_and_by_bytes(store, wire) -> None:
     for first in (store.find_missing, store.metadata_many, store.delete_many):  # the server gets to know their scripts
         first(["a", "b"])
     store.find_missing(["a", "b"], ttl=1)
     store.store_many([b"a", b"b"])
-    link.reset()
+    wire.reset()
     contents = [os.urandom(30_000) for _ in range(700)]
     ids = [view.artifact_id for view in store.store_many(contents)]
-    assert max(link.sent) < 9_000_000
-    assert len(link.sent) == 3
-    link.reset()
+    assert max(wire.sent) < 9_000_000
+    assert len(wire.sent) == 3
+    wire.reset()
     assert [artifact.content for artifact in store.load_many(ids)] == contents
-    assert max(link.received) <= 500
-    assert len(link.sent) == 4  # metadata, and three times contents of 8 MiB
-    link.reset()
+    assert max(wire.received) <= 500
+    assert len(wire.sent) == 4  # metadata, and three times contents of 8 MiB
+    wire.reset()
     store.find_missing(["%d" % n for n in range(25_000)])
     store.metadata_many(["%d" % n for n in range(25_000)])
     store.find_missing(["%d" % n for n in range(25_000)], ttl=1)
     store.delete_many(["%d" % n for n in range(25_000)])
-    assert len(link.sent) == 12
-    assert max(link.sent) < 1_000_000
+    assert wire.trips == 4 * 7
+
+
+def test_batches_of_the_longest_names_are_bounded_by_bytes(server, namespace, leaks) -> None:
+    ids = ["%0200d" % n for n in range(9_000)]
+    with RedisArtifactStore(server.url, namespace=leaks.own(namespace.ljust(100, "x"))) as store:
+        wire = Wire(store)
+        store.find_missing(ids)
+        store.metadata_many(ids)
+        store.find_missing(ids, ttl=1)
+        store.delete_many(ids)
+    assert 4_000_000 < max(wire.sent) <= BATCH_BYTES
 
 
 def test_namespaces_never_meet(server, namespace, leaks) -> None:
-    names = [namespace, f"{namespace}:run", f"{namespace}:catalog", f"{namespace}:content", f"{namespace}-x"]
+    names = [namespace, f"{namespace}:x", f"{namespace}:Run", f"{namespace}:contents", f"{namespace}-x"]
     stores = [RedisArtifactStore(server.url, namespace=leaks.own(name)) for name in names]
     for store, name in zip(stores, names, strict=True):
         store.store(b"content", run_id="runs", tags={"ns": name})
@@ -476,3 +517,9 @@ def test_namespaces_never_meet(server, namespace, leaks) -> None:
     assert len(stores[0].list_all()) == 2
     for store in stores:
         store.close()
+
+
+@pytest.mark.parametrize("name", ["run", "shop:content", "needs:x"])
+def test_a_namespace_whose_keys_could_be_those_of_another_is_refused(server, name) -> None:
+    with pytest.raises(InvalidArtifactError, match="names a kind of key"):
+        RedisArtifactStore(server.url, namespace=name)

@@ -6,7 +6,6 @@ order of stores, in which whatever is stored again comes last.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ from ...model import ArtifactMetadata, StoreStats
 from ...plan import Plan
 from ..base import Listing
 from .batching import PAGE, ROUND, ask_about
+from .chunks import server_time
 from .layout import records
 from .layout.keys import Keys
 from .layout.manifest import Manifest
@@ -24,6 +24,8 @@ from .scripts.script import Command
 from .session import Session
 
 _SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
+
+_RESTARTS: Final = 1000  # where connections are made all the time, that is the reason why servers seem to change
 
 _Place = tuple[Keys, bytes]
 """An artifact and where it lies."""
@@ -56,10 +58,7 @@ class Lists:
     def list_runs(self) -> Plan[list[str]]:
         """See `Backend.list_runs`."""
         members = yield from self._members(lambda keys: keys.runs)
-        [[seconds, microseconds]] = yield from self._session.read_each(
-            [Command(self._session.partitions.all[0].slot, (b"TIME",), _same)]
-        )
-        now = int(seconds) * 1000 + int(microseconds) / 1000
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
         live: set[bytes] = set()
         ending: list[tuple[Keys, bytes]] = []
         for keys, runs in members:
@@ -130,6 +129,7 @@ class Lists:
         session = self._session
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
         waiting = [(keys, b"0", object()) for keys in session.partitions.all]
+        restarts = 0
         while waiting:
             count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
@@ -142,7 +142,8 @@ class Lists:
             for (keys, cursor, answered), (next_cursor, members) in zip(waiting, replies, strict=True):
                 found[keys].update(records.scored(members))
                 who = session.transport.incarnation(keys.slot)
-                if cursor != b"0" and who != answered:
+                if cursor != b"0" and who != answered and restarts < _RESTARTS:
+                    restarts += 1
                     following.append((keys, b"0", who))
                 elif next_cursor != b"0":
                     following.append((keys, next_cursor, who))
@@ -239,7 +240,7 @@ class _Walk:
 
     def page(self, size: int) -> Command[list[tuple[float, bytes]]]:
         """Asks for more."""
-        return _by_score(self.keys, self.last, size, newest_first=self._newest_first)
+        return _by_score(self.keys, self.last if self.fetched else None, size, newest_first=self._newest_first)
 
     def add(self, page: list[tuple[float, bytes]], *, ended: bool) -> None:
         """Take what came."""
@@ -255,11 +256,12 @@ class _Walk:
                 self.ahead.append((score, name))
 
 
-def _by_score(keys: Keys, start: float, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
+def _by_score(keys: Keys, start: float | None, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
     """Times and ids beyond a time of store."""
-    bounds = (b"-inf", b"REV") if newest_first else (b"+inf",)
-    begin = b"(%d" % start if math.isfinite(start) else (b"+inf" if newest_first else b"-inf")
-    arguments = (b"ZRANGE", keys.created, begin, bounds[0], b"BYSCORE", *bounds[1:], b"LIMIT", b"0", b"%d" % size)
+    first, *to = (b"+inf", b"-inf", b"BYSCORE", b"REV") if newest_first else (b"-inf", b"+inf", b"BYSCORE")
+    if start is not None:
+        first = b"(%.17g" % start  # exact whatever it is: a damaged score must not hold up who goes on behind it
+    arguments = (b"ZRANGE", keys.created, first, *to, b"LIMIT", b"0", b"%d" % size)
 
     def decode(reply: Any) -> list[tuple[float, bytes]]:
         return [(score, name) for name, score in records.scored(reply)]

@@ -13,7 +13,7 @@ from ...model import Artifact, ArtifactMetadata
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
-from .batching import PAGE, ask_about, batches
+from .batching import PAGE, ROUND, ask_about, batches, pages
 from .download import ChunkedArtifact, lost
 from .layout import records
 from .layout.manifest import Manifest
@@ -74,7 +74,7 @@ class Reading:
         """See `Backend.exists`."""
         contents: dict[str, bytes | None] = {i: i.encode() for i in ids if is_default_id(i)}
         explicit = [i for i in ids if i not in contents]
-        for page in (explicit[n : n + PAGE] for n in range(0, len(explicit), PAGE)):
+        for page in pages(explicit, ROUND):
             headers = yield from self._session.read_each(
                 [
                     Command(keys.slot, (b"HGET", keys.artifact(i.encode()), b"h"), _same)
@@ -87,7 +87,7 @@ class Reading:
                 contents[i] = None if digest is None else records.content_id_of(digest)
         found: dict[str, bool] = dict.fromkeys(ids, False)
         there = [i for i in ids if contents[i] is not None]
-        for page in (there[n : n + PAGE] for n in range(0, len(there), PAGE)):
+        for page in pages(there, ROUND):
             counts = yield from self._session.read_each(
                 [
                     Command(keys.slot, (b"EXISTS", keys.artifact(i.encode()), keys.content(contents[i] or b"")), _same)

@@ -192,21 +192,21 @@ class Hold(NamedTuple):
     chunks: Chunks
 
 
-def hold(keys: Keys, content_id: bytes, token: bytes, ttl_ms: int | None) -> Call[Hold | None]:
+def hold(keys: Keys, content_id: bytes, member: bytes, ttl_ms: int | None) -> Call[Hold | None]:
     """`hold.lua`; `None` where the content is not chunked."""
 
     def decode(reply: Any) -> Hold | None:
-        return Hold(reply[0], reply[1], Chunks(content_id, *reply[2:])) if reply else None
+        return Hold(member, reply[0], Chunks(content_id, *reply[1:])) if reply else None
 
-    arguments = [token, _ttl(ttl_ms), _raw(content_id)]
+    arguments = [member, _ttl(ttl_ms), _raw(content_id)]
     return Call(_HOLD, keys.slot, [keys.content(content_id), keys.needs(content_id)], arguments, decode)
 
 
-def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
-    """`follow.lua`: how many of the chunks are there."""
+def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int], given_up: bytes = b"") -> Call[int]:
+    """`follow.lua`: how many of the chunks are there. `given_up`: a hold that ends."""
     names = [keys.content(chunks.content), keys.needs(chunks.content)]
     names += (keys.chunk(chunks.content, chunks.token, n) for n in numbers)
-    return Call(_FOLLOW, keys.slot, names, [chunks.token], int)
+    return Call(_FOLLOW, keys.slot, names, [chunks.token, given_up], int)
 
 
 def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
@@ -243,22 +243,22 @@ def run_views(
 
 
 class LeasePage(NamedTuple):
-    """Header, where to go on (us), and lease fields with their leases."""
+    """Header, time of a store (us) to go on after ('': the end), and lease fields with their leases."""
 
     header: bytes
-    after: int | None
+    after: bytes
     leases: list[tuple[bytes, bytes]]
 
 
-def leases(keys: Keys, artifact_id: bytes, after: int, count: int) -> Call[LeasePage]:
+def leases(keys: Keys, artifact_id: bytes, after: bytes, count: int) -> Call[LeasePage]:
     """`leases.lua`: those stored after a time in us."""
 
     def decode(reply: Any) -> LeasePage:
         header, following, *pairs = reply
-        return LeasePage(header, int(following) if following else None, list(zip(pairs[::2], pairs[1::2], strict=True)))
+        return LeasePage(header, following, list(zip(pairs[::2], pairs[1::2], strict=True)))
 
-    names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
-    return Call(_LEASES, keys.slot, names, [b"%d" % after, b"%d" % count], decode)
+    names = [keys.artifact(artifact_id), keys.stores(artifact_id)]
+    return Call(_LEASES, keys.slot, names, [after, b"%d" % count], decode)
 
 
 class Figures(NamedTuple):

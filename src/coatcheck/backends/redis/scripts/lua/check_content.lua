@@ -34,9 +34,12 @@ end
 
 local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1])
 bytes = type(bytes) == 'number' and bytes or 0
-if ARGV[1] == '1' and idle >= tonumber(ARGV[2]) then
-  local chunks = chunks_of(KEYS[1], content_start(KEYS[1]))
-  call('UNLINK', KEYS[1], KEYS[2])
-  return { 'orphan-content', bytes, 1, chunks or {} }
+local chunks = chunks_of(KEYS[1], content_start(KEYS[1]))
+if chunks then
+  bytes = bytes + chunks_length(KEYS[1])
 end
-return { 'orphan-content', bytes, 0, {} }
+local removed = ARGV[1] == '1' and idle >= tonumber(ARGV[2]) and call('UNLINK', KEYS[1]) or 0
+if removed == 1 then
+  call('UNLINK', KEYS[2])
+end
+return { 'orphan-content', bytes, removed, removed == 1 and chunks or {} }

@@ -60,7 +60,7 @@ if #new > 0 then
   end
   local run_index = run ~= '' and KEYS[4]
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  if last then
+  if last and tonumber(last) < 9007199254740992 then -- see is_created
     us = math.max(us, tonumber(last) + 1)
   end
 
@@ -232,6 +232,10 @@ local function store(a, header, view, sealed, created)
   end
 
   local many = old and has_many(a, now)
+  if replaced then
+    call('STRLEN', KEYS[#KEYS - 3])
+    call('ZCARD', KEYS[#KEYS - 2])
+  end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
@@ -272,6 +276,8 @@ local function store(a, header, view, sealed, created)
       call('RENAME', staging, a.content)
     end
     expire(a.content, needed)
+  elseif where == 'placed' then -- with the TTL of an upload, unless it was there
+    expire(a.content, math.max(longest, content_needed(a)))
   else
     content_extend(a, longest)
     if staging then

@@ -86,3 +86,12 @@ local function chunks_of(key, start)
   end
   return { chunk_token(start), math.floor((call('STRLEN', key) - 62) / 13) }
 end
+
+-- How many bytes these chunks have together.
+local function chunks_length(key)
+  local manifest, bytes = call('GET', key), 0
+  for at = 64, #manifest - 11, 13 do
+    bytes = bytes + struct.unpack('>I4', manifest, at)
+  end
+  return bytes
+end

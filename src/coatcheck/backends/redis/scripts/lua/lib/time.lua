@@ -27,10 +27,11 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
--- Whether a key ends when it should. A key that was moved to another node (MIGRATE) ends as much later as that took.
+-- Whether a key ends when it should. A key that was moved to another node (MIGRATE) ends as much later as that took,
+-- which may be seconds.
 local function ends_at(key, deadline)
   local at = expiry(key)
-  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < 2000)
+  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < 10000)
 end
 
 local function expire(key, deadline)
