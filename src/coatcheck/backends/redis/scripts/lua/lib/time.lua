@@ -27,10 +27,13 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
--- Whether a key ends when it should. A key that was moved to another node (MIGRATE) ends as much later as that took.
+-- How much later, in ms, a key may end than it should: one that was moved to another node (MIGRATE), as long as that took.
+local DRIFT = 2000
+
+-- Whether a key ends when it should.
 local function ends_at(key, deadline)
   local at = expiry(key)
-  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < 2000)
+  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < DRIFT)
 end
 
 local function expire(key, deadline)

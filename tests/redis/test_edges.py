@@ -1,0 +1,179 @@
+"""What follows from the rules of leases, needs and indexes in rare moments, each made on purpose."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck.backends.redis import listing
+from coatcheck.backends.redis.scripts import calls
+from coatcheck.plan import run as run_plan
+from coatcheck.testing import waiting
+
+from .wire import Wire
+
+CONTENT = b"content"
+NAME = compute_artifact_id(CONTENT)
+
+
+@pytest.fixture
+def server(valkey):
+    return valkey
+
+
+def test_content_that_was_lost_comes_back_for_all_that_need_it(store, client, keys) -> None:
+    store.store(CONTENT, artifact_id="lasting")
+    client.delete(keys.content(NAME.encode()))
+    store.store(CONTENT, artifact_id="passing", ttl=60)
+    assert client.pttl(keys.content(NAME.encode())) == -1
+
+
+def test_content_ends_with_the_leases_that_are_left(store) -> None:
+    store.store(CONTENT, run_id="short", ttl=60)
+    store.store(CONTENT, run_id="long", ttl=600)
+    assert store.release(NAME, "long")
+    assert store.check().problems == []
+
+
+def test_needs_keep_no_dead_members(store, client, keys) -> None:
+    store.store(CONTENT, artifact_id="lasting", ttl=600)
+    for n in range(5):
+        store.store(CONTENT, artifact_id=f"passing-{n}", ttl=0.05)
+    waiting.eventually(lambda: len(store.find_missing([f"passing-{n}" for n in range(5)])) == 5)
+    store.store(CONTENT, artifact_id="another", ttl=600)
+    assert sorted(client.zrange(keys.needs(NAME.encode()), 0, -1)) == [b"another", b"lasting"]
+
+
+def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> None:
+    store.store(b"before", artifact_id="before")
+    client.zadd(keys.created, {"before": int((time.time() + 3600) * 1e6)})
+    fast = store.store(CONTENT)
+    slow = store.store(CONTENT, artifact_id="name")
+    assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
+    assert slow.created_at > fast.created_at
+
+
+def test_a_run_is_listed_until_its_last_lease_ends(store) -> None:
+    store.store(CONTENT, run_id="stays")
+    store.store(CONTENT, run_id="goes", ttl=600)
+    store.touch(NAME, 0.05, "goes")
+    waiting.eventually(lambda: store.list_runs() == ["stays"], seconds=5)
+
+
+def test_the_end_of_a_hash_that_has_drifted_is_not_believed(store, client, keys) -> None:
+    store.store(CONTENT, run_id="a", ttl=600)
+    key = keys.artifact(NAME.encode())
+    client.pexpireat(key, client.pexpiretime(key) + 900)
+    store.store(CONTENT, run_id="b", ttl=60)
+    assert store.check().problems == []
+
+
+def test_the_latest_lease_that_has_not_ended_is_shown(store) -> None:
+    for run in "abc":
+        store.store(CONTENT, run_id=run, tags={"run": run}, ttl=0.05 if run == "c" else 600)
+    waiting.eventually(lambda: len(store.leases(NAME)) == 2)
+    waiting.eventually(lambda: store.get_metadata(NAME).run_id == "b", seconds=2)
+    assert store.load(NAME).metadata.run_id == "b"
+
+
+def test_leases_that_have_ended_go_with_the_next_change(store, client, keys) -> None:
+    store.store(CONTENT, run_id="stays", ttl=600)
+    store.store(CONTENT, run_id="goes", ttl=600)
+    store.store(CONTENT, run_id="ends", ttl=0.05)
+    waiting.eventually(lambda: len(store.leases(NAME)) == 2)
+    assert store.release(NAME, "goes")
+    assert sorted(client.hkeys(keys.artifact(NAME.encode()))) == [b"=stays", b"h"]
+
+
+@pytest.mark.leaves_keys("its content was lost")
+def test_an_artifact_without_content_does_not_exist(store, client, keys) -> None:
+    store.store(CONTENT)
+    client.delete(keys.content(NAME.encode()))
+    assert not store.exists(NAME)
+
+
+def _drain(walk) -> list[str]:
+    ids = []
+    while page := run_plan(walk.next(10)):
+        ids += [artifact.artifact_id for artifact in page]
+    return ids
+
+
+def test_what_is_stored_again_during_a_listing_is_listed(store) -> None:
+    ids = [store.store(b"%d" % n).artifact_id for n in range(40)]
+    walk = store._operations.backend.listing(newest_first=True)
+    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
+    run_plan(walk.next(10))
+    store.store(b"0")
+    assert ids[0] not in listed + _drain(walk)
+    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+
+
+def test_what_goes_back_during_a_listing_is_listed(store) -> None:
+    ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(40)]
+    store.store(b"0", run_id="b")
+    walk = store._operations.backend.listing(newest_first=False)
+    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
+    run_plan(walk.next(10))
+    store.release(ids[0], "b")
+    assert ids[0] not in listed + _drain(walk)
+    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+
+
+def test_a_scan_begins_anew_where_another_server_answers(store, monkeypatch) -> None:
+    for n in range(300):
+        store.store(b"%d" % n, run_id="a")
+    monkeypatch.setattr(listing, "ROUND", 200)
+    wire = Wire(store)
+    assert len(store.list_by_run("a")) == 300
+    trips = wire.trips
+    wire.reset()
+    servers = iter([object(), *[object()] * 100])
+    wire.incarnation = lambda slot: next(servers)
+    assert len(store.list_by_run("a")) == 300
+    assert wire.trips > trips
+
+
+def _hold(client, age: float) -> str:
+    seconds, microseconds = client.time()
+    return f"!{seconds * 1_000_000 + microseconds - int(age * 1e6):014x}{'0' * 16}"
+
+
+@pytest.mark.parametrize(("age", "kept"), [(10, True), (700, False)])
+def test_a_hold_keeps_content_for_ten_minutes(store, client, keys, age, kept) -> None:
+    store.store(CONTENT)
+    client.zadd(keys.needs(NAME.encode()), {_hold(client, age): "+inf"})
+    client.delete(keys.artifact(NAME.encode()))
+    store.gc(dry_run=False, grace=0)
+    store.gc(dry_run=False, grace=0)
+    assert bool(client.exists(keys.content(NAME.encode()))) is kept
+    client.delete(keys.needs(NAME.encode()))
+    store.gc(dry_run=False, grace=0)
+
+
+def test_a_need_of_other_content_is_stale(store, client, keys) -> None:
+    store.store(CONTENT)
+    store.store(b"other", artifact_id="name")
+    client.zadd(keys.needs(NAME.encode()), {"name": "+inf"})
+    assert [problem.kind for problem in store.gc(dry_run=False, grace=0).problems] == ["stale-index-member"]
+    assert not client.exists(keys.needs(NAME.encode()))
+
+
+def test_only_the_content_that_was_found_damaged_is_dropped(store, keys) -> None:
+    store.store(CONTENT)
+    session = store._operations.backend.session
+    assert not run_plan(session.write(calls.drop_content(keys, NAME.encode(), b"damaged", 7))).removed
+    assert store.load(NAME).content == CONTENT
+
+
+def test_keys_of_workers_with_other_partitions_are_reported(store, open_64) -> None:
+    open_64.store(CONTENT)
+    assert {problem.kind for problem in store.check().problems} == {"other-partitions"}
+
+
+@pytest.fixture
+def open_64(server, namespace):
+    with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as store:
+        yield store
+        store.delete(NAME)
