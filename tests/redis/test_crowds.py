@@ -41,6 +41,13 @@ def test_the_latest_of_a_crowd_is_shown(store, crowd) -> None:
     assert is_sound(store)
 
 
+def test_a_crowd_begins_with_the_65th_lease(store, client, keys) -> None:
+    for n in range(65):
+        assert client.zcard(keys.leases(NAME.encode())) == client.zcard(keys.stores(NAME.encode())) == 0
+        store.store(HOT, run_id=f"run {n}")
+    assert client.zcard(keys.leases(NAME.encode())) == client.zcard(keys.stores(NAME.encode())) == 65
+
+
 def test_a_crowd_is_listed_page_by_page(store, crowd, monkeypatch) -> None:
     monkeypatch.setattr(leasing, "PAGE", 9)
     assert lessees(store) == CROWD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis import listing
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.plan import run as run_plan
@@ -27,6 +27,13 @@ def test_content_that_was_lost_comes_back_for_all_that_need_it(store, client, ke
     client.delete(keys.content(NAME.encode()))
     store.store(CONTENT, artifact_id="passing", ttl=60)
     assert client.pttl(keys.content(NAME.encode())) == -1
+
+
+def test_each_of_a_batch_has_its_own_ttl(store) -> None:
+    passing, lasting = store.store_many([Payload(b"passing", ttl=60), Payload(b"lasting")])
+    assert passing.expires_at is not None
+    assert lasting.expires_at is None
+    assert store.leases(lasting.artifact_id)[0].expires_at is None
 
 
 def test_content_ends_with_the_leases_that_are_left(store) -> None:
