@@ -39,6 +39,7 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.lint_lua
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .

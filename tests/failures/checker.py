@@ -27,7 +27,9 @@ LOST = "lost"
 RISEN = "risen"
 """There again, although its deletion was acknowledged."""
 STALE = "stale"
-"""Not what was acknowledged, but a later look found that."""
+"""As if lost or risen, but a later look found what was acknowledged."""
+UNCLEAR = "unclear"
+"""As if lost or risen, but stored or deleted again before another look could tell."""
 
 _ERRORS = {"CorruptArtifactError": HALF, "ArtifactLostError": HALF}
 _DROPS = ("release", "delete", "delete_by_run")
@@ -62,7 +64,7 @@ class Report:
         return sum(problem.kind == kind for problem in self.problems)
 
     def __str__(self) -> str:
-        found = ", ".join(f"{self.count(kind)} {kind}" for kind in (WRONG, HALF, ERROR, LOST, RISEN, STALE))
+        found = ", ".join(f"{self.count(kind)} {kind}" for kind in (WRONG, HALF, ERROR, LOST, RISEN, UNCLEAR, STALE))
         return (
             f"{self.operations} operations, {self.unknown} of unknown outcome, {found}; "
             f"longest wait {self.longest:.1f} s"
@@ -125,14 +127,14 @@ class _Checker:
                 self.sights[name, event.run].append(Sight(event, name in event.listed))
 
     def problems(self) -> Iterable[Problem]:
-        found: dict[tuple, Problem] = {}  # each loss once, whoever sees it
+        found: dict[Event | None, Problem] = {}  # each loss once, whoever sees it
         for (name, run), sights in self.sights.items():
             for number, sight in enumerate(sights):
                 kind, cause = self._judge(name, run, sight)
-                if kind in (LOST, RISEN) and self._corrected(name, sight, sights[number + 1 :]):
-                    kind = STALE
+                if kind in (LOST, RISEN):
+                    kind = self._later(name, sight, sights[number + 1 :]) or kind
                 if kind is not None:
-                    found.setdefault((kind, cause or sight.event), Problem(kind, sight.event, cause))
+                    found.setdefault(cause or sight.event, Problem(kind, sight.event, cause))
         return found.values()
 
     def _judge(self, name: str, run: str | None, sight: Sight) -> tuple[str | None, Event | None]:
@@ -177,14 +179,20 @@ class _Checker:
                 return effect
         return None
 
-    def _corrected(self, name: str, sight: Sight, later: list[Sight]) -> bool:
-        """Whether the next look, with no call between that could explain it, saw something else."""
-        following = next((one for one in later if one.event.start >= sight.event.end), None)
-        if following is None or (following.present, following.digest) == (sight.present, sight.digest):
-            return False
-        return not any(
-            effect.end > sight.event.start and effect.start < following.event.end
-            for run in self.runs[name]
-            for effect in self.effects[name, run]
-            if (effect.op in _DROPS) != following.present
-        )
+    def _later(self, name: str, sight: Sight, later: list[Sight]) -> str | None:
+        """What the looks after a sight say of it; `None` if they confirm it to the end."""
+        for other in later:
+            between = [
+                effect
+                for run in self.runs[name]
+                for effect in self.effects[name, run]
+                if effect.end > sight.event.start and effect.start < other.event.end
+            ]
+            if (other.present, other.digest) == (sight.present, sight.digest):
+                if any((effect.op in _DROPS) != sight.present for effect in between):
+                    return UNCLEAR
+            elif any((effect.op in _DROPS) != other.present for effect in between):
+                return UNCLEAR
+            elif other.event.start >= sight.event.end:
+                return STALE
+        return None

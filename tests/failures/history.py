@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
 from coatcheck import Artifact, ArtifactError, StoreUnavailableError
@@ -72,7 +72,11 @@ class History(list[Event]):
         return event
 
     def about(self, id: str) -> str:
-        """What concerns an artifact, as JSON lines."""
+        """What concerns an artifact, as JSON lines; of lists only whether it was in them."""
         runs = {event.run for event in self if event.id == id and event.run}
-        told = [event for event in self if event.id == id or (event.op == "delete_by_run" and event.run in runs)]
+        told = [
+            replace(event, listed=event.listed and event.listed & {id})
+            for event in self
+            if event.id == id or (event.id is None and event.run in runs)
+        ]
         return "\n".join(map(str, told))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .checker import ERROR, HALF, LOST, RISEN, STALE, WRONG, check
+from .checker import ERROR, HALF, LOST, RISEN, STALE, UNCLEAR, WRONG, check
 from .history import ABSENT, OK, UNKNOWN, Event, History
 
 ID, ONE, OTHER = "id", "digest one", "digest other"
@@ -91,7 +91,8 @@ BAD = {
     "risen after deletion": (Told().store().store(run="b").delete().load().load(), [RISEN]),
     "risen in the list": (Told().store().delete_by_run().list_by_run(ID), [RISEN]),
     "absent for a moment": (Told().store().load(None).load(), [STALE]),
-    "absent, then stored again": (Told().store().load(None).store().load(), [LOST]),
+    "absent, then stored again": (Told().store().load(None).store().load(), [UNCLEAR]),
+    "absent, then deleted": (Told().store().load(None).delete().load(None), [UNCLEAR]),
     "there for a moment": (Told().store().delete().load().load(None), [STALE]),
     "old bytes for a moment": (Told().store().store(digest=OTHER).load(ONE).load(OTHER), [STALE]),
 }

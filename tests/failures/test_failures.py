@@ -17,7 +17,7 @@ from redis.crc import key_slot
 from coatcheck.testing import Cluster, Sentinels, Server, eventually
 
 from ..conftest import binary_of
-from .checker import LOST, RISEN, STALE, check
+from .checker import LOST, RISEN, STALE, UNCLEAR, check
 from .load import Load
 from .network import Network
 
@@ -44,7 +44,7 @@ def judge(name: str, load: Load, **forgiven: set[str]) -> None:
         print(f"\n{name}, {namespace}: {report}", end="")
         for problem in report.problems:
             assert problem.kind in forgiven.get(namespace, set()), (
-                f"{problem.kind}: {problem.seen}\npromised: {problem.cause}\n{history.about(problem.seen.id)}"
+                f"{problem.kind}: {problem.seen}\npromised: {problem.cause}\n{history.about((problem.cause or problem.seen).id)}"
             )
         with load.open(namespace) as store:
             if report.unknown:  # such as an upload that was given up
@@ -155,10 +155,10 @@ class Scenario(NamedTuple):
     replica: frozenset[str] = frozenset()
 
 
-UNCONFIRMED = frozenset({LOST, RISEN, STALE})
+UNCONFIRMED = frozenset({LOST, RISEN, UNCLEAR, STALE})
 """A replica that takes over may lack the last moments."""
 
-BEHIND = frozenset({STALE})
+BEHIND = frozenset({UNCLEAR, STALE})
 """A primary that doesn't know yet that it was replaced answers readers from what it has."""
 
 SCENARIOS = [

@@ -41,14 +41,14 @@ class Leasing:
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         """See `Backend.leases`."""
-        keys, found, after = self._session.of(artifact_id), {}, 0
+        keys, found, after = self._session.of(artifact_id), {}, b"0"
         while True:
             page = yield from self._session.read(calls.leases(keys, artifact_id.encode(), after, PAGE))
             if page.leases:
                 records.decode_header(page.header, artifact_id)
             for field, lease in page.leases:
                 found[field] = records.decode_lease(artifact_id, field, lease)
-            if page.after is None:
+            if not page.after:
                 return sorted(found.values(), key=lambda lease: lease.created_at)
             after = page.after
 
@@ -105,6 +105,7 @@ class Leasing:
         given_up = 0
         waiting: Sequence[Keys] = self._session.partitions.all
         page = max(CHANGES, ROUND // len(waiting))
+        before: list[list[bytes]] = []
         while waiting:
             names = yield from self._session.read_each(
                 [
@@ -115,7 +116,10 @@ class Leasing:
             ids = [name.decode(errors="replace") for some in names for name in some]
             outcomes = yield from self._release(ids, run_id)
             given_up += sum(outcome.kind == "ok" for outcome in outcomes)
+            if names == before:  # members that name nothing of this partition: only gc removes them
+                break
             waiting = [keys for keys, some in zip(waiting, names, strict=True) if len(some) == page]
+            before = [some for some in names if len(some) == page]
         return given_up
 
     def _release(self, ids: Sequence[str], run_id: str | None) -> Plan[list[Outcome]]:

@@ -6,10 +6,9 @@ order of stores, in which whatever is stored again comes last.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ...errors import CorruptArtifactError
 from ...model import ArtifactMetadata, StoreStats
@@ -22,6 +21,8 @@ from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Command
 from .session import Session
+
+_SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
 
 _Place = tuple[Keys, bytes]
 """An artifact and where it lies."""
@@ -129,7 +130,7 @@ class Lists:
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
         waiting = [(keys, b"0", object()) for keys in session.partitions.all]
         while waiting:
-            count = b"%d" % max(100, ROUND // len(waiting) // 2)
+            count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
                 [
                     Command(keys.slot, (b"ZSCAN", index(keys), cursor, b"COUNT", count), _same)
@@ -237,7 +238,7 @@ class _Walk:
 
     def page(self, size: int) -> Command[list[tuple[float, bytes]]]:
         """Asks for more."""
-        return _by_score(self.keys, self.last, size, newest_first=self._newest_first)
+        return _by_score(self.keys, self.last if self.fetched else None, size, newest_first=self._newest_first)
 
     def add(self, page: list[tuple[float, bytes]], *, ended: bool) -> None:
         """Take what came."""
@@ -253,11 +254,12 @@ class _Walk:
                 self.ahead.append((score, name))
 
 
-def _by_score(keys: Keys, start: float, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
+def _by_score(keys: Keys, start: float | None, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
     """Times and ids beyond a time of store."""
-    bounds = (b"-inf", b"REV") if newest_first else (b"+inf",)
-    begin = b"(%d" % start if math.isfinite(start) else (b"+inf" if newest_first else b"-inf")
-    arguments = (b"ZRANGE", keys.created, begin, bounds[0], b"BYSCORE", *bounds[1:], b"LIMIT", b"0", b"%d" % size)
+    first, *to = (b"+inf", b"-inf", b"BYSCORE", b"REV") if newest_first else (b"-inf", b"+inf", b"BYSCORE")
+    if start is not None:
+        first = b"(%.17g" % start  # exact whatever it is: a damaged score must not hold up who goes on behind it
+    arguments = (b"ZRANGE", keys.created, first, *to, b"LIMIT", b"0", b"%d" % size)
 
     def decode(reply: Any) -> list[tuple[float, bytes]]:
         return [(score, name) for name, score in records.scored(reply)]

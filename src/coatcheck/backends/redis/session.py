@@ -24,6 +24,7 @@ from .transport.retry import deliver, find_primaries
 
 T = TypeVar("T")
 
+_PING = Command(0, (b"PING",), bytes)
 _MENDED = 3  # how often a call is repeated because indexes were in disorder
 
 
@@ -85,20 +86,19 @@ class Session:
         """The nodes that hold the partitions."""
         return find_primaries(self.transport, self.retry_for)
 
-    def _anything(self) -> Command[Any]:
-        keys = self.partitions.all[0]
-        return Command(keys.slot, (b"EXISTS", keys.runs), lambda reply: reply)
-
     def probe(self) -> Plan[None]:
-        """Ask whether the server can keep what `durability` promises.
+        """Ask every node whether it can keep what `durability` promises.
 
         Raises:
-            InvalidArtifactError: It cannot.
+            InvalidArtifactError: One cannot.
         """
         if self._behind is None:
             return
         try:
-            yield from deliver(self.transport, [self._anything()], self.retry_for, writes=False, behind=self._behind)
+            for node in (yield from self.primaries()):
+                yield from deliver(
+                    self.transport, [_PING], self.retry_for, writes=False, behind=self._behind, node=node
+                )
         except StoreUnavailableError as error:
             if isinstance(error.__cause__, ResponseError):
                 raise refused(self._durability, error.__cause__) from None

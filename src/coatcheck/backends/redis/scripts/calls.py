@@ -243,22 +243,22 @@ def run_views(
 
 
 class LeasePage(NamedTuple):
-    """Header, where to go on (us), and lease fields with their leases."""
+    """Header, time of a store (us) to go on after ('': the end), and lease fields with their leases."""
 
     header: bytes
-    after: int | None
+    after: bytes
     leases: list[tuple[bytes, bytes]]
 
 
-def leases(keys: Keys, artifact_id: bytes, after: int, count: int) -> Call[LeasePage]:
+def leases(keys: Keys, artifact_id: bytes, after: bytes, count: int) -> Call[LeasePage]:
     """`leases.lua`: those stored after a time in us."""
 
     def decode(reply: Any) -> LeasePage:
         header, following, *pairs = reply
-        return LeasePage(header, int(following) if following else None, list(zip(pairs[::2], pairs[1::2], strict=True)))
+        return LeasePage(header, following, list(zip(pairs[::2], pairs[1::2], strict=True)))
 
     names = [keys.artifact(artifact_id), keys.stores(artifact_id)]
-    return Call(_LEASES, keys.slot, names, [b"%d" % after, b"%d" % count], decode)
+    return Call(_LEASES, keys.slot, names, [after, b"%d" % count], decode)
 
 
 class Figures(NamedTuple):

@@ -92,7 +92,7 @@ else
   if not ends_at(a.key, deadline) then
     found('wrong-expiry')
   end
-  if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not call('ZSCORE', at.created, a.id) then
+  if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not is_created(call('ZSCORE', at.created, a.id)) then
     found('unindexed-artifact')
   end
   if is_explicit(a) and call('ZSCORE', a.needs, a.id) ~= score_read(deadline) then

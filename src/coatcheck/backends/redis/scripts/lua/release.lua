@@ -9,6 +9,7 @@
 --                   {'absent'}                   there was no live lease
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
+--                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
 
@@ -26,7 +27,9 @@ for i = 1, (#ARGV - 2) / 3 do
     check_header(header)
   end
   local chunks = header and lease and unknown_chunks(a, token)
-  if header and lease and content_id_of(header) ~= content_id then
+  if #shared == 25 then
+    replies[i] = { 'later' }
+  elseif header and lease and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
   elseif chunks then
     replies[i] = chunks

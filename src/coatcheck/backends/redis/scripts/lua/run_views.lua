@@ -2,7 +2,8 @@
 -- A run's own view of some artifacts.
 --
 -- KEYS artifacts   ARGV[1] run, '' for anonymous   ARGV[2] how many bytes to return, about
--- Returns for each: nil where the run has no live lease, or {header, lease}; for those in front where it would be too much
+-- Returns for each: nil where the run has no live lease, or {header, lease}; for the first of them if
+--                   all were too much
 
 -- @include time
 

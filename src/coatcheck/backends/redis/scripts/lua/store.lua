@@ -8,14 +8,14 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''
 -- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
---   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, with chunks that a hold keeps
+--   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks that a hold keeps
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
---                     told: 1 where all runs know that their leases on what was replaced have ended, else see forget.lua
+--                     told: 1 where all runs know that their leases on what was replaced ended, else see forget.lua
 --                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
 --                   {'need'}                     nothing written: the content is not here and was not sent
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
@@ -60,7 +60,7 @@ if #new > 0 then
   end
   local run_index = run ~= '' and KEYS[4]
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  if last then
+  if last and tonumber(last) < 9007199254740992 then -- see is_created
     us = math.max(us, tonumber(last) + 1)
   end
 

@@ -1,5 +1,5 @@
--- One artifact with everything that hangs on it. Chunks are not among that: clients bring them in line, page by page, see
--- follow.lua. So a script that may let a chunked content end earlier is told its token, or refuses.
+-- One artifact with everything that hangs on it. Chunks are not among that: clients bring them in line, page by page,
+-- see follow.lua. So a script that may let a chunked content end earlier is told its token, or refuses.
 -- @include partition
 -- @include leases
 

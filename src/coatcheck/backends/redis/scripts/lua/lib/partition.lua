@@ -4,7 +4,8 @@
 
 -- What most scripts are called with first.
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
-local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4], prefix = ARGV[1], run = ARGV[2] }
+local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4] }
+at.prefix, at.run = ARGV[1], ARGV[2]
 
 -- Raises where one of them is a key of another type: called before anything is written.
 local function check_partition()
@@ -14,11 +15,16 @@ local function check_partition()
   call('ZCARD', at.run_index)
 end
 
+-- Whether a score of `created` can be one: from 2^53 on the next number would be the same.
+local function is_created(score)
+  return score and tonumber(score) < 9007199254740992
+end
+
 -- The time of a store: the clock's, but later than that of any store before it, so that the order of stores is their
 -- order in time even where the clock goes back.
 local function next_created(us)
   local last = call('ZRANGE', at.created, -1, -1, 'WITHSCORES')[2]
-  return last and math.max(us, tonumber(last) + 1) or us
+  return is_created(last) and math.max(us, tonumber(last) + 1) or us
 end
 
 local function partition_prune(now, count)

@@ -27,8 +27,8 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
--- How much later, in ms, a key may end than it should: one that was moved to another node (MIGRATE), as long as that took.
-local DRIFT = 2000
+-- How much later, in ms, a key may end than it should: moved to another node (MIGRATE), by as long as that took.
+local DRIFT = 10000
 
 -- Whether a key ends when it should.
 local function ends_at(key, deadline)
