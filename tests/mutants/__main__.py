@@ -64,7 +64,12 @@ def main() -> int:
         chosen = [mutant for mutant in chosen if failing[mutant.tests] is None]
         for mutant, (outcome, detail) in zip(chosen, pool.map(try_mutant, chosen)):
             outcomes.append(outcome)
-            print(f"{outcome:<14}  {mutant.name}", *([f"{'':<16}{detail.strip()}"] if detail else []), sep="\n", flush=True)
+            print(
+                f"{outcome:<14}  {mutant.name}",
+                *([f"{'':<16}{detail.strip()}"] if detail else []),
+                sep="\n",
+                flush=True,
+            )
     caught = outcomes.count("caught")
     print(f"{caught} of {len(chosen)} mutants caught")
     return 0 if caught == len(chosen) and not any(failing.values()) else 1

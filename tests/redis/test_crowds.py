@@ -112,6 +112,7 @@ def test_a_replaced_crowd_leaves_nothing(store, keys_of) -> None:
 
 def test_who_leases_again_while_a_crowd_is_forgotten_stays(store, crowd, client, keys) -> None:
     session, name, buried = store._operations.backend.session, NAME.encode(), keys.buried(NAME.encode(), b"0" * 16)
+    store.touch(NAME, None, CROWD[1])
     run_plan(session.write(calls.delete(keys, [calls.Name.of(NAME)], buried)))
     assert client.pttl(buried) > 0
     store.store(HOT, run_id=CROWD[0])

@@ -89,6 +89,7 @@ def test_leases_that_have_ended_go_with_the_next_change(store, client, keys) -> 
     store.store(CONTENT, run_id="goes", ttl=600)
     store.store(CONTENT, run_id="ends", ttl=0.05)
     waiting.eventually(lambda: len(store.leases(NAME)) == 2)
+    assert not store.touch(NAME, 600, "ends")
     assert store.release(NAME, "goes")
     assert sorted(client.hkeys(keys.artifact(NAME.encode()))) == [b"=stays", b"h"]
 
@@ -131,7 +132,7 @@ def test_what_goes_back_during_a_listing_is_listed(store) -> None:
 def test_a_scan_begins_anew_where_another_server_answers(store, monkeypatch) -> None:
     for n in range(300):
         store.store(b"%d" % n, run_id="a")
-    monkeypatch.setattr(listing, "ROUND", 200)
+    monkeypatch.setattr(listing, "_SCANNED", 100)
     wire = Wire(store)
     assert len(store.list_by_run("a")) == 300
     trips = wire.trips

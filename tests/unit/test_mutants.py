@@ -40,8 +40,7 @@ def test_its_tests_are_there(tests: tuple[str, ...]) -> None:
     place, *options = tests
     path, _, names = place.partition("::")
     known = "".join(
-        source.read_text()
-        for source in [ROOT / path, ROOT / "tests/harnesses.py", *(SOURCE / "testing").rglob("*.py")]
+        source.read_text() for source in [ROOT / path, ROOT / "tests/harnesses.py", *(SOURCE / "testing").rglob("*.py")]
     )
     words = set(re.findall(r"\w+", " ".join(options[1:]))) - {"and", "or", "not"}
     assert options[:1] in ([], ["-k"])
