@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from hashlib import shake_128
 
 import pytest
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import listing
+from coatcheck.backends.redis.chunks import follow
 from coatcheck.backends.redis.scripts import calls
+from coatcheck.envelope import seal
+from coatcheck.ids import compute_digest
 from coatcheck.plan import run as run_plan
 from coatcheck.testing import waiting
 
+from ..harnesses import TINY, chunk
 from .wire import Wire
 
 CONTENT = b"content"
@@ -173,6 +179,38 @@ def test_only_the_content_that_was_found_damaged_is_dropped(store, keys) -> None
     session = store._operations.backend.session
     assert not run_plan(session.write(calls.drop_content(keys, NAME.encode(), b"damaged", 7))).removed
     assert store.load(NAME).content == CONTENT
+
+
+def _asked(digest: bytes, size: int, ttl_ms: int | None = None) -> Request:
+    return Request(digest, size, Details(None, "text/plain", "b", {}, ttl_ms))
+
+
+def test_digests_of_one_batch_that_only_begin_alike_are_told_apart(store, keys) -> None:
+    digest = compute_digest(CONTENT)
+    alike = digest[:16] + bytes(16)
+    requests = [_asked(digest, len(CONTENT)), _asked(alike, 6)]
+    contents = [seal(CONTENT, digest), seal(b"forged", alike)]
+    outcomes = run_plan(store._operations.backend.session.write(calls.store(keys, requests, contents, "inline")))
+    assert [outcome.kind for outcome in outcomes] == ["ok", "taken"]
+    assert store.load(NAME).content == CONTENT
+
+
+def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    stored = chunk(store, TINY).store(content, ttl=60)
+    request = _asked(compute_digest(content), len(content))
+    session, name = store._operations.backend.session, stored.artifact_id.encode()
+    hold = run_plan(session.write(calls.hold(keys, name, b"0" * 16, 120_000)))
+
+    def outcome_of(member: bytes, deadline: int) -> str:
+        call = calls.store(keys, [request], [None], "held", deadline=deadline, note=member)
+        return run_plan(session.write(call))[0].kind
+
+    assert outcome_of(b"!nothing", hold.deadline) == "chunked"
+    assert outcome_of(hold.member, hold.deadline + 1) == "chunked"
+    assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
+    assert outcome_of(hold.member, hold.deadline) == "ok"
+    assert store.check().problems == []
 
 
 def test_keys_of_workers_with_other_partitions_are_reported(store, open_64) -> None:
