@@ -8,12 +8,14 @@ from hashlib import shake_128
 import pytest
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.arguments import Details, Request
-from coatcheck.backends.redis import listing
-from coatcheck.backends.redis.chunks import follow
+from coatcheck.backends.redis import batching, listing
+from coatcheck.backends.redis.chunks import follow, new_token
 from coatcheck.backends.redis.scripts import calls
+from coatcheck.backends.redis.upload import Upload
 from coatcheck.envelope import seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run as run_plan
+from coatcheck.sources import BytesSource
 from coatcheck.testing import waiting
 
 from ..harnesses import TINY, chunk
@@ -56,6 +58,14 @@ def test_needs_keep_no_dead_members(store, client, keys) -> None:
     waiting.eventually(lambda: len(store.find_missing([f"passing-{n}" for n in range(5)])) == 5)
     store.store(CONTENT, artifact_id="another", ttl=600)
     assert sorted(client.zrange(keys.needs(NAME.encode()), 0, -1)) == [b"another", b"lasting"]
+
+
+def test_stores_of_explicit_ids_drop_what_has_ended(store, client, keys) -> None:
+    store.store(b"lasting", run_id="a")
+    ended = [store.store(b"%d" % n, artifact_id=f"ends-{n}", run_id="a", ttl=0.05).artifact_id for n in range(5)]
+    waiting.eventually(lambda: store.find_missing(ended) == ended)
+    store.store_many([Payload(b"x", artifact_id="x"), Payload(b"y", artifact_id="y")], run_id="a")
+    assert client.zcard(keys.created) == client.zcard(keys.deadlines) == client.zcard(keys.run("a")) == 3
 
 
 def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> None:
@@ -209,8 +219,53 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     assert outcome_of(b"!nothing", hold.deadline) == "chunked"
     assert outcome_of(hold.member, hold.deadline + 1) == "chunked"
     assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
+    assert client.pexpiretime(keys.chunk(name, hold.chunks.token, 0)) >= hold.deadline
     assert outcome_of(hold.member, hold.deadline) == "ok"
     assert store.check().problems == []
+
+
+def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    stored = chunk(store, TINY).store(content, run_id="long", ttl=600)
+    client.delete(keys.content(stored.artifact_id.encode()))
+    store.store(content, run_id="short", ttl=60)
+    assert store.load(stored.artifact_id).content == content
+    store.gc(dry_run=False, grace=0)
+    assert store.check().problems == []
+
+
+def _upload(store, keys, content: bytes) -> Upload:
+    source = BytesSource(content, compute_digest(content), TINY.size)
+    request = _asked(source.digest, source.size)
+    upload = Upload(store._operations.backend.session, keys, request, source, TINY, None, None)
+    upload._token = new_token()
+    return upload
+
+
+def test_an_upload_of_what_is_there_in_one_piece_leaves_no_chunks(store, keys, keys_of) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    store.store(content, run_id="b")
+    before = keys_of()
+    assert run_plan(_upload(store, keys, content).run(b"", b"")).kind == "ok"
+    assert keys_of() == before
+
+
+def test_a_commit_can_be_repeated(store, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    upload = _upload(store, keys, content)
+    run_plan(upload._send())
+    assert [run_plan(upload._commit(b"", b"")).kind for _ in range(2)] == ["ok", "ok"]
+    assert store.load(compute_artifact_id(content)).content == content
+
+
+def test_answers_that_are_too_long_come_in_pages(store, keys, monkeypatch) -> None:
+    ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(5)]
+    session, names = store._operations.backend.session, [i.encode() for i in ids]
+    assert len(run_plan(session.read(calls.metadata(keys, names, 1)))) == 1
+    assert len(run_plan(session.read(calls.run_views(keys, names, "a", 1)))) == 1
+    monkeypatch.setattr(batching, "BATCH_BYTES", 1)
+    assert [metadata.artifact_id for metadata in store.metadata_many(ids)] == ids
+    assert len(store.list_by_run("a")) == 5
 
 
 def test_keys_of_workers_with_other_partitions_are_reported(store, open_64) -> None:
