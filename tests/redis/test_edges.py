@@ -124,6 +124,15 @@ def _drain(walk) -> list[str]:
     return ids
 
 
+def test_partitions_are_merged_in_the_order_of_stores(open_64) -> None:
+    open_64.store_many(b"%d" % n for n in range(2000))
+    times = {artifact.artifact_id: artifact.created_at for artifact in open_64.list_all(limit=0)}
+    walk = open_64._operations.backend.listing(newest_first=True)
+    listed = _drain(walk)
+    assert len(listed) == len(times) == 2000
+    assert [times[i] for i in listed] == sorted(times.values(), reverse=True)
+
+
 def test_what_is_stored_again_during_a_listing_is_listed(store) -> None:
     ids = [store.store(b"%d" % n).artifact_id for n in range(40)]
     walk = store._operations.backend.listing(newest_first=True)
