@@ -148,6 +148,33 @@ def test_gc_removes_leftovers_and_only_those(store, damage, client, keys) -> Non
     assert kinds(store.check()) == {"wrong-expiry": 1}
 
 
+def test_gc_finds_what_has_expired_in_every_index(store, client, keys) -> None:
+    stored = store.store(b"named", artifact_id="name", run_id="a")
+    indexes = (keys.run("a"), keys.needs(stored.digest[:32].encode()), *keys.catalog)
+    for index in indexes:
+        client.zadd(index, {"dead": 1})
+    assert store.check().problems == []
+    assert kinds(store.gc(grace=0)) == {"expired-index-member": 5}
+    assert store.gc(dry_run=False, grace=0).ok
+    assert not any(client.zscore(index, "dead") for index in indexes)
+    assert store.gc(grace=0).problems == []
+
+
+def test_keys_of_workers_that_cut_the_namespace_otherwise_are_reported_and_left(store, server, namespace) -> None:
+    ours = store.store(b"ours", run_id="a")
+    with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as other:
+        theirs = other.store(b"theirs", run_id="a")
+        for one in (store, other):
+            assert one.gc(dry_run=False, grace=0).problems == []
+            report = one.check(repair=True, grace=0)
+            assert kinds(report).keys() == {"other-partitions"}
+            assert not report.ok
+        assert store.list_all() == [ours]
+        assert other.list_all() == [theirs]
+        assert other.load_text(theirs.artifact_id) == "theirs"
+        other.delete(theirs.artifact_id)
+
+
 @pytest.mark.leaves_keys("a lost index")
 def test_gc_keeps_what_an_explicit_id_needs_although_its_index_is_lost(store, damage) -> None:
     damage("needs gone")

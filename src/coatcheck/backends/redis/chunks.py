@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from ...envelope import MANIFEST, VERSION
-from ...errors import StoreUnavailableError
+from ...errors import ArtifactError, StoreUnavailableError
 from ...plan import Plan
 from .layout.keys import Keys
 from .scripts import calls
@@ -33,16 +34,21 @@ def new_token() -> bytes:
     return os.urandom(8).hex().encode()
 
 
+def server_time(keys: Keys) -> Command[int]:
+    """Asks a partition's node for its time, in us."""
+    return Command(keys.slot, (b"TIME",), lambda time: int(time[0]) * 1_000_000 + int(time[1]))
+
+
 def number_pages(count: int) -> Iterable[range]:
-    """The numbers of chunks, a page at a time."""
-    return (range(first, min(first + PAGE, count)) for first in range(0, count, PAGE))
+    """The numbers of chunks, a page at a time; an empty page where there are none."""
+    return (range(first, min(first + PAGE, count)) for first in range(0, max(count, 1), PAGE))
 
 
-def follow(session: Session, keys: Keys, chunks: Chunks) -> Plan[int]:
-    """Bring chunks in line with their content; how many are there."""
+def follow(session: Session, keys: Keys, chunks: Chunks, given_up: bytes = b"") -> Plan[int]:
+    """Bring chunks in line with their content, without a hold that is given up; how many are there."""
     present: int = 0
     for numbers in number_pages(chunks.total):
-        present += yield from session.write(calls.follow(keys, chunks, numbers))
+        present += yield from session.write(calls.follow(keys, chunks, numbers, given_up))
     return present
 
 
@@ -88,17 +94,30 @@ def held(
         What became of it; `None` where the content is gone, not chunked any more, or not `complete`.
     """
     for _ in range(_TRIES):
-        hold = yield from session.write(calls.hold(keys, content_id, new_token(), ttl_ms))
-        if hold is None:
-            return None
-        outcome: Outcome | None = None
-        present = yield from follow(session, keys, hold.chunks)
-        if present == hold.chunks.total or not complete:
-            outcome = yield from session.write(change(hold))
-        if outcome is None or outcome.kind != "ok":
-            drop = Command(keys.slot, (b"ZREM", keys.needs(content_id), hold.member), lambda _: None)
-            yield from session.write(drop)
-        yield from tidy(session, keys, hold.chunks)  # the lease may end earlier than the one it renews, or the hold
+        member = b"!%014x%b" % ((yield from session.read(server_time(keys))), new_token())
+        chunks = Chunks(content_id, b"", 0)
+        try:
+            hold = yield from session.write(calls.hold(keys, content_id, member, ttl_ms))
+            if hold is None:
+                return None
+            chunks = hold.chunks
+            outcome: Outcome | None = None
+            present = yield from follow(session, keys, chunks)
+            if present == chunks.total or not complete:
+                outcome = yield from session.write(change(hold))
+            # The lease may end earlier than the one it renews, or than the hold.
+            yield from follow(session, keys, chunks, given_up=member)
+        except GeneratorExit:  # nobody runs this plan any more
+            raise
+        except BaseException:
+            with suppress(ArtifactError):
+                for numbers in number_pages(chunks.total):
+                    yield from session.prepare([calls.follow(keys, chunks, numbers, member)], retry_for=0)
+            raise
+        if outcome is None or outcome.kind not in ("ok", "chunked"):  # what was deleted meanwhile stayed for the hold
+            found = yield from session.write(calls.check_content(keys, content_id, b"1", 0, 0, 0))
+            if found.chunks is not None:
+                yield from follow(session, keys, chunks)
         if outcome is None or outcome.kind != "chunked":
             return outcome
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")

@@ -15,6 +15,7 @@ from ...model import ArtifactMetadata, StoreStats
 from ...plan import Plan
 from ..base import Listing
 from .batching import PAGE, ROUND, ask_about
+from .chunks import server_time
 from .layout import records
 from .layout.keys import Keys
 from .layout.manifest import Manifest
@@ -23,6 +24,8 @@ from .scripts.script import Command
 from .session import Session
 
 _SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
+
+_RESTARTS: Final = 1000  # where connections are made all the time, that is the reason why servers seem to change
 
 _Place = tuple[Keys, bytes]
 """An artifact and where it lies."""
@@ -55,10 +58,7 @@ class Lists:
     def list_runs(self) -> Plan[list[str]]:
         """See `Backend.list_runs`."""
         members = yield from self._members(lambda keys: keys.runs)
-        [[seconds, microseconds]] = yield from self._session.read_each(
-            [Command(self._session.partitions.all[0].slot, (b"TIME",), _same)]
-        )
-        now = int(seconds) * 1000 + int(microseconds) / 1000
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
         live: set[bytes] = set()
         ending: list[tuple[Keys, bytes]] = []
         for keys, runs in members:
@@ -129,6 +129,7 @@ class Lists:
         session = self._session
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
         waiting = [(keys, b"0", object()) for keys in session.partitions.all]
+        restarts = 0
         while waiting:
             count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
@@ -141,7 +142,8 @@ class Lists:
             for (keys, cursor, answered), (next_cursor, members) in zip(waiting, replies, strict=True):
                 found[keys].update(records.scored(members))
                 who = session.transport.incarnation(keys.slot)
-                if cursor != b"0" and who != answered:
+                if cursor != b"0" and who != answered and restarts < _RESTARTS:
+                    restarts += 1
                     following.append((keys, b"0", who))
                 elif next_cursor != b"0":
                     following.append((keys, next_cursor, who))

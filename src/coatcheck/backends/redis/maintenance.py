@@ -7,6 +7,7 @@ hash even where an index was lost, and a content goes once no index says any mor
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -251,12 +252,15 @@ class Inspection:
     def _chunks_of(self, keys: Keys, chunks: Chunks) -> Plan[list[str]]:
         """What is wrong with the chunks of a content."""
         [content_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
+        last = (b"ZRANGE", keys.needs(chunks.content), b"-1", b"-1", b"WITHSCORES")
+        held = yield from self._session.read(Command(keys.slot, last, records.scored))
+        expected = {content_ends, *(-1 if math.isinf(score) else int(score) for _, score in held)}
         for numbers in number_pages(chunks.total):
             ends = yield from self._ends(keys, [keys.chunk(chunks.content, chunks.token, n) for n in numbers])
             if -2 in ends:
                 [now_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
                 return ["lost-content"] if now_ends == content_ends != -2 else []
-            if any(abs(end - content_ends) >= _MOVING_MS for end in ends):
+            if any(min(abs(end - one) for one in expected) >= _MOVING_MS for end in ends):
                 if self._repair("wrong-expiry"):
                     yield from tidy(self._session, keys, chunks)
                 return ["wrong-expiry"]

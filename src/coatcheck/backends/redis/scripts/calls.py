@@ -192,21 +192,21 @@ class Hold(NamedTuple):
     chunks: Chunks
 
 
-def hold(keys: Keys, content_id: bytes, token: bytes, ttl_ms: int | None) -> Call[Hold | None]:
+def hold(keys: Keys, content_id: bytes, member: bytes, ttl_ms: int | None) -> Call[Hold | None]:
     """`hold.lua`; `None` where the content is not chunked."""
 
     def decode(reply: Any) -> Hold | None:
-        return Hold(reply[0], reply[1], Chunks(content_id, *reply[2:])) if reply else None
+        return Hold(member, reply[0], Chunks(content_id, *reply[1:])) if reply else None
 
-    arguments = [token, _ttl(ttl_ms), _raw(content_id)]
+    arguments = [member, _ttl(ttl_ms), _raw(content_id)]
     return Call(_HOLD, keys.slot, [keys.content(content_id), keys.needs(content_id)], arguments, decode)
 
 
-def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
-    """`follow.lua`: how many of the chunks are there."""
+def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int], given_up: bytes = b"") -> Call[int]:
+    """`follow.lua`: how many of the chunks are there. `given_up`: a hold that ends."""
     names = [keys.content(chunks.content), keys.needs(chunks.content)]
     names += (keys.chunk(chunks.content, chunks.token, n) for n in numbers)
-    return Call(_FOLLOW, keys.slot, names, [chunks.token], int)
+    return Call(_FOLLOW, keys.slot, names, [chunks.token, given_up], int)
 
 
 def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:

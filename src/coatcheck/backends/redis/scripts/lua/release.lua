@@ -39,8 +39,9 @@ for i = 1, (#ARGV - 2) / 3 do
     if header and lease then
       local needs = call('ZCARD', a.needs)
       if call('HLEN', a.key) > 2 or needs > 0 or is_explicit(a) then
-        check_artifact(a, {})
-        shared[#shared + 1] = { a = a, many = has_many(a, now) }
+        local many = has_many(a, now)
+        check_artifact(a, many and {} or call('HKEYS', a.key))
+        shared[#shared + 1] = { a = a, many = many }
       else
         sole[#sole + 1] = a.id
         gone[#gone + 1] = a.key

@@ -232,6 +232,10 @@ local function store(a, header, view, sealed, created)
   end
 
   local many = old and has_many(a, now)
+  if replaced then
+    call('STRLEN', KEYS[#KEYS - 3])
+    call('ZCARD', KEYS[#KEYS - 2])
+  end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])

@@ -57,10 +57,10 @@ local function run_settle(key, run)
   end
 end
 
--- Another run's index, which is not declared: only cleaned up.
+-- Another run's index, which is not declared: only cleaned up, and left alone where it is none.
 local function run_drop(run, id)
   local key = run_key(at.prefix, run)
-  if call('ZREM', key, id) == 1 then
+  if redis.pcall('ZREM', key, id) == 1 then
     run_settle(key, run)
   end
 end
