@@ -154,7 +154,9 @@ DAMAGE = {
     "one lost": lambda client, keys: client.zrem(keys.leases(NAME), "=" + RUNS[4]),
     "stale": lambda client, keys: client.zadd(keys.leases(NAME), {"=nobody": 5e12}),
     "stale store": lambda client, keys: client.zadd(keys.stores(NAME), {"=nobody": 5e15}),
-    "many dead": lambda client, keys: client.zadd(keys.leases(NAME), dict.fromkeys((f"={run}" for run in RUNS[:90]), 1)),
+    "many dead": lambda client, keys: client.zadd(
+        keys.leases(NAME), dict.fromkeys((f"={run}" for run in RUNS[:90]), 1)
+    ),
 }
 SUBTLE = {
     **DAMAGE,
