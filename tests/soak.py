@@ -19,9 +19,9 @@ import time
 
 TESTS = (
     *("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py"),
-    "tests/failures",
+    *("tests/failures", "tests/contract"),
 )
-SIZES = {"COATCHECK_FAILURES": "30"}  # seconds for each failure
+SIZES = {"COATCHECK_FAILURES": "30", "COATCHECK_TWINS": "each"}  # seconds for each failure; see tests/contract
 
 
 def main() -> int:

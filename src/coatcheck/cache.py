@@ -62,7 +62,7 @@ class ContentCache:
     def start_anew(self) -> None:
         """For a forked child: a thread that does not exist there may hold the lock, in the middle of a change."""
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()  # tag -> digest, content
+        self._entries: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()  # content_id -> digest, content
         self._bytes = self._hits = self._disk_hits = self._misses = 0
 
     def clear(self) -> None:
@@ -85,12 +85,12 @@ class ContentCache:
 
     def get(self, digest: bytes) -> bytes | None:
         """A content that lies in memory. It was verified on its way in and is not hashed again."""
-        tag = _tag(digest)
+        content_id = _content_id(digest)
         with self._lock:
-            entry = self._entries.get(tag)
+            entry = self._entries.get(content_id)
             if entry is None or entry[0] != digest:
                 return None
-            self._entries.move_to_end(tag)
+            self._entries.move_to_end(content_id)
             self._hits += 1
             return entry[1]
 
@@ -124,12 +124,12 @@ class ContentCache:
         size = len(content) + OVERHEAD
         if size > self._size:
             return
-        tag = _tag(digest)
+        content_id = _content_id(digest)
         dropped = []  # freed after the lock: giving back large memory takes its time
         with self._lock:
-            if tag in self._entries:
-                dropped.append(self._entries.pop(tag))
-            self._entries[tag] = (digest, content)
+            if content_id in self._entries:
+                dropped.append(self._entries.pop(content_id))
+            self._entries[content_id] = (digest, content)
             self._bytes += size - sum(len(old) + OVERHEAD for _, old in dropped)
             while self._bytes > self._size:
                 _, entry = self._entries.popitem(last=False)
@@ -137,7 +137,7 @@ class ContentCache:
                 self._bytes -= len(entry[1]) + OVERHEAD
 
 
-def _tag(digest: bytes) -> str:
+def _content_id(digest: bytes) -> str:
     return digest.hex()[:ID_LENGTH]
 
 

@@ -104,7 +104,7 @@ class Artifact(BaseModel):
 
 
 class Lease(BaseModel):
-    """One run's claim on one artifact.
+    """What one run holds on one artifact.
 
     Attributes:
         run_id: Who holds it; `None` for the anonymous lease.

@@ -35,7 +35,7 @@ class Chunking(NamedTuple):
     Attributes:
         size: Length of a chunk in bytes.
         threshold: Content of this length and more is cut.
-        window: How many chunks are in memory, and under way in one exchange, at a time.
+        window: How many chunks are in memory, and under way in one round trip, at a time.
     """
 
     size: int = MIB

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
-from ..harnesses import REDIS_PLACES, TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
+from ..harnesses import TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
+
+EACH_TWIN = ["memory", "file", "valkey", "redis7", "valkey in 64 partitions", "valkey cluster"]
+TWINS_IN_TURN = ["fakeredis", "redis8", "cached", "redis7 cluster", "sentinels", "tls"]
+"""Here the stores of a test are of one twin and the other in turn, unless COATCHECK_TWINS=each (as in `make soak`)."""
+
+
+def places(each_twin: list[str], in_turn: list[str]) -> list:
+    if os.environ.get("COATCHECK_TWINS") == "each":
+        each_twin, in_turn = each_twin + in_turn, []
+    found = [(place, twin) for place in each_twin for twin in ("sync", "async")]
+    found += [(place, "both") for place in in_turn]
+    return [pytest.param(place, id="-".join(place)) for place in found]
 
 
 class Contract(ArtifactStoreContract):
-    @pytest.fixture(params=["sync", "async"])
-    def twin(self, request) -> str:
-        return request.param
-
-    def make(self, request, twin, tmp_path, namespace) -> StoreHarness:
-        if request.param == "memory":
+    def make(self, request, tmp_path, namespace) -> StoreHarness:
+        place, twin = request.param
+        if place == "memory":
             return MemoryHarness(twin=twin)
-        if request.param == "file":
+        if place == "file":
             return FileHarness(tmp_path, twin=twin)
-        if request.param == "fakeredis":
+        if place == "fakeredis":
             return FakeHarness(namespace, twin=twin)
-        if request.param == "cached":  # a memory tier that is always full, above a disk tier
+        if place == "cached":  # a memory tier that is always full, above a disk tier
             cache = {"cache_size": 100_000, "cache_dir": tmp_path}
             return RedisHarness("valkey", request.getfixturevalue, namespace, twin=twin, **cache)
-        return RedisHarness(request.param, request.getfixturevalue, namespace, twin=twin)
+        return RedisHarness(place, request.getfixturevalue, namespace, twin=twin)
 
 
 class TestContract(Contract):
-    @pytest.fixture(params=["memory", "file", "fakeredis", *REDIS_PLACES, "cached"])
-    def harness(self, request, twin, tmp_path, namespace) -> StoreHarness:
-        return self.make(request, twin, tmp_path, namespace)
+    @pytest.fixture(params=places(EACH_TWIN, TWINS_IN_TURN))
+    def harness(self, request, tmp_path, namespace) -> StoreHarness:
+        return self.make(request, tmp_path, namespace)
 
 
 class TestContractInTinyChunks(Contract):
     """The same, with content of some kilobytes treated as content of many megabytes is."""
 
-    @pytest.fixture(params=["file", "redis7", "valkey", "valkey cluster", "cached"])
-    def harness(self, request, twin, tmp_path, namespace) -> StoreHarness:
-        harness = self.make(request, twin, tmp_path, namespace)
+    @pytest.fixture(params=places(["file", "valkey"], ["redis7", "cached", "valkey cluster"]))
+    def harness(self, request, tmp_path, namespace) -> StoreHarness:
+        harness = self.make(request, tmp_path, namespace)
         harness.chunking = TINY
         return harness

@@ -19,12 +19,14 @@ from coatcheck import (
     RedisArtifactStore,
     compute_artifact_id,
 )
+from coatcheck.backends.redis.layout.keys import Keys
+from coatcheck.envelope import VERSION
 
-SMALL, EXPLICIT, NEW = b"victim" * 200, b"explicit", b"new"
+SMALL, EXPLICIT, NEW, HOT = b"victim" * 200, b"explicit", b"new", b"leased by many"
 LARGE = hashlib.shake_128(b"victim").digest(70_000)
 NEIGHBOURS = {"neighbour": b"neighbour" * 100, "large neighbour": hashlib.shake_128(b"neighbour").digest(70_000)}
-VICTIM, VICTIM_LARGE = compute_artifact_id(SMALL), compute_artifact_id(LARGE)
-TRUTH = {VICTIM: SMALL, VICTIM_LARGE: LARGE, "name": EXPLICIT}
+VICTIM, VICTIM_LARGE, VICTIM_HOT = (compute_artifact_id(content) for content in (SMALL, LARGE, HOT))
+TRUTH = {VICTIM: SMALL, VICTIM_LARGE: LARGE, VICTIM_HOT: HOT, "name": EXPLICIT}
 
 TYPED = (CorruptArtifactError, ArtifactLostError, InvalidArtifactError)
 
@@ -44,20 +46,26 @@ OPERATIONS: list[Callable] = [
     lambda s: s.check(read_data=True, grace=0),
     lambda s: s.touch(VICTIM, 500, "a"),
     lambda s: s.touch("name", 500, "b"),
+    lambda s: s.touch(VICTIM_HOT, 500, "run3"),
+    lambda s: s.find_missing(list(TRUTH), ttl=60, run_id="b"),
     lambda s: s.store(SMALL, run_id="c", ttl=60),
     lambda s: s.store(SMALL, run_id="a"),
     lambda s: s.store(LARGE, run_id="a", ttl=60),
+    lambda s: s.store(HOT, run_id="c", ttl=60),
     lambda s: s.store(EXPLICIT, run_id="a", artifact_id="name"),
     lambda s: s.store(NEW, run_id="a", artifact_id="name"),
     lambda s: s.store_many([SMALL, NEW, LARGE], run_id="b"),
     lambda s: s.release(VICTIM, "b"),
     lambda s: s.release("name", "a"),
+    lambda s: s.release(VICTIM_HOT, "run4"),
     lambda s: s.check(repair=True, read_data=True, grace=0),
     lambda s: s.gc(dry_run=False, grace=0),
     lambda s: s.delete(VICTIM_LARGE),
     lambda s: s.delete_by_run("a"),
     lambda s: s.delete_by_run("b"),
+    lambda s: s.delete_by_run("run5"),
     lambda s: s.delete(VICTIM),
+    lambda s: s.delete(VICTIM_HOT),
     lambda s: s.delete("name"),
 ]
 
@@ -74,6 +82,8 @@ def fill(store) -> None:
     store.store(LARGE, run_id="a", ttl=900)
     store.store(EXPLICIT, run_id="a", artifact_id="name", tags={"k": "w"})
     store.store(EXPLICIT, run_id="b", artifact_id="name")
+    for n in range(70):
+        store.store(HOT, run_id=f"run{n}", ttl=900)
     for name, content in NEIGHBOURS.items():
         store.store(content, run_id=name, ttl=900)
 
@@ -102,33 +112,37 @@ def endure(store) -> None:
 
 
 TYPES = {
-    "string": lambda client, key: client.set(key, b"\x01\x00not ours"),
+    "string": lambda client, key: client.set(key, bytes((VERSION, 0)) + b"not ours"),
     "list": lambda client, key: client.rpush(key, b"not ours"),
     "set": lambda client, key: client.sadd(key, b"not ours"),
     "zset": lambda client, key: client.zadd(key, {b"not ours": 1e15}),
     "hash": lambda client, key: client.hset(key, "h", b"not ours"),
     "stream": lambda client, key: client.xadd(key, {"not": "ours"}),
 }
+NAMES = Keys(b"", 0)
 KEYS = {
-    "content": f"content:{{{VICTIM}}}",
-    "large content": f"content:{{{VICTIM_LARGE}}}",
-    "artifact": f"artifact:{{{VICTIM}}}",
-    "explicit artifact": "artifact:{name}",
-    "leases": f"leases:{{{compute_artifact_id(EXPLICIT)}}}",
-    "run": "run:{a}",
-    "other run": "run:{b}",
-    "runs": "runs",
-    "created": "catalog:created",
-    "deadlines": "catalog:deadlines",
+    "content": NAMES.content(VICTIM.encode()),
+    "large content": NAMES.content(VICTIM_LARGE.encode()),
+    "artifact": NAMES.artifact(VICTIM.encode()),
+    "explicit artifact": NAMES.artifact(b"name"),
+    "artifact of many": NAMES.artifact(VICTIM_HOT.encode()),
+    "leases": NAMES.leases(VICTIM_HOT.encode()),
+    "stores": NAMES.stores(VICTIM_HOT.encode()),
+    "needs": NAMES.needs(compute_artifact_id(EXPLICIT).encode()),
+    "run": NAMES.run("a"),
+    "other run": NAMES.run("b"),
+    "runs": NAMES.runs,
+    "created": NAMES.created,
+    "deadlines": NAMES.deadlines,
 }
 
 
 @pytest.mark.leaves_keys("of every type under every name")
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("key", KEYS)
-def test_any_type_under_any_key_is_endured(store, client, namespace, key, kind) -> None:
+def test_any_type_under_any_key_is_endured(store, client, keys, key, kind) -> None:
     fill(store)
-    name = f"{namespace}:{KEYS[key]}"
+    name = keys.prefix + KEYS[key]
     assert client.delete(name)
     TYPES[kind](client, name)
     endure(store)
@@ -136,22 +150,25 @@ def test_any_type_under_any_key_is_endured(store, client, namespace, key, kind) 
 
 @pytest.mark.leaves_keys("of another artifact under every name")
 @pytest.mark.parametrize("key", KEYS)
-def test_what_belongs_under_another_key_is_endured(store, client, namespace, key) -> None:
-    # The hash of an explicit id is left out: under another id it says what a store under that id would have said.
-    others = {other for other in KEYS.values() if other not in (KEYS[key], KEYS["explicit artifact"])}
-    others |= {f"content:{{{compute_artifact_id(content)}}}" for content in NEIGHBOURS.values()}
-    for other in sorted(others):
-        client.delete(*client.scan_iter(match=f"{namespace}:*", count=1000), "none")
+def test_what_belongs_under_another_key_is_endured(store, client, keys, key) -> None:
+    others = {
+        *KEYS.values(),
+        *(NAMES.content(compute_artifact_id(content).encode()) for content in NEIGHBOURS.values()),
+    }
+    if key == "explicit artifact":  # the hash of another artifact says what a store under that id would have said
+        others -= {name for name in others if name.startswith(NAMES.artifact(b""))}
+    for other in sorted(others - {KEYS[key]}):
+        client.delete(*client.scan_iter(match=keys.prefix + b"*", count=1000), "none")
         fill(store)
-        client.copy(f"{namespace}:{other}", f"{namespace}:{KEYS[key]}", replace=True)
+        client.copy(keys.prefix + other, keys.prefix + KEYS[key], replace=True)
         endure(store)
 
 
 @pytest.mark.parametrize("value", [b"", b"x", bytes(12)])
-def test_a_damaged_lease_is_never_a_reason_to_delete_and_is_renewed_by_storing(store, client, namespace, value) -> None:
+def test_a_damaged_lease_is_never_a_reason_to_delete_and_is_renewed_by_storing(store, client, keys, value) -> None:
     store.store(SMALL, run_id="a", ttl=900)
     store.store(SMALL, run_id="b", ttl=900)
-    key = f"{namespace}:artifact:{{{VICTIM}}}"
+    key = keys.artifact(VICTIM.encode())
     client.hset(key, "=a", value)
     with pytest.raises(CorruptArtifactError, match="delete"):
         store.touch(VICTIM, 60, "a")
@@ -188,7 +205,7 @@ def damages(draw):
             spoiling
         ]
 
-    def do(client: redis.Redis, prefix: str) -> None:
+    def do(client: redis.Redis, prefix: bytes) -> None:
         name = prefix + key
         kind = client.type(name)
         if how == "expire":
@@ -214,10 +231,10 @@ def damages(draw):
 
 @pytest.mark.leaves_keys("scores that are no deadlines")
 @pytest.mark.parametrize("score", ["-inf", "inf", -1, 0.5, 2**48 - 1, 2**48, 2**63, 1e300])
-@pytest.mark.parametrize("key", ["leases", "run", "runs", "created", "deadlines"])
-def test_any_score_in_an_index_is_endured(store, client, namespace, key, score) -> None:
+@pytest.mark.parametrize("key", ["leases", "stores", "needs", "run", "runs", "created", "deadlines"])
+def test_any_score_in_an_index_is_endured(store, client, keys, key, score) -> None:
     fill(store)
-    name = f"{namespace}:{KEYS[key]}"
+    name = keys.prefix + KEYS[key]
     for member in client.zrange(name, 0, -1):
         client.zadd(name, {member: score})
     endure(store)
@@ -232,10 +249,10 @@ def test_any_score_in_an_index_is_endured(store, client, namespace, key, score) 
     print_blob=True,
 )
 @given(harm=st.lists(damages(), min_size=1, max_size=3))
-def test_any_damage_is_endured(valkey, namespace, harm) -> None:
+def test_any_damage_is_endured(valkey, namespace, keys, harm) -> None:
     with valkey.client() as client, RedisArtifactStore(valkey.url, namespace=namespace) as store:
-        client.delete(*client.scan_iter(match=f"{namespace}:*", count=1000), "none")
+        client.delete(*client.scan_iter(match=keys.prefix + b"*", count=1000), "none")
         fill(store)
         for do in harm:
-            do(client, f"{namespace}:")
+            do(client, keys.prefix)
         endure(store)

@@ -42,6 +42,7 @@ def damage(store, client, keys):
             "content passing": lambda: client.expire(content, 5),
             "index immortal": lambda: client.persist(keys.run("b")),
             "score wrong": lambda: client.zadd(run, {shared: 5e12}),
+            "time impossible": lambda: client.zadd(keys.created, {shared: "inf"}),
             "orphan": lambda: client.copy(content, keys.content(ORPHAN)),
             "staging immortal": lambda: client.set(keys.staging(shared, TOKEN), "x"),
             "bit flipped": lambda: client.setrange(content, 60, b"\xff\x00\xff"),
@@ -67,6 +68,7 @@ REPAIRABLE = {
     "content immortal": {"wrong-expiry"},
     "index immortal": {"wrong-expiry"},
     "score wrong": {"unindexed-lease"},
+    "time impossible": {"unindexed-artifact"},
     "orphan": {"orphan-content"},
     "staging immortal": {"immortal-staging"},
     "artifact gone": {"stale-index-member", "orphan-content"},
@@ -144,6 +146,33 @@ def test_gc_removes_leftovers_and_only_those(store, damage, client, keys) -> Non
     assert not client.exists(keys.content(ORPHAN))
     assert store.gc(grace=0).problems == []
     assert kinds(store.check()) == {"wrong-expiry": 1}
+
+
+def test_gc_finds_what_has_expired_in_every_index(store, client, keys) -> None:
+    stored = store.store(b"named", artifact_id="name", run_id="a")
+    indexes = (keys.run("a"), keys.needs(stored.digest[:32].encode()), *keys.catalog)
+    for index in indexes:
+        client.zadd(index, {"dead": 1})
+    assert store.check().problems == []
+    assert kinds(store.gc(grace=0)) == {"expired-index-member": 5}
+    assert store.gc(dry_run=False, grace=0).ok
+    assert not any(client.zscore(index, "dead") for index in indexes)
+    assert store.gc(grace=0).problems == []
+
+
+def test_keys_of_workers_that_cut_the_namespace_otherwise_are_reported_and_left(store, server, namespace) -> None:
+    ours = store.store(b"ours", run_id="a")
+    with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as other:
+        theirs = other.store(b"theirs", run_id="a")
+        for one in (store, other):
+            assert one.gc(dry_run=False, grace=0).problems == []
+            report = one.check(repair=True, grace=0)
+            assert kinds(report).keys() == {"other-partitions"}
+            assert not report.ok
+        assert store.list_all() == [ours]
+        assert other.list_all() == [theirs]
+        assert other.load_text(theirs.artifact_id) == "theirs"
+        other.delete(theirs.artifact_id)
 
 
 @pytest.mark.leaves_keys("a lost index")

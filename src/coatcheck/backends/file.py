@@ -31,7 +31,7 @@ from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
 from ..plan import Plan, Work
 from ..sources import MIB, Source, TransferProgress
-from .local import Claim, Clock, LocalBackend, Record, damaged, lost
+from .local import Clock, LeaseRecord, LocalBackend, Record, damaged, lost
 from .opened import Block, OpenedArtifact
 
 VERSION: Final = 1
@@ -366,17 +366,16 @@ def _open(path: Path) -> BufferedReader | None:
 
 
 def _encode(record: Record) -> bytes:
-    claims = sorted(record.claims.values(), key=lambda claim: claim.created)
     shown = record.view(record.latest()).to_dict()  # what AbstractRuntime reads
     leases = [
         {
-            "run_id": claim.run_id,
-            "created": claim.created,
-            "deadline": claim.deadline,
-            "content_type": claim.content_type,
-            "tags": claim.tags,
+            "run_id": lease.run_id,
+            "created": lease.created,
+            "deadline": lease.deadline,
+            "content_type": lease.content_type,
+            "tags": lease.tags,
         }
-        for claim in claims
+        for lease in sorted(record.leases.values(), key=lambda lease: lease.created)
     ]
     return json.dumps({**shown, "coatcheck": {"version": VERSION, "leases": leases}}, ensure_ascii=False).encode()
 
@@ -398,10 +397,10 @@ def _decode(raw: bytes, name: str) -> Record:
         reason = str(error).splitlines()[0]
         raise CorruptArtifactError(f"metadata file {name} is damaged ({reason}); remove it and store again") from None
     digest = bytes.fromhex(shown.digest or "")
-    return Record(shown.artifact_id, digest, shown.size_bytes, {claim.run_id: claim for claim in leases})
+    return Record(shown.artifact_id, digest, shown.size_bytes, {lease.run_id: lease for lease in leases})
 
 
-def _lease(data: dict[str, Any]) -> Claim:
+def _lease(data: dict[str, Any]) -> LeaseRecord:
     created, deadline = data["created"], data["deadline"]
     if not isinstance(created, int) or not isinstance(deadline, int | None):
         raise TypeError("times that are not numbers")
@@ -413,11 +412,11 @@ def _lease(data: dict[str, Any]) -> Claim:
         run_id=data["run_id"],
         tags=data["tags"],
     )
-    return Claim(shown.run_id, created, deadline, shown.content_type, shown.tags)
+    return LeaseRecord(shown.run_id, created, deadline, shown.content_type, shown.tags)
 
 
-def _inherited_lease(shown: ArtifactMetadata) -> Claim:
+def _inherited_lease(shown: ArtifactMetadata) -> LeaseRecord:
     created = datetime.fromisoformat(shown.created_at)
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
-    return Claim(shown.run_id, int(created.timestamp() * 1_000_000), None, shown.content_type, shown.tags)
+    return LeaseRecord(shown.run_id, int(created.timestamp() * 1_000_000), None, shown.content_type, shown.tags)

@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(slots=True)
-class Claim:
+class LeaseRecord:
     """One lease. Times are Unix time: `created` in microseconds, `deadline` in milliseconds (`None`: for ever)."""
 
     run_id: str | None
@@ -52,7 +52,7 @@ class Record:
     artifact_id: str
     digest: bytes
     size: int
-    claims: dict[str | None, Claim] = field(default_factory=dict)
+    leases: dict[str | None, LeaseRecord] = field(default_factory=dict)
 
     @property
     def is_named(self) -> bool:
@@ -61,28 +61,28 @@ class Record:
 
     def prune(self, now: int) -> bool:
         """Forget leases that have ended; whether any is left."""
-        self.claims = {run: claim for run, claim in self.claims.items() if claim.is_live(now)}
-        return bool(self.claims)
+        self.leases = {run: lease for run, lease in self.leases.items() if lease.is_live(now)}
+        return bool(self.leases)
 
     def copy(self) -> Record:
-        """A record that can be changed without changing this one. Claims themselves are replaced, never changed."""
-        return replace(self, claims=dict(self.claims))
+        """A record that can be changed without changing this one. Leases themselves are replaced, never changed."""
+        return replace(self, leases=dict(self.leases))
 
-    def latest(self) -> Claim:
+    def latest(self) -> LeaseRecord:
         """The lease that was stored last."""
-        return max(self.claims.values(), key=lambda claim: claim.created)
+        return max(self.leases.values(), key=lambda lease: lease.created)
 
-    def view(self, claim: Claim) -> ArtifactMetadata:
+    def view(self, lease: LeaseRecord) -> ArtifactMetadata:
         """The artifact as one lease sees it."""
         return ArtifactMetadata(
             artifact_id=self.artifact_id,
-            content_type=claim.content_type,
+            content_type=lease.content_type,
             size_bytes=self.size,
-            created_at=format_time(claim.created),
-            run_id=claim.run_id,
-            tags=dict(claim.tags),
+            created_at=format_time(lease.created),
+            run_id=lease.run_id,
+            tags=dict(lease.tags),
             digest=self.digest.hex() or None,
-            expires_at=None if claim.deadline is None else format_time(claim.deadline * 1000),
+            expires_at=None if lease.deadline is None else format_time(lease.deadline * 1000),
         )
 
 
@@ -190,7 +190,7 @@ class LocalBackend(Backend):
         return self._plan(look)
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
-        return self._plan(lambda: [self._claim(artifact_id, run_id, ttl_ms) for artifact_id in ids])
+        return self._plan(lambda: [self._acquire(artifact_id, run_id, ttl_ms) for artifact_id in ids])
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
         return self._plan(lambda: [self._delete(artifact_id) for artifact_id in ids])
@@ -199,10 +199,10 @@ class LocalBackend(Backend):
         def change() -> bool:
             with self._writing():
                 record = self._live(artifact_id)
-                if record is None or run_id not in record.claims:
+                if record is None or run_id not in record.leases:
                     return False
                 deadline = self._deadline(self._now(), ttl_ms)
-                record.claims[run_id] = replace(record.claims[run_id], deadline=deadline)
+                record.leases[run_id] = replace(record.leases[run_id], deadline=deadline)
                 self._put(record)
                 return True
 
@@ -222,14 +222,14 @@ class LocalBackend(Backend):
                 record = self._live(artifact_id)
             if record is None:
                 return []
-            views = [record.view(claim) for claim in sorted(record.claims.values(), key=lambda c: c.created)]
+            views = [record.view(lease) for lease in sorted(record.leases.values(), key=lambda c: c.created)]
             return [Lease(**view.model_dump(include=set(Lease.model_fields))) for view in views]
 
         return self._plan(look)
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         def look() -> list[ArtifactMetadata]:
-            return [record.view(record.claims[run_id]) for record in self._live_records() if run_id in record.claims]
+            return [record.view(record.leases[run_id]) for record in self._live_records() if run_id in record.leases]
 
         return self._plan(look)
 
@@ -242,7 +242,7 @@ class LocalBackend(Backend):
 
     def list_runs(self) -> Plan[list[str]]:
         def look() -> list[str]:
-            runs = {run for record in self._live_records() for run in record.claims}
+            runs = {run for record in self._live_records() for run in record.leases}
             return [run for run in runs if run is not None]
 
         return self._plan(look)
@@ -252,7 +252,7 @@ class LocalBackend(Backend):
             with self._writing():
                 now = self._now()
                 # Listed whole before anything is removed: an error while reading deletes nothing.
-                mine = [record for record in self._records() if run_id in record.claims]
+                mine = [record for record in self._records() if run_id in record.leases]
                 return sum(record.prune(now) and self._give_up(record, run_id) for record in mine)
 
         return self._plan(change)
@@ -263,10 +263,10 @@ class LocalBackend(Backend):
             contents = {record.digest or record.artifact_id: record for record in records}
             return StoreStats(
                 artifacts=len(records),
-                leases=sum(len(record.claims) for record in records),
-                runs=len({run for record in records for run in record.claims} - {None}),
+                leases=sum(len(record.leases) for record in records),
+                runs=len({run for record in records for run in record.leases} - {None}),
                 contents=len(contents),
-                artifact_bytes=sum(record.size * len(record.claims) for record in records),
+                artifact_bytes=sum(record.size * len(record.leases) for record in records),
                 content_bytes=sum(record.size for record in contents.values()),
                 stored_bytes=sum(self._stored_bytes(record) for record in records),
             )
@@ -373,9 +373,9 @@ class LocalBackend(Backend):
                     self._remove(record)
 
     def _give_up(self, record: Record, run_id: str | None) -> bool:
-        if record.claims.pop(run_id, None) is None:
+        if record.leases.pop(run_id, None) is None:
             return False
-        if record.claims:
+        if record.leases:
             self._put(record)
         else:
             self._remove(record)
@@ -390,7 +390,9 @@ class LocalBackend(Backend):
         """Store a content; without one, only if it is there already, else return `None`."""
         with self._writing():
             now = self._now()
-            claim = Claim(request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags)
+            lease = LeaseRecord(
+                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
+            )
             previous = self._get(request.artifact_id)
             record = Record(request.artifact_id, request.digest, request.size)
             if previous is not None and not previous.digest:
@@ -399,36 +401,36 @@ class LocalBackend(Backend):
             if previous is not None and previous.prune(now):
                 if previous.digest == record.digest:
                     record = previous
-                    if request.run_id in record.claims:  # a store never shortens a lease
-                        claim.deadline = claim.later_of(record.claims[request.run_id].deadline)
+                    if request.run_id in record.leases:  # a store never shortens a lease
+                        lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
                 elif previous.is_named or record.is_named:
                     raise InvalidArtifactError(
                         f"artifact id {request.artifact_id} already is the name of other content: "
                         "a content-addressed id cannot be replaced, choose another artifact_id"
                     )
-            record.claims[request.run_id] = claim
+            record.leases[request.run_id] = lease
             if record is previous and self._has_content(record):
                 self._put(record)
             elif content is None:
                 return None
             else:
                 self._put_content(record, content, previous)
-            return record.view(claim)
+            return record.view(lease)
 
-    def _claim(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
+    def _acquire(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
         with self._writing():
             record = self._live(artifact_id)
             if record is None or not self._has_content(record):
                 return False
             now = self._now()
             deadline = self._deadline(now, ttl_ms)
-            mine = record.claims.get(run_id)
+            mine = record.leases.get(run_id)
             if mine is None:
-                claim = replace(record.latest(), run_id=run_id, created=now, deadline=deadline)
+                lease = replace(record.latest(), run_id=run_id, created=now, deadline=deadline)
             else:
-                claim = replace(mine, deadline=mine.later_of(deadline))
-            if claim != mine:
-                record.claims[run_id] = claim
+                lease = replace(mine, deadline=mine.later_of(deadline))
+            if lease != mine:
+                record.leases[run_id] = lease
                 self._put(record)
             return True
 

@@ -39,7 +39,7 @@ class MemoryBackend(LocalBackend):
 
     def _put(self, record: Record) -> None:
         self._artifacts[record.artifact_id] = record.copy()
-        deadlines = [claim.deadline for claim in record.claims.values()]
+        deadlines = [lease.deadline for lease in record.leases.values()]
         if None not in deadlines:
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
         self._drop_expired()

@@ -39,7 +39,8 @@ def options(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The store: redis://, rediss://, unix://, valkey://, embedded:// or file://. "
+            help="The store: redis://, redis+cluster://, redis+sentinel://, rediss:// and rediss+… with TLS, unix://, "
+            "embedded:// or file://. "
             "Left out: COATCHECK_URL in the environment, else the embedded engine in your data directory.",
         ),
     ] = None,

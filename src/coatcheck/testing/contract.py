@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from ..store import ArtifactStore
-from .cases import batches, claims, expiry, inherited, invalid, leases, listing, maintenance, replacement, streaming
+from .cases import acquiring, batches, expiry, inherited, invalid, leases, listing, maintenance, replacement, streaming
 
 
 class StoreHarness(Protocol):
@@ -31,7 +31,7 @@ class ArtifactStoreContract(
     replacement.Replacement,
     listing.Listing,
     batches.Batches,
-    claims.Claims,
+    acquiring.Acquiring,
     maintenance.Maintenance,
     streaming.Streaming,
     invalid.Invalid,

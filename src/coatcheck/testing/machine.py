@@ -164,7 +164,7 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         assert self.clients[client].delete_many(names) == there
 
     @rule(client=clients, names=batches, run=runs, ttl=ttls)
-    def claim(self, client: int, names: list[str], run: str | None, ttl: float | None) -> None:
+    def acquire(self, client: int, names: list[str], run: str | None, ttl: float | None) -> None:
         missing = [name for name in dict.fromkeys(names) if name not in self.model]
         assert self.clients[client].find_missing(names, ttl=ttl, run_id=run) == missing
         for name in set(names) - set(missing):

@@ -34,6 +34,11 @@ def new_token() -> bytes:
     return os.urandom(8).hex().encode()
 
 
+def server_time(keys: Keys) -> Command[int]:
+    """Asks a partition's node for its time, in us."""
+    return Command(keys.slot, (b"TIME",), lambda time: int(time[0]) * 1_000_000 + int(time[1]))
+
+
 def number_pages(count: int) -> Iterable[range]:
     """The numbers of chunks, a page at a time; an empty page where there are none."""
     return (range(first, min(first + PAGE, count)) for first in range(0, max(count, 1), PAGE))
@@ -89,8 +94,7 @@ def held(
         What became of it; `None` where the content is gone, not chunked any more, or not `complete`.
     """
     for _ in range(_TRIES):
-        [[seconds, microseconds]] = yield from session.prepare([Command(keys.slot, (b"TIME",), lambda reply: reply)])
-        member = b"!%014x%b" % (int(seconds) * 1_000_000 + int(microseconds), new_token())
+        member = b"!%014x%b" % ((yield from session.read(server_time(keys))), new_token())
         chunks = Chunks(content_id, b"", 0)
         try:
             hold = yield from session.write(calls.hold(keys, content_id, member, ttl_ms))
@@ -110,6 +114,10 @@ def held(
                 for numbers in number_pages(chunks.total):
                     yield from session.prepare([calls.follow(keys, chunks, numbers, member)], retry_for=0)
             raise
+        if outcome is None or outcome.kind not in ("ok", "chunked"):  # what was deleted meanwhile stayed for the hold
+            found = yield from session.write(calls.check_content(keys, content_id, b"1", 0, 0, 0))
+            if found.chunks is not None:
+                yield from follow(session, keys, chunks)
         if outcome is None or outcome.kind != "chunked":
             return outcome
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")

@@ -41,14 +41,14 @@ class Leasing:
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         """See `Backend.leases`."""
-        keys, found, after = self._session.of(artifact_id), {}, 0
+        keys, found, after = self._session.of(artifact_id), {}, b"0"
         while True:
             page = yield from self._session.read(calls.leases(keys, artifact_id.encode(), after, PAGE))
             if page.leases:
                 records.decode_header(page.header, artifact_id)
             for field, lease in page.leases:
                 found[field] = records.decode_lease(artifact_id, field, lease)
-            if page.after is None:
+            if not page.after:
                 return sorted(found.values(), key=lambda lease: lease.created_at)
             after = page.after
 

@@ -16,6 +16,7 @@ from ...model import ArtifactMetadata, StoreStats
 from ...plan import Plan
 from ..base import Listing
 from .batching import PAGE, ROUND, ask_about
+from .chunks import server_time
 from .layout import records
 from .layout.keys import Keys
 from .layout.manifest import Manifest
@@ -24,6 +25,8 @@ from .scripts.script import Command
 from .session import Session
 
 _SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
+
+_RESTARTS: Final = 1000  # where connections are made all the time, that is the reason why servers seem to change
 
 _Place = tuple[Keys, bytes]
 """An artifact and where it lies."""
@@ -56,10 +59,7 @@ class Lists:
     def list_runs(self) -> Plan[list[str]]:
         """See `Backend.list_runs`."""
         members = yield from self._members(lambda keys: keys.runs)
-        [[seconds, microseconds]] = yield from self._session.read_each(
-            [Command(self._session.partitions.all[0].slot, (b"TIME",), _same)]
-        )
-        now = int(seconds) * 1000 + int(microseconds) / 1000
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
         live: set[bytes] = set()
         ending: list[tuple[Keys, bytes]] = []
         for keys, runs in members:
@@ -130,6 +130,7 @@ class Lists:
         session = self._session
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
         waiting = [(keys, b"0", object()) for keys in session.partitions.all]
+        restarts = 0
         while waiting:
             count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
@@ -142,7 +143,8 @@ class Lists:
             for (keys, cursor, answered), (next_cursor, members) in zip(waiting, replies, strict=True):
                 found[keys].update(records.scored(members))
                 who = session.transport.incarnation(keys.slot)
-                if cursor != b"0" and who != answered:
+                if cursor != b"0" and who != answered and restarts < _RESTARTS:
+                    restarts += 1
                     following.append((keys, b"0", who))
                 elif next_cursor != b"0":
                     following.append((keys, next_cursor, who))
@@ -182,38 +184,42 @@ class _ByTime(Listing):
         return (yield from self._views(places)) if places else None
 
     def late(self) -> Plan[list[ArtifactMetadata]]:
-        places: list[_Place] = []
-        for walk in self._walks:
-            if walk.fetched > 1:
-                places += yield from (self._stored_since(walk) if self._newest_first else self._passed(walk))
+        walks = [walk for walk in self._walks if walk.fetched > 1]
+        places = yield from (self._stored_since(walks) if self._newest_first else self._passed(walks))
         return (yield from self._views(places)) if places else []
 
-    def _stored_since(self, walk: _Walk) -> Plan[list[_Place]]:
-        places, start = [], walk.first
-        while True:
-            page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
-            places += [(walk.keys, name) for _, name in page]
-            if len(page) < PAGE:
-                return places
-            start = page[-1][0]
+    def _stored_since(self, walks: Sequence[_Walk]) -> Plan[list[_Place]]:
+        found = yield from self._beyond([(walk, walk.first) for walk in walks])
+        return [(walk.keys, name) for walk, name in found]
 
-    def _passed(self, walk: _Walk) -> Plan[list[_Place]]:
+    def _passed(self, walks: Sequence[_Walk]) -> Plan[list[_Place]]:
         """What has come back behind the place where the walk is now."""
         places: list[_Place] = []
-        found = True
-        while found:
-            found, start = False, float("-inf")
-            while True:
-                page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
-                for score, name in page:
-                    if score <= walk.last and name not in walk.seen:
-                        walk.seen.add(name)
-                        places.append((walk.keys, name))
-                        found = True
-                if len(page) < PAGE or page[-1][0] > walk.last:
-                    break
-                start = page[-1][0]
+        while walks:
+            found = yield from self._beyond([(walk, None) for walk in walks])
+            fresh = [(walk, name) for walk, name in found if name not in walk.seen]
+            for walk, name in fresh:
+                walk.seen.add(name)
+                places.append((walk.keys, name))
+            walks = list(dict.fromkeys(walk for walk, _ in fresh))
         return places
+
+    def _beyond(self, waiting: list[tuple[_Walk, float | None]]) -> Plan[list[tuple[_Walk, bytes]]]:
+        """What was stored after a time; oldest first only as far as the walk is now."""
+        found: list[tuple[_Walk, bytes]] = []
+        while waiting:
+            size = min(PAGE, max(100, ROUND // len(waiting)))
+            pages = yield from self._session.read_each(
+                [_by_score(walk.keys, start, size, newest_first=False) for walk, start in waiting]
+            )
+            following: list[tuple[_Walk, float | None]] = []
+            for (walk, _), page in zip(waiting, pages, strict=True):
+                end = math.inf if self._newest_first else walk.last
+                found += [(walk, name) for score, name in page if score <= end]
+                if len(page) == size and page[-1][0] <= end:
+                    following.append((walk, page[-1][0]))
+            waiting = following
+        return found
 
     def _views(self, places: Sequence[_Place]) -> Plan[list[ArtifactMetadata]]:
         views = yield from ask_about(self._session, places, calls.metadata)
@@ -239,7 +245,7 @@ class _Walk:
 
     def page(self, size: int) -> Command[list[tuple[float, bytes]]]:
         """Asks for more."""
-        return _by_score(self.keys, self.last, size, newest_first=self._newest_first)
+        return _by_score(self.keys, self.last if self.fetched else None, size, newest_first=self._newest_first)
 
     def add(self, page: list[tuple[float, bytes]], *, ended: bool) -> None:
         """Take what came."""
@@ -255,11 +261,12 @@ class _Walk:
                 self.ahead.append((score, name))
 
 
-def _by_score(keys: Keys, start: float, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
+def _by_score(keys: Keys, start: float | None, size: int, *, newest_first: bool) -> Command[list[tuple[float, bytes]]]:
     """Times and ids beyond a time of store."""
-    bounds = (b"-inf", b"REV") if newest_first else (b"+inf",)
-    begin = b"(%d" % start if math.isfinite(start) else (b"+inf" if newest_first else b"-inf")
-    arguments = (b"ZRANGE", keys.created, begin, bounds[0], b"BYSCORE", *bounds[1:], b"LIMIT", b"0", b"%d" % size)
+    first, *to = (b"+inf", b"-inf", b"BYSCORE", b"REV") if newest_first else (b"-inf", b"+inf", b"BYSCORE")
+    if start is not None:
+        first = b"(%.17g" % start  # exact whatever it is: a damaged score must not hold up who goes on behind it
+    arguments = (b"ZRANGE", keys.created, first, *to, b"LIMIT", b"0", b"%d" % size)
 
     def decode(reply: Any) -> list[tuple[float, bytes]]:
         return [(score, name) for name, score in records.scored(reply)]

@@ -24,7 +24,7 @@ from ...envelope import RAW, pack
 from ...errors import ArtifactError, StoreUnavailableError
 from ...plan import Plan, Work
 from ...sources import Chunking, Source, TransferProgress
-from .chunks import new_token, number_pages, tidy
+from .chunks import new_token, number_pages, server_time, tidy
 from .layout.keys import Keys
 from .layout.manifest import Entry, Manifest
 from .layout.records import FOREVER
@@ -141,8 +141,8 @@ class Upload:
     def _commit(self, replacing: bytes, buried: bytes) -> Plan[Outcome]:
         """Give the chunks their deadline and publish them."""
         ttl = self._request.ttl_ms
-        [[seconds, microseconds]] = yield from self._session.prepare([self._command(b"TIME")])
-        deadline = FOREVER if ttl is None else int(seconds) * 1000 + int(microseconds) // 1000 + ttl
+        [microseconds] = yield from self._session.prepare([server_time(self._keys)])
+        deadline = FOREVER if ttl is None else microseconds // 1000 + ttl
         lasting = deadline
         source, keys = self._source, self._keys
         manifest = Manifest(source.digest, source.size, self._chunking.size, self._token, self._entries)

@@ -2,7 +2,7 @@
 -- The live leases of one artifact, oldest store first where there are many: a page of them.
 --
 -- KEYS[1] artifact   KEYS[2] stores
--- ARGV[1] time of the store to go on after, in us   ARGV[2] page size
+-- ARGV[1] time of the store to go on after, in us, as it was returned   ARGV[2] page size
 -- Returns {header or '', time to go on after or '', lease field, lease, lease field, lease, ...}
 
 -- @include leases
@@ -21,7 +21,7 @@ if call('HLEN', KEYS[1]) > MANY then
   for i = 1, #page, 2 do
     add(page[i], call('HGET', KEYS[1], page[i]))
   end
-  live[2] = #page > 0 and integer(tonumber(page[#page])) or ''
+  live[2] = #page > 0 and page[#page] or ''
 else
   local fields = call('HGETALL', KEYS[1])
   for i = 1, #fields, 2 do

@@ -15,11 +15,16 @@ local function check_partition()
   call('ZCARD', at.run_index)
 end
 
+-- Whether a score of `created` can be one: from 2^53 on the next number would be the same.
+local function is_created(score)
+  return score and tonumber(score) < 9007199254740992
+end
+
 -- The time of a store: the clock's, but later than that of any store before it, so that the order of stores is their
 -- order in time even where the clock goes back.
 local function next_created(us)
   local last = call('ZRANGE', at.created, -1, -1, 'WITHSCORES')[2]
-  return last and math.max(us, tonumber(last) + 1) or us
+  return is_created(last) and math.max(us, tonumber(last) + 1) or us
 end
 
 local function partition_prune(now, count)
@@ -52,10 +57,10 @@ local function run_settle(key, run)
   end
 end
 
--- Another run's index, which is not declared: only cleaned up.
+-- Another run's index, which is not declared: only cleaned up, and left alone where it is none.
 local function run_drop(run, id)
   local key = run_key(at.prefix, run)
-  if call('ZREM', key, id) == 1 then
+  if redis.pcall('ZREM', key, id) == 1 then
     run_settle(key, run)
   end
 end

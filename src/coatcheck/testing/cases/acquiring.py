@@ -14,14 +14,14 @@ from .expiry import LONG, SHORT, seconds
 CONTENT = b"content that is there already"
 
 
-class Claims:
+class Acquiring:
     def test_without_a_ttl_no_lease_is_taken(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", ttl=LONG)
         assert store.find_missing([a.artifact_id, "absent"]) == ["absent"]
         assert store.find_missing([a.artifact_id], ttl=DEFAULT) == []
         assert [lease.run_id for lease in store.leases(a.artifact_id)] == ["a"]
 
-    def test_a_claim_takes_a_lease_on_what_is_there(self, store: ArtifactStore) -> None:
+    def test_acquiring_takes_a_lease_on_what_is_there(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", content_type="text/a", tags={"n": "1"}, ttl=LONG)
         named = store.store(CONTENT, artifact_id="named", tags={"n": "2"})
         ids = ["absent", a.artifact_id, named.artifact_id, a.artifact_id, "absent"]
@@ -45,7 +45,7 @@ class Claims:
         assert [lease.run_id for lease in store.leases(a.artifact_id)] == ["a", "b"]
         assert of_a in store.list_all()
 
-    def test_what_was_claimed_stays(self, store: ArtifactStore, harness: object) -> None:
+    def test_what_was_acquired_stays(self, store: ArtifactStore, harness: object) -> None:
         a = store.store(CONTENT, run_id="a", ttl=1)
         store.store(b"named", run_id="a", artifact_id="named", ttl=1)
         large = store.store(CONTENT * 10_000, run_id="a", ttl=1)
@@ -61,7 +61,7 @@ class Claims:
         assert store.delete_by_run("b") == 3
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
-    def test_a_claim_ends_with_its_ttl(self, store: ArtifactStore, harness: object) -> None:
+    def test_an_acquired_lease_ends_with_its_ttl(self, store: ArtifactStore, harness: object) -> None:
         a = store.store(CONTENT, run_id="a")
         named = store.store(CONTENT, artifact_id="named")
         assert store.find_missing([a.artifact_id, "named"], ttl=SHORT, run_id="b") == []
@@ -74,13 +74,13 @@ class Claims:
         assert store.touch("named", SHORT)
         eventually(lambda: not store.list_all() and not harness.leftovers())  # type: ignore[attr-defined]
 
-    def test_everything_that_was_claimed_ends(self, store: ArtifactStore, harness: object) -> None:
+    def test_everything_that_was_acquired_ends(self, store: ArtifactStore, harness: object) -> None:
         a = store.store(CONTENT, run_id="a", ttl=SHORT)
         store.store(CONTENT, run_id="a", artifact_id="named", ttl=SHORT)
         store.find_missing([a.artifact_id, "named"], ttl=4 * SHORT, run_id="b")
         eventually(lambda: not store.list_all() and not harness.leftovers())  # type: ignore[attr-defined]
 
-    def test_a_claim_extends_the_runs_own_lease(self, store: ArtifactStore) -> None:
+    def test_acquiring_extends_the_runs_own_lease(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", tags={"n": "1"}, content_type="text/a", ttl=LONG)
         b = store.store(CONTENT, run_id="b", tags={"n": "2"}, ttl=LONG)
         assert store.find_missing([a.artifact_id], ttl=10 * LONG, run_id="a") == []
@@ -92,7 +92,7 @@ class Claims:
         assert store.list_all() == [b]
         assert store.check().problems == []
 
-    def test_a_claim_of_another_run_is_the_latest_store(self, store: ArtifactStore) -> None:
+    def test_acquiring_for_another_run_is_the_latest_store(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", tags={"n": "1"}, ttl=LONG)
         store.store(CONTENT, run_id="b", tags={"n": "2"}, ttl=LONG)
         other = store.store(b"other")
@@ -106,7 +106,7 @@ class Claims:
         assert store.release(a.artifact_id, "c")
         assert store.list_all(limit=1) == [other]
 
-    def test_a_claim_never_shortens(self, store: ArtifactStore) -> None:
+    def test_acquiring_never_shortens(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a", ttl=LONG)
         b = store.store(CONTENT, run_id="b", ttl=None)
         for run in ("a", "b", "c"):
@@ -117,7 +117,7 @@ class Claims:
         assert store.find_missing([a.artifact_id], ttl=None, run_id="a") == []
         assert store.list_by_run("a")[0].expires_at is None
 
-    def test_an_anonymous_claim_is_a_lease_too(self, store: ArtifactStore) -> None:
+    def test_an_anonymous_lease_can_be_acquired_too(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, run_id="a")
         assert store.find_missing([a.artifact_id], ttl=LONG) == []
         store.delete_by_run("a")
@@ -125,7 +125,7 @@ class Claims:
         assert [lease.run_id for lease in store.leases(a.artifact_id)] == [None]
         assert store.list_runs() == []
 
-    def test_a_claim_can_be_repeated(self, store: ArtifactStore) -> None:
+    def test_acquiring_can_be_repeated(self, store: ArtifactStore) -> None:
         a = store.store(CONTENT, ttl=LONG)
         assert store.find_missing([a.artifact_id], ttl=LONG, run_id="b") == []
         [first] = store.list_by_run("b")
@@ -137,7 +137,7 @@ class Claims:
         assert len(store.leases(a.artifact_id)) == 2
 
     @pytest.mark.parametrize("ttl", [0, -1, math.nan, "60", True])
-    def test_claims_are_checked(self, store: ArtifactStore, ttl: Any) -> None:
+    def test_what_is_acquired_is_checked(self, store: ArtifactStore, ttl: Any) -> None:
         a = store.store(CONTENT)
         with pytest.raises(InvalidArtifactError, match="ttl"):
             store.find_missing([a.artifact_id], ttl=ttl, run_id="b")
