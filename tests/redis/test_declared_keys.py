@@ -91,10 +91,10 @@ def exercise(store: RedisArtifactStore, client, partitions: Partitions) -> None:
     """Lets every script run, most of them on artifacts that few and that many lease."""
     for operation in OPERATIONS.values():
         furnish(store)
-        for read in READINGS.values():
-            read(store)
         operation(store)
     furnish(store)
+    for read in READINGS.values():
+        read(store)
     home = partitions.of(CROWDED_ID)
     client.delete(home.leases(CROWDED_ID.encode()))
     store.touch(CROWDED_ID, 60, "r1")  # mend

@@ -16,9 +16,14 @@ RUNS = [f"run {n:03}" for n in range(300)]
 INDEXED = 65  # leases from which on indexes know them
 
 
-@pytest.fixture(params=[1, 64])
-def store(valkey, namespace, request) -> Iterator[RedisArtifactStore]:
-    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=request.param) as store:
+@pytest.fixture
+def partitions() -> int:
+    return 64
+
+
+@pytest.fixture
+def store(valkey, namespace, partitions) -> Iterator[RedisArtifactStore]:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
         yield store
 
 
@@ -57,6 +62,7 @@ def agree(store, runs, *, artifact_id=HOT, content=CONTENT) -> None:
         assert store.list_all() == []
 
 
+@pytest.mark.parametrize("partitions", [1, 64])
 @pytest.mark.parametrize("artifact_id", [None, "report"])
 def test_leases_agree_on_the_way_up_and_down(store, artifact_id) -> None:
     name = artifact_id or HOT
@@ -95,6 +101,7 @@ def test_the_anonymous_lease_is_one_of_them(store) -> None:
     agree(store, RUNS[:80])
 
 
+@pytest.mark.parametrize("partitions", [1, 64])
 def test_leases_that_have_ended_are_gone_and_the_others_stay(store, client, keys) -> None:
     fill(store, RUNS[:70])
     fill(store, RUNS[70:140], ttl=0.5)
@@ -129,6 +136,7 @@ def test_claims_of_many_runs_are_leases_like_any(store) -> None:
     assert store.check().problems == []
 
 
+@pytest.mark.parametrize("partitions", [1, 64])
 @pytest.mark.parametrize("many", [64, 65, 300])
 def test_deleting_tells_every_run(store, client, namespace, many) -> None:
     fill(store, RUNS[:many])
@@ -208,6 +216,7 @@ def calls(client) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): one["calls"] for name, one in client.info("commandstats").items()}
 
 
+@pytest.mark.parametrize("partitions", [1, 64])
 def test_no_script_reads_all_leases(store, client) -> None:
     operations = {
         "store": lambda: store.store(CONTENT, run_id="one more"),
