@@ -6,6 +6,7 @@ order of stores, in which whatever is stored again comes last.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -183,38 +184,42 @@ class _ByTime(Listing):
         return (yield from self._views(places)) if places else None
 
     def late(self) -> Plan[list[ArtifactMetadata]]:
-        places: list[_Place] = []
-        for walk in self._walks:
-            if walk.fetched > 1:
-                places += yield from (self._stored_since(walk) if self._newest_first else self._passed(walk))
+        walks = [walk for walk in self._walks if walk.fetched > 1]
+        places = yield from (self._stored_since(walks) if self._newest_first else self._passed(walks))
         return (yield from self._views(places)) if places else []
 
-    def _stored_since(self, walk: _Walk) -> Plan[list[_Place]]:
-        places, start = [], walk.first
-        while True:
-            page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
-            places += [(walk.keys, name) for _, name in page]
-            if len(page) < PAGE:
-                return places
-            start = page[-1][0]
+    def _stored_since(self, walks: Sequence[_Walk]) -> Plan[list[_Place]]:
+        found = yield from self._beyond([(walk, walk.first) for walk in walks])
+        return [(walk.keys, name) for walk, name in found]
 
-    def _passed(self, walk: _Walk) -> Plan[list[_Place]]:
+    def _passed(self, walks: Sequence[_Walk]) -> Plan[list[_Place]]:
         """What has come back behind the place where the walk is now."""
         places: list[_Place] = []
-        found = True
-        while found:
-            found, start = False, float("-inf")
-            while True:
-                page = yield from self._session.read(_by_score(walk.keys, start, PAGE, newest_first=False))
-                for score, name in page:
-                    if score <= walk.last and name not in walk.seen:
-                        walk.seen.add(name)
-                        places.append((walk.keys, name))
-                        found = True
-                if len(page) < PAGE or page[-1][0] > walk.last:
-                    break
-                start = page[-1][0]
+        while walks:
+            found = yield from self._beyond([(walk, None) for walk in walks])
+            fresh = [(walk, name) for walk, name in found if name not in walk.seen]
+            for walk, name in fresh:
+                walk.seen.add(name)
+                places.append((walk.keys, name))
+            walks = list(dict.fromkeys(walk for walk, _ in fresh))
         return places
+
+    def _beyond(self, waiting: list[tuple[_Walk, float | None]]) -> Plan[list[tuple[_Walk, bytes]]]:
+        """What was stored after a time; oldest first only as far as the walk is now."""
+        found: list[tuple[_Walk, bytes]] = []
+        while waiting:
+            size = min(PAGE, max(100, ROUND // len(waiting)))
+            pages = yield from self._session.read_each(
+                [_by_score(walk.keys, start, size, newest_first=False) for walk, start in waiting]
+            )
+            following: list[tuple[_Walk, float | None]] = []
+            for (walk, _), page in zip(waiting, pages, strict=True):
+                end = math.inf if self._newest_first else walk.last
+                found += [(walk, name) for score, name in page if score <= end]
+                if len(page) == size and page[-1][0] <= end:
+                    following.append((walk, page[-1][0]))
+            waiting = following
+        return found
 
     def _views(self, places: Sequence[_Place]) -> Plan[list[ArtifactMetadata]]:
         views = yield from ask_about(self._session, places, calls.metadata)

@@ -32,7 +32,7 @@ from .session import Session
 from .upload import STAGING_MS
 
 _PAGE: Final = 500
-_MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_at` in Lua
+_MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
 _HOLD_US: Final = 600_000_000  # how long a lease may take to be taken: ten minutes
 
 LEFTOVERS: Final = frozenset(

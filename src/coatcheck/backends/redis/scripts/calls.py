@@ -122,6 +122,7 @@ def store(
         arguments += (artifact, encode_header(request), encode_view(request), sealed)
     if staging:
         names.append(staging)
+    names.append(keys.run(None))
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
     return Call(_STORE, keys.slot, names, arguments, _outcomes, first)
@@ -177,7 +178,7 @@ def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[
 
 def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
     """`forget.lua`: how many leases are left."""
-    names = [keys.created, keys.deadlines, keys.runs, buried, keys.artifact(artifact_id)]
+    names = [keys.created, keys.deadlines, keys.runs, buried, keys.artifact(artifact_id), keys.run(None)]
     return Call(_FORGET, keys.slot, names, [keys.prefix, b"", artifact_id, b"%d" % count], int)
 
 
@@ -432,6 +433,7 @@ def _change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes
     found = [keys.created, keys.deadlines, keys.runs, fourth]
     for name in names:
         found += keys.of(name.artifact, name.content)
+    found.append(keys.run(None))
     return found
 
 

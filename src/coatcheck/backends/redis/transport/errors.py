@@ -45,12 +45,14 @@ ERROR_REPLIES: Final = (ResponseError, BusyLoadingError, AuthenticationError, Au
 
 _ELSEWHERE: Final = (ClusterDownError, MasterDownError, BusyLoadingError)  # another server may answer by now
 _LASTING: Final = (AuthenticationError, AuthorizationError, ResponseError)
+_HALF_MOVED: Final = "access a non local key"  # what a reading script derived has gone to the slot's next node already
 _NO_LUA: Final = re.compile(r"unknown command '?eval|scripting engine", re.IGNORECASE)
 
 
 def says_later(error: Exception) -> bool:
     """Whether an error reply says: not executed, ask again."""
-    return isinstance(error, (*_ELSEWHERE, TryAgainError)) or str(error).startswith("BUSY ")
+    text = str(error)
+    return isinstance(error, (*_ELSEWHERE, TryAgainError)) or text.startswith("BUSY ") or _HALF_MOVED in text
 
 
 def says_elsewhere(error: Exception) -> bool:

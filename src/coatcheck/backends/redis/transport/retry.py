@@ -225,11 +225,14 @@ class _Delivery:
                 raise misplaced(target) from error
         if elsewhere is not None:
             there = self.transport.at(elsewhere.host or target.name.rpartition(":")[0].strip("[]"), elsewhere.port)
-            if isinstance(elsewhere, MovedError):
+            moved = isinstance(elsewhere, MovedError)
+            # Where only some commands of a unit are sent after their keys, those of the others are still here: wait.
+            all_gone = len(errors) == letter.unit.replies and all(isinstance(error, AskError) for error in errors)
+            if moved:
                 self.transport.move(elsewhere.slot_id, there)
-            else:
+            elif all_gone:
                 letter.asked = there
-            self._again(elsewhere, stale=False, at_once=True)
+            self._again(elsewhere, stale=False, at_once=moved or all_gone)
             return
         if letter.by_hash and any(isinstance(error, NoScriptError) for error in errors):
             letter.by_hash = False

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold (of one artifact), or ''
 -- ARGV[6..] for each artifact: id, content id (16 bytes)

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run, of nobody
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] id   ARGV[4] content id (16 bytes), or '' where that cannot be read
 -- ARGV[5] '1': repair, 'e': only if it has expired
 -- Derived keys, only read for hints: indexes of the runs that lease it.
@@ -86,7 +87,7 @@ if deadline <= now then
 else
   if not stored then
     found('lost-content')
-  elseif stored < deadline or not ends_at(a.content, math.max(deadline, content_needed(a))) then
+  elseif stored < deadline or not ends_agree(stored, math.max(deadline, content_needed(a))) then
     found('wrong-expiry') -- too early, or kept although nobody needs it for so long
   end
   if not ends_at(a.key, deadline) then

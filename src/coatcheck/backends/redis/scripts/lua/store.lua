@@ -4,6 +4,7 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] staging, where ARGV[5] is 'staged'
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where ARGV[7] is given
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''
@@ -64,8 +65,9 @@ if #new > 0 then
     us = math.max(us, tonumber(last) + 1)
   end
 
-  -- Expired members go with every batch, and with one single store in eight.
-  if count > 1 or string.byte(ARGV[9], 33) < 32 then
+  -- Expired members go with every batch, and with one single store in eight: the clock says which, since the same content
+  -- may come again and again.
+  if count > 1 or us % 8 == 0 then
     local function drop_expired(key, twin)
       local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
       if #dead > 0 then
@@ -164,7 +166,7 @@ local replacing = ARGV[7]
 local field = lease_field(run)
 check_partition()
 us = next_created(us)
-local pruned = count == 1 and string.byte(ARGV[9], 33) >= 32
+local pruned = count == 1 and us % 8 ~= 0
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
 local function source_of(a, start, chunks, longest)

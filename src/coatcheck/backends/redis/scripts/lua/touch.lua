@@ -3,8 +3,10 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''   ARGV[6] id   ARGV[7] content id (16 bytes)
+-- Derived keys, only cleaned up: indexes of runs whose leases have ended.
 -- Returns {'ok'}
 --         {'absent'}                   there was no live lease
 --         {'other', content id}        nothing written: the id stands for this content

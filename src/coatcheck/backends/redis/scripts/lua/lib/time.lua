@@ -27,11 +27,16 @@ local function expiry(key)
   return at == -1 and FOREVER or at
 end
 
--- Whether a key ends when it should. A key that was moved to another node (MIGRATE) ends as much later as that took,
--- which may be seconds.
+-- Whether two ends are the same. A key that was moved to another node (MIGRATE) ends as much later as that took, which
+-- may be seconds.
+local function ends_agree(one, other)
+  return one == other or (math.max(one, other) < FOREVER and math.abs(one - other) < 10000)
+end
+
+-- Whether a key ends when it should.
 local function ends_at(key, deadline)
   local at = expiry(key)
-  return at == deadline or (at and at < FOREVER and at > deadline and at - deadline < 10000)
+  return at and at >= deadline and ends_agree(at, deadline)
 end
 
 local function expire(key, deadline)

@@ -1,0 +1,199 @@
+"""Lists are exact: what is there during the whole of a listing is in it, once, whatever others do meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import pytest
+
+from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck.backends.redis import batching, listing
+
+from .wire import Wire
+
+LASTING = [b"lasting %d" % n for n in range(300)]
+LASTING_IDS = sorted(map(compute_artifact_id, LASTING))
+PASSING = [b"passing %d" % n for n in range(60)]
+KEPT = {"kept": "yes"}
+
+
+@pytest.fixture(params=[1, 64])
+def partitions(request) -> int:
+    return request.param
+
+
+@pytest.fixture
+def store(valkey, namespace, partitions) -> Iterator[RedisArtifactStore]:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
+        yield store
+
+
+@pytest.fixture
+def small_pages(monkeypatch) -> None:
+    """A list takes many round trips, so that others come between them."""
+    monkeypatch.setattr(listing, "PAGE", 7)
+    monkeypatch.setattr(listing, "ROUND", 40)
+    monkeypatch.setattr(batching, "ROUND", 40)
+
+
+@contextlib.contextmanager
+def meanwhile(store: RedisArtifactStore) -> Iterator[None]:
+    """Another thread stores again, renews, touches, deletes, gives up and takes leases."""
+    stop, errors = threading.Event(), []
+
+    def disturb() -> None:
+        try:
+            for n, content in zip(cycle(range(300)), cycle(LASTING[::-7])):
+                if stop.is_set():
+                    return
+                artifact_id = compute_artifact_id(content)
+                store.store(content, run_id="mine", tags=KEPT)
+                store.touch(artifact_id, 600 + n, "mine")
+                store.store(content, run_id="other", tags=KEPT)
+                store.find_missing([artifact_id], ttl=600, run_id="third")
+                store.release(artifact_id, "other")
+                store.store(PASSING[n % 60], run_id="mine")
+                store.delete(compute_artifact_id(PASSING[(n + 30) % 60]))
+        except BaseException as error:  # shown by the test
+            errors.append(error)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert errors == []
+
+
+def lasting(views) -> list[str]:
+    """The ids of what is there all the time, sorted."""
+    known = set(LASTING_IDS)
+    return sorted(view.artifact_id for view in views if view.artifact_id in known)
+
+
+LISTS: dict[str, Callable[[RedisArtifactStore], list]] = {
+    "list_all": lambda store: store.list_all(limit=0),
+    "list_all, limited": lambda store: store.list_all(limit=100_000),
+    "list_by_run": lambda store: store.list_by_run("mine"),
+    "search newest first": lambda store: store.search(tags=KEPT, limit=0),
+    "search oldest first": lambda store: store.search(tags=KEPT, limit=0, order="asc"),
+    "search a run": lambda store: store.search(run_id="mine", tags=KEPT, limit=0),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_what_is_there_all_the_time_is_listed_once(store, small_pages, name) -> None:
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    with meanwhile(store):
+        for _ in range(4):
+            assert lasting(LISTS[name](store)) == LASTING_IDS
+
+
+def test_runs_and_figures_count_what_is_there_all_the_time(store, small_pages) -> None:
+    runs = {f"run {n}" for n in range(50)}
+    for run in runs:
+        store.store(b"lasting 0", run_id=run)
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    with meanwhile(store):
+        for _ in range(4):
+            assert runs | {"mine"} <= set(store.list_runs()) <= runs | {"mine", "other", "third"}
+            assert 300 <= store.stats().artifacts <= 360
+
+
+@pytest.mark.parametrize("limit", [1, 2, 25, 300])
+def test_a_limited_list_is_the_beginning_of_the_whole(store, small_pages, limit) -> None:
+    store.store_many(LASTING, tags=KEPT)
+    everything = store.list_all(limit=0)
+    assert store.list_all(limit=limit) == everything[:limit]
+    assert store.search(tags=KEPT, limit=limit) == everything[:limit]
+    assert store.search(tags=KEPT, limit=limit, offset=3) == everything[3 : limit + 3]
+    assert store.search(tags=KEPT, limit=limit, order="asc") == everything[::-1][:limit]
+    assert store.search(tags=KEPT, limit=limit, offset=3, order="asc") == everything[::-1][3 : limit + 3]
+
+
+def test_artifacts_leased_in_one_call_hide_nothing_behind_them(store) -> None:
+    rare = store.store(b"rare", tags={"kind": "rare"})
+    ids = [view.artifact_id for view in store.store_many([b"%d" % n for n in range(100)])]
+    assert store.find_missing(ids, ttl=600, run_id="producer") == []
+    for limit in 1, 5, 99:
+        assert store.search(tags={"kind": "rare"}, limit=limit) == [rare]
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_search_for_few_of_many_takes_few_round_trips(store, limit) -> None:
+    oldest = store.store(b"wanted", tags={"kind": "report"})
+    store.store_many([b"%d" % n for n in range(2000)])
+    wire = Wire(store)
+    assert store.search(tags={"kind": "report"}, limit=limit) == [oldest]
+    assert wire.trips < 20
+
+
+def test_a_large_run_is_listed_in_bounded_replies(store, valkey) -> None:
+    tags = {"prompt": "p" * 8000}
+    store.store_many([Payload(b"%d" % n, tags=tags) for n in range(2500)], run_id="big")  # 20 MB of metadata
+    with valkey.client() as client:
+        [(_, before)] = client.config_get("client-output-buffer-limit").items()
+        client.config_set("client-output-buffer-limit", "normal 16777216 0 0")
+        try:
+            assert len(store.list_by_run("big")) == 2500
+            assert len(store.list_all(limit=0)) == 2500
+        finally:
+            client.config_set("client-output-buffer-limit", before)
+
+
+class Ahead:
+    """Writes as if the server's clock had been an hour ahead when an artifact was stored."""
+
+    def __init__(self, client, store: RedisArtifactStore) -> None:
+        self.client = client
+        self.session = store._operations.backend.session
+
+    def store(self, artifact_id: str) -> None:
+        keys, name = self.session.of(artifact_id), artifact_id.encode()
+        later = int(self.client.zscore(keys.created, name)) + 3_600_000_000
+        self.client.zadd(keys.created, {name: later})
+        for field, lease in self.client.hgetall(keys.artifact(name)).items():
+            if field not in (b"h", b"t"):
+                value = lease[:6] + struct.pack(">Q", later)[1:] + lease[13:]
+                self.client.hset(keys.artifact(name), field, value)
+
+
+@pytest.fixture
+def ahead(valkey, store) -> Iterator[Ahead]:
+    with valkey.client() as client:
+        yield Ahead(client, store)
+
+
+@pytest.mark.parametrize("partitions", [1], indirect=True)  # with more, only stores in one of them are in order
+def test_all_views_agree_on_the_latest_store_after_the_clock_went_back(store, ahead) -> None:
+    shared = store.store(b"shared", run_id="a", tags={"by": "a"}).artifact_id
+    ahead.store(shared)
+    other = store.store(b"other", run_id="a").artifact_id
+    again = store.store(b"shared", run_id="b", tags={"by": "b"})
+    assert store.get_metadata(shared).tags == {"by": "b"}
+    assert store.load(shared).metadata == again
+    assert [lease.run_id for lease in store.leases(shared)] == ["a", "b"]
+    assert [view.artifact_id for view in store.list_all()] == [shared, other]
+    assert store.list_all(limit=1) == [again]
+    assert store.search(order="asc", limit=1)[0].artifact_id == other
+    assert store.list_by_run("b") == [again]
+    store.store(b"shared", run_id="a", tags={"by": "a again"})
+    assert store.get_metadata(shared).tags == {"by": "a again"}
+    assert [lease.run_id for lease in store.leases(shared)] == ["b", "a"]
+    store.release(shared, "a")
+    assert store.get_metadata(shared) == again
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_listing_misses_nothing_although_the_clock_goes_back(store, ahead, small_pages, name) -> None:
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    for artifact_id in LASTING_IDS[::3]:
+        ahead.store(artifact_id)
+    with meanwhile(store):
+        assert lasting(LISTS[name](store)) == LASTING_IDS
