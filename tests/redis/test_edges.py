@@ -219,7 +219,7 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     stored = chunk(store, TINY).store(content, ttl=60)
     request = _asked(compute_digest(content), len(content))
     session, name = store._operations.backend.session, stored.artifact_id.encode()
-    hold = run_plan(session.write(calls.hold(keys, name, b"0" * 16, 120_000)))
+    hold = run_plan(session.write(calls.hold(keys, name, _hold(client, 0).encode(), 120_000)))
 
     def outcome_of(member: bytes, deadline: int) -> str:
         call = calls.store(keys, [request], [None], "held", deadline=deadline, note=member)
