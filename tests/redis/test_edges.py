@@ -9,7 +9,7 @@ import pytest
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, listing
-from coatcheck.backends.redis.chunks import follow, new_token
+from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.upload import Upload
 from coatcheck.envelope import seal
@@ -125,12 +125,16 @@ def _drain(walk) -> list[str]:
 
 
 def test_partitions_are_merged_in_the_order_of_stores(open_64) -> None:
-    open_64.store_many(b"%d" % n for n in range(2000))
-    times = {artifact.artifact_id: artifact.created_at for artifact in open_64.list_all(limit=0)}
-    walk = open_64._operations.backend.listing(newest_first=True)
-    listed = _drain(walk)
-    assert len(listed) == len(times) == 2000
-    assert [times[i] for i in listed] == sorted(times.values(), reverse=True)
+    session = open_64._operations.backend.session
+    names = [f"name-{n}" for n in range(3000)]
+    crowded = [name for name in names if session.of(name) is session.partitions.all[0]]
+    for name in names[:20] + crowded + names[20:40]:
+        open_64.store(CONTENT, artifact_id=name)
+    listed = [
+        artifact.created_at for artifact in run_plan(open_64._operations.backend.listing(newest_first=True).next(60))
+    ]
+    assert len(listed) == 60
+    assert listed == sorted(listed, reverse=True)
 
 
 def test_what_is_stored_again_during_a_listing_is_listed(store) -> None:
@@ -219,7 +223,7 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     stored = chunk(store, TINY).store(content, ttl=60)
     request = _asked(compute_digest(content), len(content))
     session, name = store._operations.backend.session, stored.artifact_id.encode()
-    hold = run_plan(session.write(calls.hold(keys, name, b"0" * 16, 120_000)))
+    hold = run_plan(session.write(calls.hold(keys, name, _hold(client, 0).encode(), 120_000)))
 
     def outcome_of(member: bytes, deadline: int) -> str:
         call = calls.store(keys, [request], [None], "held", deadline=deadline, note=member)
@@ -233,19 +237,37 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     assert store.check().problems == []
 
 
-def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) -> None:
-    content = shake_128(b"chunked").digest(30_000)
-    stored = chunk(store, TINY).store(content, run_id="long", ttl=600)
-    client.delete(keys.content(stored.artifact_id.encode()))
-    store.store(content, run_id="short", ttl=60)
-    assert store.load(stored.artifact_id).content == content
-    store.gc(dry_run=False, grace=0)
-    assert store.check().problems == []
+def test_touch_keeps_the_time_of_the_store(store) -> None:
+    store.store(CONTENT, run_id="a", ttl=60)
+    [before] = store.leases(NAME)
+    assert store.touch(NAME, 600, "a")
+    [after] = store.leases(NAME)
+    assert before.created_at == after.created_at
+    assert before.expires_at < after.expires_at
 
 
-def _upload(store, keys, content: bytes) -> Upload:
+def test_chunks_follow_a_lease_that_is_moved(store, client, keys) -> None:
+    stored = chunk(store, TINY).store(shake_128(b"chunked").digest(30_000), run_id="a", ttl=60)
+    for ttl in (600, 30):
+        assert store.touch(stored.artifact_id, ttl, "a")
+        assert store.check().problems == []
+
+
+def test_content_that_only_a_hold_kept_goes_with_it(store, keys, keys_of) -> None:
+    name = chunk(store, TINY).store(shake_128(b"chunked").digest(30_000)).artifact_id
+    session = store._operations.backend.session
+
+    def too_late(hold):
+        store.delete(name)
+        return calls.touch(keys, calls.Name.of(name), None, None, deadline=hold.deadline, hold=hold.member)
+
+    assert run_plan(held(session, keys, name.encode(), None, too_late)).kind == "absent"
+    assert keys_of() == []
+
+
+def _upload(store, keys, content: bytes, ttl_ms: int | None = None) -> Upload:
     source = BytesSource(content, compute_digest(content), TINY.size)
-    request = _asked(source.digest, source.size)
+    request = _asked(source.digest, source.size, ttl_ms)
     upload = Upload(store._operations.backend.session, keys, request, source, TINY, None, None)
     upload._token = new_token()
     return upload
@@ -257,6 +279,17 @@ def test_an_upload_of_what_is_there_in_one_piece_leaves_no_chunks(store, keys, k
     before = keys_of()
     assert run_plan(_upload(store, keys, content).run(b"", b"")).kind == "ok"
     assert keys_of() == before
+
+
+def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    name = chunk(store, TINY).store(content, run_id="a", ttl=600).artifact_id.encode()
+    client.delete(keys.content(name))
+    upload = _upload(store, keys, content, 60_000)
+    run_plan(upload._send())
+    assert run_plan(upload._commit(b"", b"")).kind == "ok"
+    assert client.pexpiretime(keys.chunk(name, upload._token, 0)) >= client.pexpiretime(keys.content(name))
+    store.gc(dry_run=False, grace=0)
 
 
 def test_a_commit_can_be_repeated(store, keys) -> None:
