@@ -34,7 +34,7 @@ LAYERS = (  # the first one counts; what ends in a dot is a whole room
     ("envelope: checksum, compression, SHA-256 of what was read", ("coatcheck.envelope", "coatcheck.compression")),
     ("pack commands, calls of scripts", (f"{REDIS}.transport.resp", f"{REDIS}.scripts.", "redis.connection:pack")),
     ("keys, records and model", (f"{REDIS}.layout.", "coatcheck.model")),
-    ("exchange and connections of ours", (f"{REDIS}.transport.", f"{REDIS}.session")),
+    ("pipelines and connections of ours", (f"{REDIS}.transport.", f"{REDIS}.session")),
     ("what the operation does", (f"{REDIS}.",)),
     ("plans and drivers", ("coatcheck.",)),
     ("redis-py: client, pool, connection, parser", ("redis.",)),

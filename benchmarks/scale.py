@@ -135,7 +135,6 @@ def fan_out(url: str, servers: Sequence[Server], partitions: int, rounds: int) -
             ("delete_by_run of 5", lambda: store.delete_by_run("gone"), 5, 30),
             ("delete_by_run of 10,000", lambda: store.delete_by_run("gone"), 10_000, 3),
             ("gc of 10,106", lambda: store.gc(dry_run=False), 0, 1),
-            ("check of 10,106", store.check, 0, 1),
         )
         for what, call, stored_before, times in measured:
             effort = Effort(servers)

@@ -65,7 +65,7 @@ if #new > 0 then
     us = math.max(us, tonumber(last) + 1)
   end
 
-  -- Expired members go with every batch, and with one single store in eight: the clock says which, since the same content
+  -- Expired members go with every batch, and with one single store in eight: the clock says which: the same content
   -- may come again and again.
   if count > 1 or us % 8 == 0 then
     local function drop_expired(key, twin)

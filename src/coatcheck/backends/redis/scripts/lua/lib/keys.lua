@@ -1,7 +1,7 @@
 -- Names of the keys that only a script can know. All others are declared; layout/keys.py builds them.
 --
--- A key that is derived here may lie on another node already, while its slot is moved key by key. A server ends a script
--- then that asks for it, as it does where a key is gone that the script itself has removed. So scripts that change an
+-- A key that is derived here may lie on another node already, while its slot is moved key by key. A server then ends a
+-- script that asks for it, as it does where a key is gone that the script itself has removed. So scripts that change an
 -- artifact declare one key that is never written, the index of the anonymous run: the server refuses them before they
 -- begin (TRYAGAIN) as long as any other of their keys exists, and they wait until the slot has moved. Readers are sent
 -- again.

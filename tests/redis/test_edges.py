@@ -1,0 +1,289 @@
+"""What follows from the rules of leases, needs and indexes in rare moments, each made on purpose."""
+
+from __future__ import annotations
+
+import time
+from hashlib import shake_128
+
+import pytest
+from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck.arguments import Details, Request
+from coatcheck.backends.redis import batching, listing
+from coatcheck.backends.redis.chunks import follow, new_token
+from coatcheck.backends.redis.scripts import calls
+from coatcheck.backends.redis.upload import Upload
+from coatcheck.envelope import seal
+from coatcheck.ids import compute_digest
+from coatcheck.plan import run as run_plan
+from coatcheck.sources import BytesSource
+from coatcheck.testing import waiting
+
+from ..harnesses import TINY, chunk
+from .wire import Wire
+
+CONTENT = b"content"
+NAME = compute_artifact_id(CONTENT)
+
+
+@pytest.fixture
+def server(valkey):
+    return valkey
+
+
+def test_content_that_was_lost_comes_back_for_all_that_need_it(store, client, keys) -> None:
+    store.store(CONTENT, artifact_id="lasting")
+    client.delete(keys.content(NAME.encode()))
+    store.store(CONTENT, artifact_id="passing", ttl=60)
+    assert client.pttl(keys.content(NAME.encode())) == -1
+
+
+def test_each_of_a_batch_has_its_own_ttl(store) -> None:
+    passing, lasting = store.store_many([Payload(b"passing", ttl=60), Payload(b"lasting")])
+    assert passing.expires_at is not None
+    assert lasting.expires_at is None
+    assert store.leases(lasting.artifact_id)[0].expires_at is None
+
+
+def test_content_ends_with_the_leases_that_are_left(store) -> None:
+    store.store(CONTENT, run_id="short", ttl=60)
+    store.store(CONTENT, run_id="long", ttl=600)
+    assert store.release(NAME, "long")
+    assert store.check().problems == []
+
+
+def test_needs_keep_no_dead_members(store, client, keys) -> None:
+    store.store(CONTENT, artifact_id="lasting", ttl=600)
+    for n in range(5):
+        store.store(CONTENT, artifact_id=f"passing-{n}", ttl=0.05)
+    waiting.eventually(lambda: len(store.find_missing([f"passing-{n}" for n in range(5)])) == 5)
+    store.store(CONTENT, artifact_id="another", ttl=600)
+    assert sorted(client.zrange(keys.needs(NAME.encode()), 0, -1)) == [b"another", b"lasting"]
+
+
+def test_stores_of_explicit_ids_drop_what_has_ended(store, client, keys) -> None:
+    store.store(b"lasting", run_id="a")
+    ended = [store.store(b"%d" % n, artifact_id=f"ends-{n}", run_id="a", ttl=0.05).artifact_id for n in range(5)]
+    waiting.eventually(lambda: store.find_missing(ended) == ended)
+    store.store_many([Payload(b"x", artifact_id="x"), Payload(b"y", artifact_id="y")], run_id="a")
+    assert client.zcard(keys.created) == client.zcard(keys.deadlines) == client.zcard(keys.run("a")) == 3
+
+
+def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> None:
+    store.store(b"before", artifact_id="before")
+    client.zadd(keys.created, {"before": int((time.time() + 3600) * 1e6)})
+    fast = store.store(CONTENT)
+    slow = store.store(CONTENT, artifact_id="name")
+    assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
+    assert slow.created_at > fast.created_at
+
+
+def test_a_run_is_listed_until_its_last_lease_ends(store) -> None:
+    store.store(CONTENT, run_id="stays")
+    store.store(CONTENT, run_id="goes", ttl=600)
+    store.touch(NAME, 0.05, "goes")
+    waiting.eventually(lambda: store.list_runs() == ["stays"], seconds=5)
+
+
+def test_the_end_of_a_hash_that_has_drifted_is_not_believed(store, client, keys) -> None:
+    store.store(CONTENT, run_id="a", ttl=600)
+    key = keys.artifact(NAME.encode())
+    client.pexpireat(key, client.pexpiretime(key) + 900)
+    store.store(CONTENT, run_id="b", ttl=60)
+    assert store.check().problems == []
+
+
+def test_the_latest_lease_that_has_not_ended_is_shown(store) -> None:
+    for run in "abc":
+        store.store(CONTENT, run_id=run, tags={"run": run}, ttl=0.05 if run == "c" else 600)
+    waiting.eventually(lambda: len(store.leases(NAME)) == 2)
+    waiting.eventually(lambda: store.get_metadata(NAME).run_id == "b", seconds=2)
+    assert store.load(NAME).metadata.run_id == "b"
+
+
+def test_leases_that_have_ended_go_with_the_next_change(store, client, keys) -> None:
+    store.store(CONTENT, run_id="stays", ttl=600)
+    store.store(CONTENT, run_id="goes", ttl=600)
+    store.store(CONTENT, run_id="ends", ttl=0.05)
+    waiting.eventually(lambda: len(store.leases(NAME)) == 2)
+    assert not store.touch(NAME, 600, "ends")
+    assert store.release(NAME, "goes")
+    assert sorted(client.hkeys(keys.artifact(NAME.encode()))) == [b"=stays", b"h"]
+
+
+@pytest.mark.leaves_keys("its content was lost")
+def test_an_artifact_without_content_does_not_exist(store, client, keys) -> None:
+    store.store(CONTENT)
+    client.delete(keys.content(NAME.encode()))
+    assert not store.exists(NAME)
+
+
+def _drain(walk) -> list[str]:
+    ids = []
+    while page := run_plan(walk.next(10)):
+        ids += [artifact.artifact_id for artifact in page]
+    return ids
+
+
+def test_partitions_are_merged_in_the_order_of_stores(open_64) -> None:
+    open_64.store_many(b"%d" % n for n in range(2000))
+    times = {artifact.artifact_id: artifact.created_at for artifact in open_64.list_all(limit=0)}
+    walk = open_64._operations.backend.listing(newest_first=True)
+    listed = _drain(walk)
+    assert len(listed) == len(times) == 2000
+    assert [times[i] for i in listed] == sorted(times.values(), reverse=True)
+
+
+def test_what_is_stored_again_during_a_listing_is_listed(store) -> None:
+    ids = [store.store(b"%d" % n).artifact_id for n in range(40)]
+    walk = store._operations.backend.listing(newest_first=True)
+    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
+    run_plan(walk.next(10))
+    store.store(b"0")
+    assert ids[0] not in listed + _drain(walk)
+    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+
+
+def test_what_goes_back_during_a_listing_is_listed(store) -> None:
+    ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(40)]
+    store.store(b"0", run_id="b")
+    walk = store._operations.backend.listing(newest_first=False)
+    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
+    run_plan(walk.next(10))
+    store.release(ids[0], "b")
+    assert ids[0] not in listed + _drain(walk)
+    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+
+
+def test_a_scan_begins_anew_where_another_server_answers(store, monkeypatch) -> None:
+    for n in range(300):
+        store.store(b"%d" % n, run_id="a")
+    monkeypatch.setattr(listing, "_SCANNED", 100)
+    wire = Wire(store)
+    assert len(store.list_by_run("a")) == 300
+    trips = wire.trips
+    wire.reset()
+    servers = iter([object(), *[object()] * 100])
+    wire.incarnation = lambda slot: next(servers)
+    assert len(store.list_by_run("a")) == 300
+    assert wire.trips > trips
+
+
+def _hold(client, age: float) -> str:
+    seconds, microseconds = client.time()
+    return f"!{seconds * 1_000_000 + microseconds - int(age * 1e6):014x}{'0' * 16}"
+
+
+@pytest.mark.parametrize(("age", "kept"), [(10, True), (700, False)])
+def test_a_hold_keeps_content_for_ten_minutes(store, client, keys, age, kept) -> None:
+    store.store(CONTENT)
+    client.zadd(keys.needs(NAME.encode()), {_hold(client, age): "+inf"})
+    client.delete(keys.artifact(NAME.encode()))
+    store.gc(dry_run=False, grace=0)
+    store.gc(dry_run=False, grace=0)
+    assert bool(client.exists(keys.content(NAME.encode()))) is kept
+    client.delete(keys.needs(NAME.encode()))
+    store.gc(dry_run=False, grace=0)
+
+
+def test_a_need_of_other_content_is_stale(store, client, keys) -> None:
+    store.store(CONTENT)
+    store.store(b"other", artifact_id="name")
+    client.zadd(keys.needs(NAME.encode()), {"name": "+inf"})
+    assert [problem.kind for problem in store.gc(dry_run=False, grace=0).problems] == ["stale-index-member"]
+    assert not client.exists(keys.needs(NAME.encode()))
+
+
+def test_only_the_content_that_was_found_damaged_is_dropped(store, keys) -> None:
+    store.store(CONTENT)
+    session = store._operations.backend.session
+    assert not run_plan(session.write(calls.drop_content(keys, NAME.encode(), b"damaged", 7))).removed
+    assert store.load(NAME).content == CONTENT
+
+
+def _asked(digest: bytes, size: int, ttl_ms: int | None = None) -> Request:
+    return Request(digest, size, Details(None, "text/plain", "b", {}, ttl_ms))
+
+
+def test_digests_of_one_batch_that_only_begin_alike_are_told_apart(store, keys) -> None:
+    digest = compute_digest(CONTENT)
+    alike = digest[:16] + bytes(16)
+    requests = [_asked(digest, len(CONTENT)), _asked(alike, 6)]
+    contents = [seal(CONTENT, digest), seal(b"forged", alike)]
+    outcomes = run_plan(store._operations.backend.session.write(calls.store(keys, requests, contents, "inline")))
+    assert [outcome.kind for outcome in outcomes] == ["ok", "taken"]
+    assert store.load(NAME).content == CONTENT
+
+
+def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    stored = chunk(store, TINY).store(content, ttl=60)
+    request = _asked(compute_digest(content), len(content))
+    session, name = store._operations.backend.session, stored.artifact_id.encode()
+    hold = run_plan(session.write(calls.hold(keys, name, b"0" * 16, 120_000)))
+
+    def outcome_of(member: bytes, deadline: int) -> str:
+        call = calls.store(keys, [request], [None], "held", deadline=deadline, note=member)
+        return run_plan(session.write(call))[0].kind
+
+    assert outcome_of(b"!nothing", hold.deadline) == "chunked"
+    assert outcome_of(hold.member, hold.deadline + 1) == "chunked"
+    assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
+    assert client.pexpiretime(keys.chunk(name, hold.chunks.token, 0)) >= hold.deadline
+    assert outcome_of(hold.member, hold.deadline) == "ok"
+    assert store.check().problems == []
+
+
+def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    stored = chunk(store, TINY).store(content, run_id="long", ttl=600)
+    client.delete(keys.content(stored.artifact_id.encode()))
+    store.store(content, run_id="short", ttl=60)
+    assert store.load(stored.artifact_id).content == content
+    store.gc(dry_run=False, grace=0)
+    assert store.check().problems == []
+
+
+def _upload(store, keys, content: bytes) -> Upload:
+    source = BytesSource(content, compute_digest(content), TINY.size)
+    request = _asked(source.digest, source.size)
+    upload = Upload(store._operations.backend.session, keys, request, source, TINY, None, None)
+    upload._token = new_token()
+    return upload
+
+
+def test_an_upload_of_what_is_there_in_one_piece_leaves_no_chunks(store, keys, keys_of) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    store.store(content, run_id="b")
+    before = keys_of()
+    assert run_plan(_upload(store, keys, content).run(b"", b"")).kind == "ok"
+    assert keys_of() == before
+
+
+def test_a_commit_can_be_repeated(store, keys) -> None:
+    content = shake_128(b"chunked").digest(30_000)
+    upload = _upload(store, keys, content)
+    run_plan(upload._send())
+    assert [run_plan(upload._commit(b"", b"")).kind for _ in range(2)] == ["ok", "ok"]
+    assert store.load(compute_artifact_id(content)).content == content
+
+
+def test_answers_that_are_too_long_come_in_pages(store, keys, monkeypatch) -> None:
+    ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(5)]
+    session, names = store._operations.backend.session, [i.encode() for i in ids]
+    assert len(run_plan(session.read(calls.metadata(keys, names, 1)))) == 1
+    assert len(run_plan(session.read(calls.run_views(keys, names, "a", 1)))) == 1
+    monkeypatch.setattr(batching, "BATCH_BYTES", 1)
+    assert [metadata.artifact_id for metadata in store.metadata_many(ids)] == ids
+    assert len(store.list_by_run("a")) == 5
+
+
+def test_keys_of_workers_with_other_partitions_are_reported(store, open_64) -> None:
+    open_64.store(CONTENT)
+    assert {problem.kind for problem in store.check().problems} == {"other-partitions"}
+
+
+@pytest.fixture
+def open_64(server, namespace):
+    with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as store:
+        yield store
+        store.delete(NAME)
