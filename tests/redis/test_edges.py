@@ -6,7 +6,7 @@ import time
 from hashlib import shake_128
 
 import pytest
-from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, listing
 from coatcheck.backends.redis.chunks import follow, held, new_token
@@ -115,6 +115,15 @@ def test_an_artifact_without_content_does_not_exist(store, client, keys) -> None
     store.store(CONTENT)
     client.delete(keys.content(NAME.encode()))
     assert not store.exists(NAME)
+
+
+@pytest.mark.leaves_keys("its size was changed")
+def test_content_of_another_size_than_the_metadata_say_is_refused(store, client, keys) -> None:
+    store.store(CONTENT)
+    artifact = keys.artifact(NAME.encode())
+    client.hset(artifact, "h", client.hget(artifact, "h") + b"0")
+    with pytest.raises(CorruptArtifactError):
+        store.load(NAME)
 
 
 def _drain(walk) -> list[str]:
