@@ -122,7 +122,7 @@ class Expiry:
         assert store.store(CONTENT, run_id="a", ttl=1).expires_at is None
 
     def test_touch_extends_and_shortens(self, store: ArtifactStore) -> None:
-        stored = store.store(CONTENT, run_id="a", ttl=SHORT)
+        stored = store.store(CONTENT, run_id="a", ttl=LONG / 2)
         assert store.touch(stored.artifact_id, LONG, "a")
         [lease] = store.leases(stored.artifact_id)
         assert lease.expires_at is not None
