@@ -23,6 +23,7 @@ _START_SECONDS: Final = 20.0
 
 _PORTS: Final = range(15_000, 32_000)
 """Below the ports that systems give to outgoing connections: a killed server finds its port free again."""
+_chance: Final = random.SystemRandom()  # no seed: test processes that start together try different ports
 
 
 class Server:
@@ -153,7 +154,7 @@ class Server:
 def free_port() -> int:
     """A loopback port on which nobody listens."""
     while True:
-        port = random.choice(_PORTS)  # noqa: S311  # test processes that start together try different ones
+        port = _chance.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
