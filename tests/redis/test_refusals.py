@@ -143,7 +143,7 @@ def pings(client) -> bool:
 def watch(store, failed: threading.Event) -> None:
     """Set the event when a pipeline of a store has failed."""
     inner = store._store if isinstance(store, Blocking) else store
-    transport = inner._operations.backend._link
+    transport = inner._operations.backend.session.transport
     send = transport.send
 
     def seen(results):
