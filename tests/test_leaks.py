@@ -154,11 +154,11 @@ def test_a_key_of_another_database_is_found(checker, valkey) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda client, tag: client.persist("mine:run:{a}"),
-        lambda client, tag: client.persist(f"mine:content:{{{tag}}}"),
-        lambda client, tag: client.delete(f"mine:content:{{{tag}}}"),
+        lambda client, tag: client.persist("mine:run:a"),
+        lambda client, tag: client.persist(f"mine:content:{tag}"),
+        lambda client, tag: client.delete(f"mine:content:{tag}"),
         lambda client, tag: client.delete("mine:catalog:created", "mine:catalog:deadlines"),
-        lambda client, tag: client.hset(f"mine:artifact:{{{tag}}}", "h", "x"),
+        lambda client, tag: client.hset(f"mine:artifact:{tag}", "h", "x"),
     ],
 )
 def test_artifacts_that_make_no_sense_are_found_unless_the_test_said_so(checker, valkey, damage) -> None:
