@@ -22,7 +22,7 @@ from .scripts.script import Call, Command
 from .session import Session
 
 _TRIES: Final = 8  # how often an artifact is asked about again because others changed it
-_FORGET: Final = 200  # runs that one script call tells of a deletion
+_FORGET: Final = 50  # runs that one script call tells of a deletion
 
 Change = Callable[[Keys, Sequence[Name]], Call[list[Outcome]]]
 Singly = Callable[[Keys, Name], Plan[Outcome | None]]

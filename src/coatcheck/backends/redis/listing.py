@@ -24,7 +24,7 @@ from .scripts import calls
 from .scripts.script import Command
 from .session import Session
 
-_SCANNED: Final = 2000  # members that one round trip asks for: as many keep a server busy for half a millisecond
+_SCANNED: Final = 500  # members that one round trip asks for: a millisecond of a large index
 
 _RESTARTS: Final = 1000  # where connections are made all the time, that is the reason why servers seem to change
 

@@ -29,7 +29,7 @@ for i = 1, (#ARGV - 2) / 3 do
     check_header(header)
   end
   local chunks = header and lease and unknown_chunks(a, token)
-  if #shared == 25 then
+  if #shared == 10 then
     replies[i] = { 'later' }
   elseif header and lease and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
