@@ -6,7 +6,7 @@ below them, in `transport/retry.py`, retries and routing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -68,10 +68,6 @@ class Session:
     def write_each(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
         """The same for many, at once: one pipeline for each node."""
         return _read(units, (yield from self._send(units, writes=True))) if units else []
-
-    def everywhere(self, ask: Callable[[Keys], Unit[T]]) -> Plan[list[T]]:
-        """The same question to every partition, in one round trip to each node."""
-        return (yield from self.read_each([ask(keys) for keys in self.partitions.all]))
 
     def prepare(self, units: Sequence[Unit[T]], retry_for: float | None = None) -> Plan[list[T]]:
         """Send what concerns no artifact yet: if its outcome is unknown, nothing is in doubt."""
