@@ -289,7 +289,7 @@ class Inspection:
             if size != metadata.size_bytes:
                 self._found.add("wrong-size", name.artifact)
             elif chunked:
-                yield from self._reading.chunked(metadata, sealed).verify()
+                yield from self._reading.chunked(metadata, sealed, "full").verify()
         except CorruptArtifactError:
             dropped = False
             if self._repair("damaged-content"):
