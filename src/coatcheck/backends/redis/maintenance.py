@@ -211,7 +211,7 @@ class Inspection:
                 self._needed.add((keys, name.content))
             if chunks is not None and not self._collecting and "lost-content" not in problems:
                 problems += yield from self._chunks_of(keys, Chunks(name.content, *chunks))
-            if state == "many":
+            if state == "many" and "wrong-type" not in problems:
                 problems += yield from self._many(keys, name.artifact)
             elif runs and (yield from self._unindexed(keys, name.artifact, runs)):
                 problems.append("unindexed-lease")

@@ -36,10 +36,6 @@ local function found(problem)
   end
 end
 
-local function is_index(key)
-  local kind = call('TYPE', key).ok
-  return kind == 'zset' or kind == 'none'
-end
 for _, key in ipairs({ at.created, at.deadlines, at.runs, a.leases, a.stores, a.needs }) do
   if not is_index(key) then
     return { state, { 'wrong-type' }, {}, {} }

@@ -11,6 +11,7 @@ local lease = call('HGET', KEYS[5], lease_field(ARGV[2]))
 local deadline = lease and lease_deadline(lease)
 if
   not lease
+  or not (is_index(KEYS[3]) and is_index(KEYS[4]))
   or deadline <= math.floor(now_in_microseconds() / 1000)
   or call('ZSCORE', KEYS[4], ARGV[3]) == score_read(deadline)
 then

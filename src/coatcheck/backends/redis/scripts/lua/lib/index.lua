@@ -1,6 +1,11 @@
 -- Indexes: sorted sets scored by deadline. The key ends with its last member, so that nothing has to be swept.
 -- @include time
 
+local function is_index(key)
+  local kind = call('TYPE', key).ok
+  return kind == 'zset' or kind == 'none'
+end
+
 local function score(deadline)
   return deadline == FOREVER and '+inf' or integer(deadline)
 end
