@@ -9,7 +9,7 @@ from ...cache import ContentCache, Fetched
 from ...envelope import Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
-from ...model import Artifact, ArtifactMetadata
+from ...model import Artifact, ArtifactMetadata, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
@@ -25,6 +25,9 @@ T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
 """Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
 
+Found = tuple[ArtifactMetadata, bytes | None]
+"""An artifact's metadata, and its sealed content as far as there is one under its name."""
+
 _INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
 _LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
@@ -34,6 +37,7 @@ _CONTENT: Final = (b"GET", None)
 _GET_LEASES: Final = Form(_LEASES)
 _GET_CONTENT: Final = Form(_CONTENT)
 _GET_BOTH: Final = Form(_LEASES, _CONTENT)
+_COUNT: Final = Form((b"EXISTS", None, None))
 
 
 class Reading:
@@ -73,6 +77,10 @@ class Reading:
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.exists`."""
+        if len(ids) == 1 and is_default_id(ids[0]):
+            keys, name = self._session.of(ids[0]), ids[0].encode()
+            both = Filled(_COUNT, keys.slot, (keys.artifact(name), keys.content(name)), _first)
+            return [(yield from self._session.read(both)) == 2]
         contents: dict[str, bytes | None] = {i: i.encode() for i in ids if is_default_id(i)}
         explicit = [i for i in ids if i not in contents]
         for page in pages(explicit, ROUND):
@@ -103,9 +111,11 @@ class Reading:
 
     def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
         """See `Backend.load_one`."""
-        if self._cache is None or self._cache.lacks(artifact_id):
-            return self._load_one(artifact_id, self._artifact)
-        return self._load_through_cache(artifact_id)
+        if self._cache is not None and not self._cache.lacks(artifact_id):
+            return self._load_through_cache(artifact_id)
+        return (
+            self._load_small(artifact_id) if is_default_id(artifact_id) else self._load_one(artifact_id, self._artifact)
+        )
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
@@ -152,6 +162,16 @@ class Reading:
             lambda: self._load_one(view.artifact_id, current),
         )
 
+    def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
+        """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
+        found = yield from self._guess(artifact_id)
+        if found is None:
+            return None
+        view, sealed = found
+        if sealed is not None and self._cache is None and _is_small(view, sealed):
+            return self._unsealed(view, sealed)
+        return (yield from self._load_one(artifact_id, self._artifact, found))
+
     def _load_through_cache(self, artifact_id: str) -> Plan[Artifact | None]:
         [view] = yield from self.metadata([artifact_id])
         [cached] = yield from self._cached([view])
@@ -179,11 +199,13 @@ class Reading:
         keys = self._session.of(view.artifact_id)
         return Filled(_GET_CONTENT, keys.slot, (keys.content(view.digest[:ID_LENGTH].encode()),), _first)
 
-    def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
+    def _load_one(self, artifact_id: str, finish: Finish[T], found: Found | None = None) -> Plan[T | None]:
+        """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
             guess = attempt == 0 and is_default_id(artifact_id)
-            found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
+            if attempt > 0 or found is None:
+                found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
             view, sealed = found
@@ -195,7 +217,7 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _guess(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content of a default id: it tells where the content is."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
@@ -209,7 +231,7 @@ class Reading:
         [view] = yield from self.metadata([artifact_id])
         return None if view is None else (view, sealed)
 
-    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _look(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content; no content where there is none under its own name."""
         keys = self._session.of(artifact_id)
         found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
@@ -275,7 +297,7 @@ def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
         raise CorruptArtifactError(
             f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
         )
-    return Artifact(metadata=view, content=content)
+    return trusted(Artifact, metadata=view, content=content)
 
 
 def _digest(view: ArtifactMetadata) -> bytes:
