@@ -15,7 +15,7 @@ class InvalidArtifactError(ArtifactError, ValueError):
 
 
 class ArtifactTooLargeError(InvalidArtifactError):
-    """The content is larger than this store takes; nothing was written."""
+    """The content is larger than this store takes or gives out (`max_size`); nothing was written, nothing fetched."""
 
 
 class CorruptArtifactError(ArtifactError):
