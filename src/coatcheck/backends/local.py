@@ -47,12 +47,17 @@ class LeaseRecord:
 
 @dataclass(slots=True)
 class Record:
-    """One artifact: what it is, and who leases it. `digest` is empty where other software did not note it."""
+    """One artifact: what it is, and who leases it.
+
+    `digest` is empty where other software did not note it. `foreign`: other software chose the id, which says nothing
+    of the content then, whatever it looks like.
+    """
 
     artifact_id: str
     digest: bytes
     size: int
     leases: dict[str | None, LeaseRecord] = field(default_factory=dict)
+    foreign: bool = False
 
     @property
     def is_named(self) -> bool:
