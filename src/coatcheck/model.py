@@ -90,9 +90,9 @@ class ArtifactMetadata(BaseModel):
 
 
 class Artifact(BaseModel):
-    """An artifact: metadata and content."""
+    """An artifact: metadata and content, which is base64 in JSON (`model_dump_json`, `model_validate_json`)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     metadata: ArtifactMetadata
     content: bytes
