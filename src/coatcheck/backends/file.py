@@ -25,6 +25,7 @@ from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any, Final
 
+from ..arguments import check_size
 from ..errors import CorruptArtifactError, InvalidArtifactError, StoreFullError, StoreUnavailableError
 from ..ids import ID_LENGTH, is_default_id, validate_artifact_id
 from ..locks import file_lock
@@ -225,6 +226,7 @@ class FileBackend(LocalBackend):
             record = self._live(artifact_id)
             if record is None:
                 return None
+            check_size(record.size, self.max_size, f"artifact {artifact_id}")
             files = (_open(path) for path in self._content_paths(record))
             file = next((file for file in files if file is not None), None)
         if file is None:

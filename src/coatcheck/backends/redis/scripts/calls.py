@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from ....arguments import Request
@@ -10,7 +11,7 @@ from ....envelope import Sealed
 from ....ids import ID_LENGTH, is_default_id
 from ..layout.keys import Keys, member_of, quoted
 from ..layout.records import encode_header, encode_view
-from .script import Call, Script
+from .script import Call, Filled, Script, ScriptForm
 
 Where = Literal["inline", "placed", "staged", "known", "held"]
 """Where the contents of a store call are: see `lua/store.lua`."""
@@ -126,6 +127,26 @@ def store(
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
     return Call(_STORE, keys.slot, names, arguments, _outcomes, first)
+
+
+def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
+    """`store.lua` for one artifact whose content is sent along: most stores."""
+    artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
+    values = (
+        *keys.of(artifact, content_id),
+        member_of(artifact),
+        encode_header(request),
+        encode_view(request),
+        content[0] + content[1],
+    )
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _first_outcome)
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+    names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
+    words = (keys.prefix, quoted(run_id), _ttl(ttl_ms), b"", b"inline", b"", b"", *(None,) * 4)
+    return ScriptForm(_STORE, names, words)
 
 
 def acquire(
@@ -454,6 +475,13 @@ def _found(reply: Any) -> Found:
 
 def _outcomes(reply: Any) -> list[Outcome]:
     return [_outcome(one) for one in reply]
+
+
+def _first_outcome(replies: Any) -> Outcome:
+    [[outcome]] = replies
+    if outcome[0] == b"ok" and len(outcome) == 3:
+        return Outcome("ok", outcome[1], outcome[2])
+    return _outcome(outcome)
 
 
 def _outcome(reply: Any) -> Outcome:
