@@ -200,6 +200,7 @@ def test_what_is_typed_into_the_search_field_leads_to_an_artifact_or_a_run(store
     with browse(store) as visitor:
         for typed, where in [
             (artifact_id, f"/artifacts/{artifact_id}"),
+            (artifact_id[:12], f"/artifacts/{artifact_id}"),
             (f' {{"$artifact": "{artifact_id}"}} ', f"/artifacts/{artifact_id}"),
             (RUN, f"/artifacts?run={quote(RUN, safe='')}"),
             ("nightly", "/runs?containing=nightly"),
