@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, compute_digest, is_default_id, validate_artifact_id
+from .ids import ID_LENGTH, check_artifact_id, compute_digest, exact, is_default_id
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -139,8 +139,8 @@ class SourceRequest(Request):
 
 
 def check_content(content: object, max_size: int | None) -> bytes:
-    """The content as bytes; `bytes` are taken as they are, other buffers are copied once."""
-    if not isinstance(content, bytes):
+    """The content as bytes; `bytes` are taken as they are, everything else is copied once."""
+    if type(content) is not bytes:
         if isinstance(content, str):
             raise InvalidArtifactError("content must be bytes-like, not str; use store_text() for text")
         try:
@@ -157,36 +157,34 @@ def check_content(content: object, max_size: int | None) -> bytes:
     return content
 
 
-def check_text(value: Any, what: str) -> str:
+def check_text(value: object, what: str) -> str:
     """A string that can be written as UTF-8 (no lone surrogates)."""
     if not isinstance(value, str):
         raise InvalidArtifactError(f"{what} must be a str, not {type(value).__name__}")
-    if not value.isascii():
+    text = exact(value)
+    if not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
-            raise InvalidArtifactError(f"{what} {value!r} cannot be encoded as UTF-8 (lone surrogate)") from None
-    return value
+            raise InvalidArtifactError(f"{what} {text!r} cannot be encoded as UTF-8 (lone surrogate)") from None
+    return text
 
 
 def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
     if isinstance(ids, str):
         raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
-    wanted = []
-    for artifact_id in ids:
-        validate_artifact_id(artifact_id)
-        wanted.append(str(artifact_id))
-    return wanted
+    return [check_artifact_id(artifact_id) for artifact_id in ids]
 
 
 def check_run_id(run_id: Any) -> str:
     """A run id: any non-empty string. Never `None`: deletions and listings need to know whose."""
     if run_id is None:
         raise InvalidArtifactError("run_id is required here, None would mean every run")
-    if not check_text(run_id, "run_id"):
+    text = check_text(run_id, "run_id")
+    if not text:
         raise InvalidArtifactError("run_id cannot be empty; use None where the anonymous lease is meant")
-    return str(run_id)
+    return text
 
 
 def check_optional_run_id(run_id: Any) -> str | None:
@@ -237,10 +235,8 @@ def check_details(
     ttl: TtlOrDefault = DEFAULT,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
-    if artifact_id is not None:
-        validate_artifact_id(artifact_id)
     return Details(
-        artifact_id,
+        None if artifact_id is None else check_artifact_id(artifact_id),
         check_text(content_type, "content_type"),
         check_optional_run_id(run_id),
         check_tags(tags),
@@ -261,7 +257,7 @@ def encode_text(text: Any, encoding: str) -> bytes:
     if not isinstance(text, str):
         raise InvalidArtifactError(f"text must be a str, not {type(text).__name__}; use store() for bytes")
     try:
-        return text.encode(encoding)
+        return exact(text).encode(encoding)
     except UnicodeEncodeError as error:
         raise InvalidArtifactError(f"text cannot be encoded as {encoding}: {error.reason}") from None
     except (LookupError, ValueError, TypeError):

@@ -23,7 +23,8 @@ from coatcheck.testing import Cluster, Node
 from ..harnesses import chunk
 
 CUT = Partitions("any", 64)
-HOME = CUT.all[11]  # all that these tests store lies in one partition
+HOME_NUMBER = 11
+HOME = CUT.all[HOME_NUMBER]  # all that these tests store lies in one partition
 CHUNKING = Chunking(size=10_000, threshold=20_000, window=8)
 RUNS = [f"r{n}" for n in range(66)]  # more than the hash of an artifact tells of by itself
 LONG, LONGER, SHORT = 600, 6000, 60
@@ -210,7 +211,7 @@ class Home:
 
 @pytest.fixture
 def home(valkey_cluster, namespace) -> Iterator[Home]:
-    keys = Partitions(namespace, 64).all[11]
+    keys = Partitions(namespace, 64).all[HOME_NUMBER]
     with RedisArtifactStore(valkey_cluster.url, namespace=namespace) as store:
         home = Home(valkey_cluster, keys, chunk(store, CHUNKING))
         yield home

@@ -21,7 +21,7 @@ from coatcheck import (
 )
 from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.batching import BATCH_BYTES
-from coatcheck.backends.redis.layout.keys import KINDS
+from coatcheck.backends.redis.layout.keys import KINDS, member_of
 from coatcheck.backends.redis.layout.records import MANY
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.scripts.script import LUA, link
@@ -301,7 +301,7 @@ def test_a_runs_deletion_leaves_what_only_another_still_leases(store, client, ke
     kept, shared = store.store(b"kept", run_id="a"), store.store(b"shared", run_id="a", ttl=0.001)
     eventually(lambda: not store.exists(shared.artifact_id))
     store.store(b"shared", run_id="b")
-    assert client.zscore(keys.run("a"), shared.artifact_id) is not None  # until something drops it
+    assert client.zscore(keys.run("a"), member_of(shared.artifact_id.encode())) is not None  # until something drops it
     assert store.delete_by_run("a") == 1
     assert not store.exists(kept.artifact_id)
     assert store.load_text(shared.artifact_id) == "shared"

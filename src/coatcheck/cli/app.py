@@ -20,10 +20,11 @@ from .put import put
 from .remove import rm, touch
 from .serve import serve
 from .settings import Settings
+from .ui import ui
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve, ui):
     app.command()(command)
 
 

@@ -15,7 +15,7 @@ from ...plan import Plan
 from .batching import CHANGES, PAGE, ROUND, by_partition, pages
 from .chunks import held, new_token, tidy
 from .layout import records
-from .layout.keys import Keys
+from .layout.keys import Keys, artifact_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
@@ -113,7 +113,7 @@ class Leasing:
                     for keys in waiting
                 ]
             )
-            ids = [name.decode(errors="replace") for some in names for name in some]
+            ids = [found.decode() for some in names for found in map(artifact_of, some) if found is not None]
             outcomes = yield from self._release(ids, run_id)
             given_up += sum(outcome.kind == "ok" for outcome in outcomes)
             if names == before:  # members that name nothing of this partition: only gc removes them

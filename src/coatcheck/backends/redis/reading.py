@@ -41,7 +41,7 @@ class Reading:
 
     Args:
         session: The namespace.
-        verify: See `envelope.unseal`.
+        verify: See `envelope.unseal`. What enters a cache is hashed in any case.
         cache: Contents that need not be fetched; `None`: always fetch them.
     """
 
@@ -49,6 +49,7 @@ class Reading:
         self.chunking = Chunking()
         self._session = session
         self._verify: Verify = verify
+        self._verify_whole: Verify = verify if cache is None else "full"
         self._cache = cache
 
     # Metadata --------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Reading:
         """See `Backend.open`."""
         return self._load_one(artifact_id, self._opened)
 
-    def chunked(self, view: ArtifactMetadata, sealed: bytes) -> ChunkedArtifact:
+    def chunked(self, view: ArtifactMetadata, sealed: bytes, verify: Verify) -> ChunkedArtifact:
         """A content by its manifest.
 
         Raises:
@@ -146,7 +147,7 @@ class Reading:
             self._session.of(view.artifact_id),
             view,
             manifest,
-            self._verify,
+            verify,
             self.chunking.window,
             lambda: self._load_one(view.artifact_id, current),
         )
@@ -220,7 +221,7 @@ class Reading:
 
     def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
         if is_manifest(sealed):
-            return self.chunked(view, sealed)
+            return self.chunked(view, sealed, self._verify)
         artifact = yield from self._artifact(view, sealed)
         return None if artifact is None else WholeArtifact(artifact)
 
@@ -228,7 +229,7 @@ class Reading:
         if not sealed:
             return (yield from self._cached([view]))[0]
         if is_manifest(sealed):
-            content = yield from self.chunked(view, sealed).load()
+            content = yield from self.chunked(view, sealed, self._verify_whole).load()
             if content is None:
                 return None
             if self._cache is not None:
@@ -245,7 +246,7 @@ class Reading:
 
     def _unsealed(self, view: ArtifactMetadata, sealed: bytes) -> Artifact:
         try:
-            content = unseal(sealed, _digest(view), self._verify)
+            content = unseal(sealed, _digest(view), self._verify_whole)
         except CorruptArtifactError as error:
             raise _damaged(view, error) from None
         return _whole(view, content)

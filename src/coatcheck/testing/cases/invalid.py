@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -24,6 +25,35 @@ BAD_TTLS: list[Any] = [
     10**400,
 ]
 BAD_TAGS: list[Any] = [{"a": 1}, {1: "a"}, {"a": None}, ["a"], "ab", {"a": "\ud800"}, {"\ud800": "a"}, 1]
+
+
+class Named(str, Enum):  # noqa: UP042  # such members print as their names
+    """Texts as members of an enum."""
+
+    ID = "id"
+    RUN = "run"
+    TYPE = "text/x"
+    TAG = "tag"
+
+
+class Disguised(str):
+    """Looks like another text, wherever it is asked."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "good"
+
+    __repr__ = __format__ = __str__  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return 4
+
+    def __eq__(self, other: object) -> bool:
+        return other == "good"
+
+    def __hash__(self) -> int:
+        return hash("good")
 
 
 class Invalid:
@@ -55,6 +85,20 @@ class Invalid:
         with pytest.raises(InvalidArtifactError):
             store.load_many(["good", artifact_id])
         assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_a_str_is_what_it_holds_whatever_it_calls_itself(self, store: ArtifactStore) -> None:
+        stored = store.store(
+            b"x", artifact_id=Named.ID, run_id=Named.RUN, content_type=Named.TYPE, tags={Named.TAG: Named.TAG}
+        )
+        assert type(stored.artifact_id) is type(stored.run_id) is type(stored.content_type) is str
+        assert (stored.artifact_id, stored.run_id, stored.content_type) == ("id", "run", "text/x")
+        assert store.get_metadata("id") == store.list_by_run(Named.RUN)[0] == stored
+        assert stored.tags == {"tag": "tag"}
+        assert store.load_many([Named.ID])[0] == store.load(Named.ID) == store.load("id")
+        assert store.search(run_id=Named.RUN, content_type=Named.TYPE, tags={Named.TAG: Named.TAG}) == [stored]
+        with pytest.raises(InvalidArtifactError):
+            store.load(Disguised("../x"))
+        assert store.delete(Named.ID)
 
     def test_an_id_of_200_characters_is_fine(self, store: ArtifactStore) -> None:
         store.store(b"x", artifact_id="a" * 200)

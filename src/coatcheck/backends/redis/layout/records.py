@@ -12,6 +12,7 @@ from ....arguments import Request
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
 from ....model import ArtifactMetadata, Lease, format_time
+from .keys import quoted, unquoted
 
 VERSION: Final = 2
 FOREVER: Final = 2**48 - 1
@@ -39,7 +40,7 @@ def content_id_of(digest: bytes) -> bytes:
 
 def lease_field(run_id: str | None) -> bytes:
     """The hash field of a run's lease."""
-    return b"-" if run_id is None else b"=" + run_id.encode()
+    return b"-" if run_id is None else b"=" + quoted(run_id)
 
 
 def encode_header(request: Request) -> bytes:
@@ -159,8 +160,8 @@ def format_deadline(deadline: int) -> str | None:
 
 def _decode_field(field: bytes, artifact_id: str) -> str | None:
     try:
-        return field[1:].decode() if field[:1] == b"=" else None
-    except UnicodeDecodeError:
+        return unquoted(field[1:]) if field[:1] == b"=" else None
+    except CorruptArtifactError:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} has a damaged run id") from None
 
 

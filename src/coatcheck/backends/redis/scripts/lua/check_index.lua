@@ -14,18 +14,21 @@ local us = now_in_microseconds()
 local now, kind, name = math.floor(us / 1000), ARGV[1], ARGV[2]
 if call('TYPE', KEYS[1]).ok ~= 'zset' then
   return { expiry(KEYS[1]) and 'wrong-type' or '', 0, 0 }
+elseif not is_index(KEYS[2]) then
+  return { '', 0, 0 }
 end
 
+-- A key of another type is no reason to drop what names it.
 local function stands(member, key)
   if kind == 'runs' then
     return expiry(key)
   elseif kind == 'run' then
-    return call('HEXISTS', key, name) == 1
+    return redis.pcall('HEXISTS', key, name) ~= 0
   elseif kind == 'needs' and string.sub(member, 1, 1) == '!' then
     return us - (tonumber(string.sub(member, 2, 15), 16) or 0) < tonumber(ARGV[6])
   end
-  local header = call('HGET', key, 'h')
-  return header and (kind ~= 'needs' or content_id_of(header) == name)
+  local header = redis.pcall('HGET', key, 'h')
+  return type(header) == 'table' or (header and (kind ~= 'needs' or content_id_of(header) == name))
 end
 
 local result, expired = { '', 0, 0 }, {}

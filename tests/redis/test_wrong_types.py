@@ -1,0 +1,169 @@
+"""A key of another type under any of our names: an operation that raises has changed nothing, and `gc` never raises.
+
+Each key with each operation, and one type in turn; with COATCHECK_TYPES=each (as in `make soak`) every type.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import pytest
+import redis
+
+from coatcheck import ArtifactError, RedisArtifactStore, compute_artifact_id
+from coatcheck.backends.redis.layout.keys import Keys
+from coatcheck.backends.redis.layout.partitions import Partitions
+
+from ..harnesses import chunk
+from .test_half_moved import (
+    ALSO_FEW,
+    CHUNKING,
+    CROWDED_ID,
+    CROWDED_NAME,
+    FEW_ID,
+    HOME_NUMBER,
+    LARGE_ID,
+    LARGE_NAME,
+    NAME,
+    NEW,
+    NEW_LARGE,
+    OLD,
+    OLD_LARGE,
+    OPERATIONS,
+    furnish,
+)
+
+TYPES: dict[str, Callable[[redis.Redis, bytes], object]] = {
+    "string": lambda client, key: client.set(key, b"not ours"),
+    "list": lambda client, key: client.rpush(key, b"not ours"),
+    "hash": lambda client, key: client.hset(key, "h", b"not ours"),
+    "zset": lambda client, key: client.zadd(key, {b"not ours": 1e15}),
+    "set": lambda client, key: client.sadd(key, b"not ours"),
+    "stream": lambda client, key: client.xadd(key, {"not": "ours"}, id="1-1"),
+}
+BELONGS = {"content": "string", "chunk": "string", "artifact": "hash"}  # the others are sorted sets
+
+CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE))]
+NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
+
+SEVERAL = {"acquire", "delete by run", "store many"}
+"""Operations on several artifacts: each of them is all or nothing."""
+
+INSPECTIONS = {"gc", "repair"}
+"""Operations that find what is of another type and say so: they never raise."""
+
+
+class Place(NamedTuple):
+    """A name of ours."""
+
+    kind: str
+    of: str
+
+    def key(self, keys: Keys, furniture: Iterable[bytes]) -> bytes:
+        if self.kind == "chunk":
+            return next(name for name in furniture if b":chunk:" + self.of.encode() in name)
+        if self.kind == "catalog":
+            return getattr(keys, self.of)
+        if self.kind == "run":
+            return keys.run(self.of or None)
+        if self.kind == "runs":
+            return keys.runs
+        return getattr(keys, self.kind)(self.of.encode())
+
+
+PLACES = [
+    *(Place(kind, of) for kind in ("content", "needs") for of in CONTENTS),
+    *(Place("artifact", of) for of in CONTENTS + NAMES),
+    *(Place(kind, of) for kind in ("leases", "stores") for of in (CROWDED_ID, CROWDED_NAME, FEW_ID)),
+    *(Place("run", run) for run in ("a", "b", "c", "r3", "")),
+    *(Place("catalog", of) for of in ("created", "deadlines")),
+    Place("runs", ""),
+    *(Place("chunk", of) for of in (LARGE_ID, compute_artifact_id(OLD_LARGE))),
+]
+
+
+Value = tuple[int, bytes]
+"""When a key ends, and what is in it."""
+
+
+class Scene:
+    """A furnished partition, put back as it was as often as needed."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+        self.furniture = self.seen()
+
+    def seen(self) -> dict[bytes, Value]:
+        names = sorted(self.client.scan_iter(match=self.keys.prefix + b"*", count=10_000))
+        return dict(zip(names, self._values(names), strict=True))
+
+    def _values(self, names: Iterable[bytes]) -> list[Value]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.pexpiretime(name).dump(name)
+            replies = pipeline.execute()
+        return list(zip(replies[::2], replies[1::2], strict=True))
+
+    def put(self, place: Place, kind: str) -> tuple[bytes, dict[bytes, Value]]:
+        """Something of another type in that place; its key, and what is there now."""
+        key = place.key(self.keys, self.furniture)
+        self.client.unlink(key)
+        TYPES[kind](self.client, key)
+        return key, {**self.furniture, key: self._values([key])[0]}
+
+    def restore(self, *names: bytes) -> None:
+        """What was there at first."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.unlink(name)
+                if name in self.furniture:
+                    ends, value = self.furniture[name]
+                    pipeline.restore(name, max(0, ends), value, absttl=True)
+            pipeline.execute()
+
+
+@pytest.fixture
+def store(valkey, namespace) -> Iterator[RedisArtifactStore]:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as store:
+        yield chunk(store, CHUNKING)
+
+
+@pytest.fixture
+def scene(valkey, store, namespace) -> Iterator[Scene]:
+    furnish(store)
+    with valkey.client() as client:
+        yield Scene(client, Partitions(namespace, 64).all[HOME_NUMBER])
+
+
+def types_for(place: Place, number: int) -> list[str]:
+    """What does not belong there; one of it in turn."""
+    wrong = [kind for kind in TYPES if kind != BELONGS.get(place.kind, "zset")]
+    return wrong if os.environ.get("COATCHECK_TYPES") == "each" else [wrong[number % len(wrong)]]
+
+
+def differing(one: dict[bytes, Value], other: dict[bytes, Value]) -> list[bytes]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+@pytest.mark.leaves_keys("of every type under every name")
+def test_an_operation_that_raises_has_changed_nothing(scene, store) -> None:
+    wrong = []
+    for row, place in enumerate(PLACES):
+        for column, (what, operation) in enumerate(OPERATIONS.items()):
+            for kind in types_for(place, row + column):
+                key, before = scene.put(place, kind)
+                case = f"{what}, where {place.kind} of {place.of or 'all'} is a {kind}"
+                try:
+                    operation(store)
+                except ArtifactError as error:
+                    changed = differing(before, scene.seen())
+                    if what in SEVERAL and changed:
+                        scene.restore(key)
+                        changed = store.check(grace=0).problems
+                    if changed or what in INSPECTIONS:
+                        wrong.append(f"{case}: {error} {changed}")
+                scene.restore(*differing(scene.seen(), scene.furniture))
+    assert not wrong, "\n".join(wrong)
