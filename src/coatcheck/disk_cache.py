@@ -20,6 +20,7 @@ from typing import Final
 
 from .envelope import Verify, unseal
 from .errors import CorruptArtifactError
+from .folders import check_private
 
 _logger = logging.getLogger(__name__)
 
@@ -50,11 +51,11 @@ class DiskCache:
         """Those contents that are here and sound, by digest."""
         found: dict[bytes, bytes] = {}
         try:
-            if self._is_ours():
-                for digest in digests:
-                    content = self._read(digest)
-                    if content is not None:
-                        found[digest] = content
+            self._check()
+            for digest in digests:
+                content = self._read(digest)
+                if content is not None:
+                    found[digest] = content
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -65,8 +66,7 @@ class DiskCache:
         """Keep sealed contents, each given with its digest, and make room for them."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._is_ours():
-                raise PermissionError(0, "it is not a directory that belongs to this user alone (mode 0700)")
+            self._check()
             for digest, sealed in contents:
                 if len(sealed) <= self._size:
                     self._write(self._path(digest), sealed)
@@ -80,11 +80,10 @@ class DiskCache:
     def _path(self, digest: bytes) -> Path:
         return self._directory / digest.hex()
 
-    def _is_ours(self) -> bool:
-        status = self._directory.lstat()
-        if os.name != "posix":
-            return stat.S_ISDIR(status.st_mode)
-        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    def _check(self) -> None:
+        check_private(self._directory)
+        if os.name == "posix" and self._directory.lstat().st_mode & 0o077:
+            raise PermissionError("others may read what is there: chmod go-rwx it")
 
     def _read(self, digest: bytes) -> bytes | None:
         path = self._path(digest)
@@ -130,7 +129,9 @@ class DiskCache:
         if not self._complained:
             self._complained = True
             _logger.warning(
-                "cannot use the content cache in %s: %s; contents come from the server", self._directory, error.strerror
+                "cannot use the content cache in %s: %s; contents come from the server",
+                self._directory,
+                error.strerror or error,
             )
 
 

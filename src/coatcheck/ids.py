@@ -35,14 +35,25 @@ def is_default_id(artifact_id: str) -> bool:
     return len(artifact_id) == ID_LENGTH and _DEFAULT_ID.fullmatch(artifact_id) is not None
 
 
+def exact(text: str) -> str:
+    """The text itself: members of enums and other subclasses of `str` may print, compare or hash as something else."""
+    return str.__str__(text)
+
+
 def validate_artifact_id(artifact_id: str) -> None:
     """Check that an id may become part of a key or a file name.
 
     Raises:
         InvalidArtifactError: Not a string of 1 to 200 ASCII letters, digits, `-` and `_`. Also a `ValueError`.
     """
+    check_artifact_id(artifact_id)
+
+
+def check_artifact_id(artifact_id: object) -> str:
+    """The same; returns the id as a plain `str`."""
     if not isinstance(artifact_id, str):
         raise InvalidArtifactError(f"artifact_id must be a str, not {type(artifact_id).__name__}")
+    artifact_id = exact(artifact_id)
     if not artifact_id:
         raise InvalidArtifactError("artifact_id cannot be empty; leave it out to name the artifact by its content")
     if len(artifact_id) > MAX_ID_LENGTH:
@@ -53,3 +64,4 @@ def validate_artifact_id(artifact_id: str) -> None:
         raise InvalidArtifactError(
             f"invalid artifact_id {artifact_id!r}: only ASCII letters, digits, hyphens and underscores are allowed"
         )
+    return artifact_id

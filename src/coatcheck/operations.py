@@ -31,7 +31,7 @@ from .arguments import (
 from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
 from .errors import InvalidArtifactError
-from .ids import validate_artifact_id
+from .ids import check_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
@@ -106,7 +106,7 @@ class Operations:
         return check_details(content_type, self._default_ttl_ms, **details)
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
-        return (yield from self.backend.open(_id(artifact_id)))
+        return (yield from self.backend.open(check_artifact_id(artifact_id)))
 
     def load_range(self, artifact_id: str, start: int | None, stop: int | None) -> Plan[bytes | None]:
         wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
@@ -122,20 +122,20 @@ class Operations:
             cursor.close()
 
     def load(self, artifact_id: str) -> Plan[Artifact | None]:
-        return self.backend.load_one(_id(artifact_id))
+        return self.backend.load_one(check_artifact_id(artifact_id))
 
     def load_many(self, ids: Iterable[str]) -> Plan[list[Artifact | None]]:
         return self._many(self.backend.load, ids)
 
     def get_metadata(self, artifact_id: str) -> Plan[ArtifactMetadata | None]:
-        [view] = yield from self.backend.metadata([_id(artifact_id)])
+        [view] = yield from self.backend.metadata([check_artifact_id(artifact_id)])
         return view
 
     def metadata_many(self, ids: Iterable[str]) -> Plan[list[ArtifactMetadata | None]]:
         return self._many(self.backend.metadata, ids)
 
     def exists(self, artifact_id: str) -> Plan[bool]:
-        [found] = yield from self.backend.exists([_id(artifact_id)])
+        [found] = yield from self.backend.exists([check_artifact_id(artifact_id)])
         return found
 
     def find_missing(self, ids: Iterable[str], ttl: TtlOrDefault, run_id: str | None) -> Plan[list[str]]:
@@ -161,20 +161,22 @@ class Operations:
         return [answers[artifact_id] for artifact_id in wanted]
 
     def delete(self, artifact_id: str) -> Plan[bool]:
-        [deleted] = yield from self.backend.delete([_id(artifact_id)])
+        [deleted] = yield from self.backend.delete([check_artifact_id(artifact_id)])
         return deleted
 
     def delete_many(self, ids: Iterable[str]) -> Plan[list[bool]]:
         return self._many(self.backend.delete, ids)
 
     def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None) -> Plan[bool]:
-        return (yield from self.backend.touch(_id(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
+        return (
+            yield from self.backend.touch(check_artifact_id(artifact_id), check_optional_run_id(run_id), check_ttl(ttl))
+        )
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
-        return (yield from self.backend.release(_id(artifact_id), check_optional_run_id(run_id)))
+        return (yield from self.backend.release(check_artifact_id(artifact_id), check_optional_run_id(run_id)))
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        return (yield from self.backend.leases(_id(artifact_id)))
+        return (yield from self.backend.leases(check_artifact_id(artifact_id)))
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         views = yield from self.backend.list_by_run(check_run_id(run_id))
@@ -246,8 +248,3 @@ def _length(content: Any) -> int:
         return memoryview(content).nbytes
     except TypeError:
         return 0
-
-
-def _id(artifact_id: Any) -> str:
-    validate_artifact_id(artifact_id)
-    return str(artifact_id)

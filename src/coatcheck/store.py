@@ -68,9 +68,10 @@ class ArtifactStore(ABC):
 
         Args:
             content: Bytes, or any buffer.
-            content_type: MIME type or semantic type.
-            run_id: Who stores: any non-empty string; `None` takes the anonymous lease.
-            tags: The run's own key-value tags.
+            content_type: MIME type or semantic type: at most 1 KiB in UTF-8, without control characters, because it
+                may become an HTTP header.
+            run_id: Who stores: any non-empty string of at most 1 KiB in UTF-8; `None` takes the anonymous lease.
+            tags: The run's own key-value tags: any text, at most 256 of them and 64 KiB together.
             artifact_id: 1 to 200 of `A-Z a-z 0-9 _ -`. Left out: the first 32 hex digits of the SHA-256.
             ttl: Seconds or a `timedelta` until the lease ends; `None`: never; left out: the store's default.
 

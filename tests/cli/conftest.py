@@ -14,6 +14,8 @@ import pytest
 from coatcheck import StoreUnavailableError
 from coatcheck.embedded import locate_server
 
+from ..users import commons  # noqa: F401  # a fixture
+
 
 @pytest.fixture
 def engine_home() -> Iterator[Path]:

@@ -6,27 +6,35 @@ import contextlib
 import hashlib
 import re
 import json
+import logging
 import os
 import pty
 import select
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
 from typer.testing import CliRunner
 
-from coatcheck import ArtifactStore, InvalidArtifactError, StoreStats, open_store
-from coatcheck.cli.app import app
-from coatcheck.cli.files import LocalFile, batches, guess_type, regular_files
+from coatcheck import ArtifactStore, FileArtifactStore, InvalidArtifactError, StoreStats, open_store
+from coatcheck.cli.app import _OneLine, _show_warning, app
+from coatcheck.cli.failures import CommandError
+from coatcheck.cli.files import LocalFile, batches, guess_type, open_regular, regular_files
+from coatcheck.cli.get import _is_plain_text
 from coatcheck.cli.output import printable
 from coatcheck.cli.values import parse_id, parse_tags, parse_ttl
 
-EVIL = "[red]\x1b]0;title\x07\nline\x9b2J\u202e"
+from ..users import MALLORY
+
+EVIL = "[red]\x1b]0;title\x07\nline\x9b2J\u202e\u200b\u3164\ufe0f\U000e0041"
 ABSENT = "0" * 32
 
 
@@ -181,6 +189,41 @@ def test_a_directory_in_json_is_a_list(coatcheck: Coatcheck, tmp_path: Path) -> 
     assert view["tags"] == {"path": "a"}
 
 
+@pytest.mark.parametrize("size", [0, 9 << 20], ids=["small", "large"])
+def test_equal_files_of_a_directory_keep_their_names(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, size: int
+) -> None:
+    for name in ("a", "b/a", "c"):
+        (tmp_path / "tree" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "tree" / name).write_bytes(bytes(size))
+
+    for _ in range(2):
+        put = coatcheck("put", str(tmp_path / "tree"), "--run", "r").stdout.splitlines()
+        assert sorted(view.tags["path"] for view in store.list_by_run("r")) == ["a", "b/a", "c"]
+        assert {store.load(ticket_of(line)).content for line in put} == {bytes(size)}
+
+
+def test_what_took_a_files_place_is_not_read(tmp_path: Path) -> None:
+    tree, secret = tmp_path / "tree", tmp_path / "secrets"
+    for directory in (tree / "folder", tree / "way", secret):
+        directory.mkdir(parents=True)
+    (secret / "file").write_text("secret")
+    for name in ("file", "pipe", "folder/file", "way/file"):
+        (tree / name).write_text("public")
+    found = {file.name: file for file in regular_files(tree)}
+    for name in found:
+        (tree / name).unlink()
+    (tree / "file").symlink_to(secret / "file")
+    os.mkfifo(tree / "pipe")
+    (tree / "folder/file").mkdir()
+    (tree / "way").rmdir()
+    (tree / "way").symlink_to(secret)
+
+    for file in found.values():
+        with pytest.raises(CommandError, match="no regular file any more"):
+            open_regular(tree, file)
+
+
 def test_an_empty_directory_is_nothing_done(coatcheck: Coatcheck, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
 
@@ -194,14 +237,13 @@ def test_what_was_stored_is_said_when_a_later_file_fails(
         (tmp_path / "tree" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "tree" / name).write_text(name)
     monkeypatch.setattr("coatcheck.cli.files.BATCH_FILES", 1)
-    read = Path.read_bytes
 
-    def failing(path: Path) -> bytes:
-        if path.name == "b":
-            raise PermissionError(13, "Permission denied", str(path))
-        return read(path)
+    def failing(directory: Path, file: LocalFile) -> BufferedReader:
+        if file.name == "b":
+            raise PermissionError(13, "Permission denied", str(file.path))
+        return open_regular(directory, file)
 
-    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr("coatcheck.cli.put.open_regular", failing)
 
     put = coatcheck("put", str(tmp_path / "tree"))
 
@@ -272,7 +314,7 @@ def test_a_damaged_artifact_leaves_the_old_file(coatcheck: Coatcheck, store: Art
     target.write_bytes(b"old")
     next((tmp_path / "store").rglob(f"{view.artifact_id}.bin")).write_bytes(b"CONTENT")
 
-    assert coatcheck("get", view.artifact_id, "-o", str(target), "--force").code == 1
+    assert coatcheck("get", view.artifact_id, "-o", str(target), "--force").code == 4
     assert target.read_bytes() == b"old"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
 
@@ -300,6 +342,61 @@ def test_get_overwrites_only_when_forced(coatcheck: Coatcheck, store: ArtifactSt
 
     assert coatcheck("get", view.artifact_id, "-o", str(target), "--force").code == 0
     assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("appear", [Path.touch, os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path.parent / "x")])
+def test_get_replaces_nothing_that_appeared_meanwhile(
+    coatcheck: Coatcheck,
+    store: ArtifactStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    appear: Callable[[Path], None],
+    has_links: bool,
+) -> None:
+    view = store.store(b"new")
+    target = tmp_path / "f"
+    monkeypatch.setattr("coatcheck.cli.get.parse_id", lambda text: appear(target) or text)
+    if not has_links:  # as on FAT
+        monkeypatch.setattr(Path, "hardlink_to", lambda *_: os.link(tmp_path, tmp_path / "no links to directories"))
+
+    assert "--force" in coatcheck("get", view.artifact_id, "-o", str(target)).stderr
+    assert not target.is_file() or target.read_bytes() == b""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "store"]
+
+
+def test_get_names_a_file_where_there_are_no_links(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = store.store(b"new")
+    monkeypatch.setattr(Path, "hardlink_to", lambda *_: os.link(tmp_path, tmp_path / "no links to directories"))
+
+    assert coatcheck("get", view.artifact_id, "-o", str(tmp_path / "f")).code == 0
+    assert (tmp_path / "f").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o666])
+def test_a_file_that_is_overwritten_keeps_its_mode(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, mode: int
+) -> None:
+    view = store.store(b"new")
+    (tmp_path / "f").touch()
+    (tmp_path / "f").chmod(mode)
+
+    assert coatcheck("get", view.artifact_id, "-o", str(tmp_path / "f"), "--force").code == 0
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
+
+
+def test_get_writes_through_no_link_of_another_user(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, commons: Path
+) -> None:
+    view = store.store(b"new")
+    (tmp_path / "precious").write_text("precious")
+    (commons / "f").symlink_to(tmp_path / "precious")
+    os.lchown(commons / "f", MALLORY, MALLORY)
+
+    assert "another user's link" in coatcheck("get", view.artifact_id, "-o", str(commons / "f"), "--force").stderr
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_get_refuses_a_directory_and_writes_through_a_link(
@@ -383,8 +480,39 @@ def test_what_others_wrote_is_not_obeyed(coatcheck: Coatcheck, store: ArtifactSt
         assert b"\x1b" not in page
         assert b"\x07" not in page
         assert "\x9b".encode() not in page
-        assert "\u202e".encode() not in page
+        assert not set(page.decode()) & set("\u202e\u200b\u3164\ufe0f\U000e0041")
     assert coatcheck("runs").stdout == printable(EVIL) + "\n"
+
+
+def test_nobody_elses_words_hide_in_warnings_and_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_warning(f"the server says {EVIL}")
+    _OneLine().emit(logging.LogRecord("n", logging.WARNING, "", 0, "the server says %s", (EVIL,), None))
+
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(line.isprintable() and "title" in line and "\u3164" not in line for line in said)
+
+
+@pytest.mark.parametrize("text", ["grüße\n\tyou\r\n", "北京\u3000\xa0[red]", "x" * (1 << 20) + "\r\n", ""])
+def test_plain_text(text: str) -> None:
+    assert _is_plain_text(BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[2J", "\x00", "\x9b2J", "\x7f", "\x0c", "a\rb", "a\r", "\u2028", *"\u202e\u2066\u200b\ufeff\u3164\ufe0f\xad"],
+)
+def test_no_plain_text(text: str) -> None:
+    assert not _is_plain_text(BytesIO(text.encode()))
+    assert not _is_plain_text(BytesIO(("x" * (1 << 20) + text).encode()))
+
+
+def test_logs_get_no_bars(coatcheck: Coatcheck, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (tmp_path / "f").write_bytes(bytes(20 << 20))
+
+    for words in (["put", str(tmp_path / "f")], ["put", "."], ["check"]):
+        assert coatcheck(*words).stderr == ""
 
 
 def test_printable_leaves_letters_of_all_scripts_alone() -> None:
@@ -531,10 +659,53 @@ def test_failures_are_one_line_and_a_code(coatcheck: Coatcheck, words: list[str]
 
 @pytest.mark.parametrize(
     ("url", "code"),
-    [("nonsense", 2), ("nonsense://x", 2), ("", 2), ("file://relative", 2), ("unix:///no/such/socket", 1)],
+    [("nonsense", 2), ("nonsense://x", 2), ("", 2), ("file://relative", 2), ("unix:///no/such/socket", 3)],
 )
 def test_a_bad_store_is_one_line_and_a_code(coatcheck: Coatcheck, url: str, code: int) -> None:
     assert coatcheck("ls", url=url).code == code
+
+
+def test_the_code_says_whose_fault_it_is(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
+    view = store.store(b"content")
+    [content] = [path for path in (tmp_path / "store").rglob("*.bin")]
+
+    content.write_bytes(b"damaged")
+    assert coatcheck("get", view.artifact_id).code == 4
+    content.unlink()
+    assert coatcheck("get", view.artifact_id).code == 4
+    assert coatcheck("runs", url=f"file://{tmp_path}/store/artifacts/.lock").code == 3
+
+
+def test_no_exception_is_a_traceback(coatcheck: Coatcheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (KeyError(EVIL), RecursionError(), UnicodeDecodeError("utf-8", b"x", 0, 1, EVIL), AssertionError()):
+        monkeypatch.setattr(FileArtifactStore, "list_runs", Mock(side_effect=error))
+
+        failed = coatcheck("runs")
+
+        assert failed.code == 3
+        assert type(error).__name__ in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["redis://user:hunter2@host", "ls"],
+        ["ls", "redis://user:hunter2@host/0"],
+        ["ls", "redis://host?password=hunter2"],
+        ["put", "redis://:hunter2"],
+        ["put", "redis://:hun@ter2@host"],
+        ["get", ABSENT, "-o", "redis://u:hunter2@host/0/x"],
+        ["--url", "redis://:hunter2", "ls"],
+        ["--url", "redis://:hun ter2@localhost:1", "ls"],
+        ["--ulr=redis://:hunter2@host", "ls"],
+    ],
+)
+def test_no_part_of_a_password_is_shown_wherever_it_was_typed(coatcheck: Coatcheck, words: list[str]) -> None:
+    failed = coatcheck(*words)
+
+    assert failed.code in (1, 2, 3)
+    assert "hun" not in failed.stderr
+    assert "ter2" not in failed.stderr
 
 
 def test_namespaces_do_not_meet(coatcheck: Coatcheck) -> None:
@@ -579,6 +750,29 @@ def test_a_reader_that_left_is_no_traceback(store: ArtifactStore, url: str, comm
         os.close(write)
         assert running.communicate(timeout=60)[1] == b""
     assert running.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "redirection", "said"),
+    [
+        ("ls", "0<&- 1>&-", b"Bad file descriptor"),
+        ("put -", "0<&-", b"Bad file descriptor"),
+        ("runs", "2>&-", b""),
+        ("nonsense", "0<&- 1>&- 2>&-", b""),
+        ("stats", ">/dev/full", b"No space left on device"),
+    ],
+)
+def test_closed_and_full_streams_are_no_traceback(
+    store: ArtifactStore, url: str, words: str, redirection: str, said: bytes
+) -> None:
+    store.store(b"x", run_id="r")
+    command = f'exec "$0" -W error -m coatcheck --url "$1" {words} {redirection}'
+
+    done = subprocess.run(["sh", "-c", command, sys.executable, url], capture_output=True, timeout=60, check=False)
+
+    assert done.stderr == (b"error: " + said + b"\n" if said else b"")
+    assert done.returncode == (1 if said else {"runs": 0, "nonsense": 2}[words])
+    assert len(store.list_all()) == 1
 
 
 def test_ls_into_head(store: ArtifactStore, url: str) -> None:

@@ -18,6 +18,8 @@ import pytest
 
 import coatcheck.embedded
 
+from ..users import commons  # noqa: F401  # a fixture
+
 SOURCE = Path(coatcheck.embedded.__file__).parents[2]
 
 

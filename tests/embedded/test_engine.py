@@ -27,6 +27,8 @@ from coatcheck import RedisArtifactStore
 from coatcheck.embedded import EmbeddedEngine, default_directory, locate_server, start_engine
 from coatcheck.errors import StoreUnavailableError
 
+from ..users import MALLORY
+
 from .conftest import SOURCE, Worker, gone, keepers, processes, servers, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc")
@@ -215,6 +217,14 @@ def test_the_server_keeps_what_it_is_given(home: Path) -> None:
         assert b"MALLOC_MMAP_THRESHOLD_=131072" in environment
 
 
+def test_the_keeper_is_told_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COATCHECK_URL", "redis://:secret@host")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with start_engine(home):
+        for pid in processes(home):
+            assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def test_opening_waits_until_the_data_is_loaded(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with start_engine(home) as engine, connected(engine) as client:
         client.mset({f"k{i}": i for i in range(500)})
@@ -348,6 +358,16 @@ def test_a_terminated_keeper_stops_the_server_gracefully(home: Path) -> None:
         wait_until(gone(home))
         assert "User requested shutdown" in (home / "server.log").read_text()
         engine.ensure()
+
+
+def test_a_socket_that_a_cleaner_removed_comes_back(home: Path) -> None:
+    with RedisArtifactStore(f"embedded://{home}", retry_for=20) as connected_before:
+        stored = connected_before.store(b"kept")
+        (home / "server.sock").unlink()
+        with RedisArtifactStore(f"embedded://{home}", retry_for=20) as store:
+            assert store.load_text(stored.artifact_id) == "kept"
+        assert connected_before.load_text(stored.artifact_id) == "kept"
+        assert len(servers(home)) == len(keepers(home)) == 1
 
 
 # --- who counts as a user -----------------------------------------------------------------------------------
@@ -643,6 +663,41 @@ except StoreUnavailableError as error:
             assert message.startswith(f"cannot keep data in {path}: ")
             assert "Permission denied" in message
             assert "choose a local directory" in message
+
+
+def test_a_directory_where_others_could_tamper_is_refused(home: Path, commons: Path) -> None:
+    foreign, open_to_all, swappable = (commons / name for name in ("foreign", "open", "parent/swappable"))
+    for directory in foreign, open_to_all, swappable:
+        directory.mkdir(parents=True, mode=0o700)
+    os.chown(foreign, MALLORY, MALLORY)
+    open_to_all.chmod(0o777)
+    swappable.parent.chmod(0o777)
+
+    assert f"belongs to user {MALLORY}" in refusal(foreign)
+    assert "chmod go-w" in refusal(open_to_all)
+    assert "chmod o-w that; choose" in refusal(swappable)
+    assert not any(list(directory.iterdir()) for directory in (foreign, open_to_all, swappable))
+
+
+@pytest.mark.parametrize("name", ["server.log", "users.lock", "server.lock"])
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_what_was_planted_in_a_directory_is_not_written_to(
+    home: Path, tmp_path: Path, name: str, link: Callable[[Path, Path], None]
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(bytes(2 << 20))  # long enough for a log to be cut
+    home.mkdir(mode=0o700)
+    link(home / name, precious)
+    assert name in refusal(home)
+    assert precious.read_bytes() == bytes(2 << 20)
+
+
+def test_a_lock_of_another_user_is_refused(home: Path, commons: Path) -> None:
+    directory = commons / "data"
+    directory.mkdir(mode=0o700)
+    (directory / "users.lock").touch(mode=0o666)
+    os.chown(directory / "users.lock", MALLORY, MALLORY)
+    assert "users.lock" in refusal(directory)
 
 
 def test_a_file_is_refused_as_directory(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ import threading
 
 import pytest
 
-from coatcheck import ArtifactLostError, AsyncRedisArtifactStore, CacheInfo, RedisArtifactStore, compute_artifact_id
+from coatcheck import (
+    ArtifactLostError,
+    AsyncRedisArtifactStore,
+    CacheInfo,
+    CorruptArtifactError,
+    RedisArtifactStore,
+    compute_artifact_id,
+)
+from coatcheck.envelope import seal
 from coatcheck.testing import Blocking, eventually
 
 from .traffic import Traffic
@@ -146,6 +154,34 @@ def test_damaged_files_are_fetched_again(valkey, namespace, tmp_path) -> None:
             damaged[len(damaged) // 2] ^= 1
             path.write_bytes(damaged)
         assert store.cache_info() == CacheInfo(misses=3)
+
+
+@pytest.mark.leaves_keys("forges what it stored")
+def test_a_size_that_is_not_the_contents_is_noticed(cached, store, client, keys) -> None:
+    artifact_id = store.store(MEDIUM).artifact_id
+    assert cached.load(artifact_id).content == MEDIUM
+    key = keys.artifact(artifact_id.encode())
+    client.hset(key, "h", client.hget(key, "h")[:33] + b"7")
+    for other in (cached, store):
+        with pytest.raises(CorruptArtifactError, match="20000 bytes, metadata says 7"):
+            other.load(artifact_id)
+
+
+@pytest.mark.leaves_keys("forges what it stored")
+def test_only_what_was_hashed_enters_a_cache(valkey, namespace, keys, tmp_path) -> None:
+    forged = hashlib.sha256(MEDIUM).digest()
+    name = keys.content(compute_artifact_id(MEDIUM).encode())
+    with RedisArtifactStore(valkey.url, namespace=namespace, verify="checksum") as plain, valkey.client() as client:
+        artifact_id = plain.store(MEDIUM).artifact_id
+        genuine = client.getset(name, b"".join(seal(MEDIUM[::-1], forged)))
+        assert plain.load(artifact_id).content == MEDIUM[::-1]  # that is what "checksum" means
+        for options in (tier("memory", None), tier("disk", tmp_path)):
+            with RedisArtifactStore(valkey.url, namespace=namespace, verify="checksum", **options) as cached:
+                with pytest.raises(CorruptArtifactError, match="SHA-256"):
+                    cached.load(artifact_id)
+                client.set(name, genuine)
+                assert cached.load(artifact_id).content == MEDIUM
+                client.set(name, b"".join(seal(MEDIUM[::-1], forged)))
 
 
 def test_a_cache_of_which_the_directory_is_unusable_is_no_cache(valkey, namespace, tmp_path, caplog) -> None:

@@ -9,6 +9,7 @@ import re
 import threading
 
 import pytest
+import xxhash
 
 from coatcheck import (
     AmbiguousWriteError,
@@ -287,12 +288,11 @@ def damage(store, client, chunks, keys):
 
     def bomb(manifest: Manifest) -> Manifest:
         import zstandard
-        from xxhash import xxh3_64_intdigest
 
         frame = zstandard.ZstdCompressor().compress(bytes(50_000_000))
         client.set(chunks()[1], frame)
         return manifest._replace(
-            chunks=[manifest.chunks[0], Entry(1, len(frame), xxh3_64_intdigest(frame)), *manifest.chunks[2:]]
+            chunks=[manifest.chunks[0], Entry(1, len(frame), xxhash.xxh3_64_intdigest(frame)), *manifest.chunks[2:]]
         )
 
     def do(what: str) -> None:
@@ -349,6 +349,59 @@ def test_damage_is_never_given_out(store, damage, what) -> None:
         lambda: read_in_pieces(store),
     ):
         with pytest.raises((CorruptArtifactError, ArtifactLostError), match=NAME):
+            act()
+
+
+def forge(client, keys, content: bytes, size: int, chunk_size: int) -> None:
+    """Puts other chunks and a manifest that fits them under the name of CONTENT, as who may write our keys could."""
+    name, token = NAME.encode(), b"%016x" % chunk_size
+    pieces = [content[start : start + chunk_size] for start in range(0, size, chunk_size)]
+    client.delete(*client.scan_iter(match=keys.chunk(name, b"*", 0)[:-1] + b"*", count=1000))
+    for n, piece in enumerate(pieces):
+        client.set(keys.chunk(name, token, n), piece)
+    entries = [Entry(0, len(piece), xxhash.xxh3_64_intdigest(piece)) for piece in pieces]
+    client.set(keys.content(name), b"".join(Manifest(DIGEST, size, chunk_size, token, entries).seal()))
+    key = keys.artifact(name)
+    client.hset(key, "h", client.hget(key, "h")[:33] + b"%d" % size)
+
+
+@pytest.mark.leaves_keys("forges what it stored")
+@pytest.mark.parametrize("verify", ["full", "checksum"])
+def test_a_manifest_of_nothing_is_no_empty_content(server, namespace, store, client, keys, verify) -> None:
+    store.store(CONTENT)
+    forge(client, keys, b"", 0, 10_000)
+    with RedisArtifactStore(server.url, namespace=namespace, verify=verify) as other:
+        for act in (lambda: other.load(NAME), lambda: other.load_many([NAME]), lambda: other.open(NAME).read()):
+            with pytest.raises(CorruptArtifactError, match=NAME):
+                act()
+
+
+@pytest.mark.leaves_keys("forges what it stored")
+def test_a_manifest_that_was_renewed_is_no_way_around_the_sha_256(store, client, keys) -> None:
+    store.store(CONTENT)
+    evil = CONTENT[:20_000] + bytes(35_000)
+    with store.open(NAME) as reader:
+        assert reader.read(20_000) == CONTENT[:20_000]
+        forge(client, keys, evil, len(evil), 15_000)
+        with pytest.raises(CorruptArtifactError, match="SHA-256"):
+            reader.read()
+        reader.seek(0)
+        with pytest.raises(CorruptArtifactError, match="SHA-256"):  # known to be wrong by now
+            reader.read(1)
+    with store.open(NAME) as reader:
+        forge(client, keys, CONTENT, 44_000, 11_000)
+        with pytest.raises(CorruptArtifactError, match="44000 bytes"):
+            reader.read()
+
+
+@pytest.mark.leaves_keys("forges what it stored")
+def test_a_part_is_what_its_checksum_says_and_no_more(store, client, keys) -> None:
+    store.store(CONTENT)
+    evil = CONTENT[:40_000] + bytes(15_000)
+    forge(client, keys, evil, len(evil), 10_000)
+    assert store.load_range(NAME, 45_000, 45_010) == bytes(10)  # as docs/design.md says of P1
+    for act in (lambda: store.load_range(NAME), lambda: read_in_pieces(store), lambda: store.load(NAME)):
+        with pytest.raises(CorruptArtifactError, match="SHA-256"):
             act()
 
 

@@ -57,7 +57,7 @@ def test_needs_keep_no_dead_members(store, client, keys) -> None:
         store.store(CONTENT, artifact_id=f"passing-{n}", ttl=0.05)
     waiting.eventually(lambda: len(store.find_missing([f"passing-{n}" for n in range(5)])) == 5)
     store.store(CONTENT, artifact_id="another", ttl=600)
-    assert sorted(client.zrange(keys.needs(NAME.encode()), 0, -1)) == [b"another", b"lasting"]
+    assert sorted(client.zrange(keys.needs(NAME.encode()), 0, -1)) == [b":another", b":lasting"]
 
 
 def test_stores_of_explicit_ids_drop_what_has_ended(store, client, keys) -> None:
@@ -70,7 +70,7 @@ def test_stores_of_explicit_ids_drop_what_has_ended(store, client, keys) -> None
 
 def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> None:
     store.store(b"before", artifact_id="before")
-    client.zadd(keys.created, {"before": int((time.time() + 3600) * 1e6)})
+    client.zadd(keys.created, {":before": int((time.time() + 3600) * 1e6)})
     fast = store.store(CONTENT)
     slow = store.store(CONTENT, artifact_id="name")
     assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
@@ -201,7 +201,7 @@ def test_a_hold_keeps_content_for_ten_minutes(store, client, keys, age, kept) ->
 def test_a_need_of_other_content_is_stale(store, client, keys) -> None:
     store.store(CONTENT)
     store.store(b"other", artifact_id="name")
-    client.zadd(keys.needs(NAME.encode()), {"name": "+inf"})
+    client.zadd(keys.needs(NAME.encode()), {":name": "+inf"})
     assert [problem.kind for problem in store.gc(dry_run=False, grace=0).problems] == ["stale-index-member"]
     assert not client.exists(keys.needs(NAME.encode()))
 

@@ -12,6 +12,7 @@ import pytest
 
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis import batching, listing
+from coatcheck.backends.redis.layout.keys import member_of
 
 from .wire import Wire
 
@@ -156,8 +157,8 @@ class Ahead:
 
     def store(self, artifact_id: str) -> None:
         keys, name = self.session.of(artifact_id), artifact_id.encode()
-        later = int(self.client.zscore(keys.created, name)) + 3_600_000_000
-        self.client.zadd(keys.created, {name: later})
+        later = int(self.client.zscore(keys.created, member_of(name))) + 3_600_000_000
+        self.client.zadd(keys.created, {member_of(name): later})
         for field, lease in self.client.hgetall(keys.artifact(name)).items():
             if field not in (b"h", b"t"):
                 value = lease[:6] + struct.pack(">Q", later)[1:] + lease[13:]

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck.backends.redis.layout.keys import member_of
 
 ORPHAN, TOKEN = b"0" * 32, b"0123456789abcdef"
 
@@ -24,6 +25,7 @@ def damage(store, client, keys):
     store.store(b"named", artifact_id="name", run_id="a")
     store.store(b"neighbour", run_id="n")
     shared = stored.artifact_id.encode()
+    member = member_of(shared)
     artifact, content, run = keys.artifact(shared), keys.content(shared), keys.run("a")
     needs = keys.needs(compute_artifact_id(b"named").encode())
 
@@ -41,8 +43,8 @@ def damage(store, client, keys):
             "content immortal": lambda: client.persist(content),
             "content passing": lambda: client.expire(content, 5),
             "index immortal": lambda: client.persist(keys.run("b")),
-            "score wrong": lambda: client.zadd(run, {shared: 5e12}),
-            "time impossible": lambda: client.zadd(keys.created, {shared: "inf"}),
+            "score wrong": lambda: client.zadd(run, {member: 5e12}),
+            "time impossible": lambda: client.zadd(keys.created, {member: "inf"}),
             "orphan": lambda: client.copy(content, keys.content(ORPHAN)),
             "staging immortal": lambda: client.set(keys.staging(shared, TOKEN), "x"),
             "bit flipped": lambda: client.setrange(content, 60, b"\xff\x00\xff"),
@@ -152,11 +154,11 @@ def test_gc_finds_what_has_expired_in_every_index(store, client, keys) -> None:
     stored = store.store(b"named", artifact_id="name", run_id="a")
     indexes = (keys.run("a"), keys.needs(stored.digest[:32].encode()), *keys.catalog)
     for index in indexes:
-        client.zadd(index, {"dead": 1})
+        client.zadd(index, {":dead": 1})
     assert store.check().problems == []
     assert kinds(store.gc(grace=0)) == {"expired-index-member": 5}
     assert store.gc(dry_run=False, grace=0).ok
-    assert not any(client.zscore(index, "dead") for index in indexes)
+    assert not any(client.zscore(index, ":dead") for index in indexes)
     assert store.gc(grace=0).problems == []
 
 

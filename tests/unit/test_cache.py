@@ -233,7 +233,7 @@ def test_symbolic_links_and_other_things_are_not_read(directory, tmp_path) -> No
     assert outside.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("obstacle", ["link", "others", "file", "file above"])
+@pytest.mark.parametrize("obstacle", ["link", "others", "file", "file above", "swap"])
 def test_a_directory_that_cannot_be_trusted_is_not_used(obstacle, directory, tmp_path, caplog) -> None:
     elsewhere = tmp_path / "elsewhere"
     run(on_disk(elsewhere).keep([fetched(b"content")]))
@@ -247,6 +247,9 @@ def test_a_directory_that_cannot_be_trusted_is_not_used(obstacle, directory, tmp
         elif obstacle == "others":
             (elsewhere / "coatcheck-1").rename(own)
             own.chmod(0o755)
+        elif obstacle == "swap":
+            (elsewhere / "coatcheck-1").rename(own)
+            directory.chmod(0o777)
         else:
             own.write_bytes(b"")
     cache = on_disk(directory)

@@ -118,6 +118,7 @@ def test_artifacts_of_abstractruntime_can_be_touched_and_deleted(tmp_path, write
     run = store.list_runs()[0]
     assert store.touch(name, 60, run)
     assert store.leases(name)[0].expires_at is not None
+    assert store.load(name) is not None  # its id is a name that they chose
     with pytest.raises(InvalidArtifactError, match="hash of other content"):
         store.store(b"replaced", artifact_id=name, run_id="mine")
     assert store.delete(name)
@@ -295,6 +296,18 @@ def test_damaged_metadata_is_a_typed_error(store, tmp_path, meta) -> None:
     with pytest.raises(CorruptArtifactError):
         store.delete_by_run("a")  # an error while listing deletes nothing
     assert store.load_text("other") == "neighbour"
+
+
+def test_metadata_of_other_content_do_not_pass_under_a_default_id(store, tmp_path) -> None:
+    name = store.store(b"content").artifact_id
+    meta = tmp_path / "artifacts" / f"{name}.meta"
+    digest = hashlib.sha256(b"other").hexdigest()
+    forged = {**json.loads(meta.read_bytes()), "digest": digest, "size_bytes": 5}
+    meta.write_text(json.dumps(forged))
+    meta.with_suffix(".bin").write_bytes(b"other")
+    for read in (store.load, store.get_metadata, store.exists, store.open):
+        with pytest.raises(CorruptArtifactError, match=name):
+            read(name)
 
 
 def test_foreign_files_are_left_alone(store, tmp_path) -> None:

@@ -25,6 +25,7 @@ from coatcheck import (
     validate_artifact_id,
 )
 from coatcheck.backends.memory import MemoryBackend
+from coatcheck.backends.redis.layout.keys import quoted, unquoted
 from coatcheck.backends.redis.layout.partitions import Partitions
 
 from ..sizes import EXAMPLES
@@ -236,7 +237,8 @@ def test_keys_of_different_runs_differ_and_keep_to_one_slot(one, other) -> None:
     keys = Partitions("ns", 64).all[7]
     key = keys.run(one)
     assert (key == keys.run(other)) is (one == other)
-    assert key == keys.run_of(one.encode())
+    assert key == keys.run_of(quoted(one))
+    assert not one or unquoted(quoted(one)) == one
     assert not set(key.removeprefix(keys.prefix + b"run:")) & set(b":{}*? \n\0")
     kind, match = keys.kind_of(key)
     assert (kind, unquote(match["name"])) == ("run", one)

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coatcheck.arguments import Details, StoreRequest
+from coatcheck.backends.redis.layout.keys import artifact_of, listed, member_of
 from coatcheck.backends.redis.layout.records import (
     FEW,
     VERSION,
@@ -19,8 +20,10 @@ from coatcheck.backends.redis.layout.records import (
     encode_header,
     encode_view,
     latest_of_few,
+    lease_field,
 )
 from coatcheck.errors import CorruptArtifactError
+from coatcheck.ids import is_default_id
 
 HEADER = b"%c%b1" % (VERSION, hashlib.sha256(b"x").digest())
 TIMES = (1_700_000_000_000).to_bytes(6) + (1_700_000_000_000_000).to_bytes(7)
@@ -30,7 +33,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 @given(st.binary(max_size=50), text, st.none() | text.filter(bool), st.dictionaries(text, text))
 def test_what_is_written_is_read_back(content, content_type, run, tags) -> None:
     request = StoreRequest(content, Details(None, content_type, run, tags, None))
-    field = b"-" if run is None else b"=" + run.encode()
+    field = lease_field(run)
     view = decode_view(request.artifact_id, encode_header(request), field, TIMES + encode_view(request))
     assert (view.content_type, view.run_id, view.tags, view.size_bytes) == (content_type, run, tags, len(content))
     assert view.digest == hashlib.sha256(content).hexdigest()
@@ -112,3 +115,19 @@ def test_msgpack_that_is_not_ours_is_a_typed_error(packed) -> None:
         decode_view("name", HEADER, b"=run", TIMES + packed)
     with pytest.raises(CorruptArtifactError, match="run id"):
         decode_view("name", HEADER, b"=\xff", TIMES)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True) | st.from_regex(r"[0-9a-f]{32}", fullmatch=True))
+@example("fifteen-of-them")
+@example("sixteen-of-these")
+def test_members_of_indexes_name_one_artifact_each(artifact_id) -> None:
+    member = member_of(artifact_id.encode())
+    assert artifact_of(member) == artifact_id.encode()
+    assert (len(member) == 16) is is_default_id(artifact_id)
+
+
+@pytest.mark.parametrize("member", [b"", b":", b"name", b":::name", b":no/id", b":" + b"a" * 32, b"!" * 31])
+def test_members_that_name_nothing_are_refused(member) -> None:
+    assert artifact_of(member) is None
+    with pytest.raises(CorruptArtifactError, match="gc"):
+        listed(member)

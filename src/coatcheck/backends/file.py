@@ -25,8 +25,9 @@ from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any, Final
 
+from ..arguments import check_size
 from ..errors import CorruptArtifactError, InvalidArtifactError, StoreFullError, StoreUnavailableError
-from ..ids import ID_LENGTH, validate_artifact_id
+from ..ids import ID_LENGTH, is_default_id, validate_artifact_id
 from ..locks import file_lock
 from ..model import ArtifactMetadata, format_time
 from ..plan import Plan, Work
@@ -225,6 +226,7 @@ class FileBackend(LocalBackend):
             record = self._live(artifact_id)
             if record is None:
                 return None
+            check_size(record.size, self.max_size, f"artifact {artifact_id}")
             files = (_open(path) for path in self._content_paths(record))
             file = next((file for file in files if file is not None), None)
         if file is None:
@@ -377,7 +379,8 @@ def _encode(record: Record) -> bytes:
         }
         for lease in sorted(record.leases.values(), key=lambda lease: lease.created)
     ]
-    return json.dumps({**shown, "coatcheck": {"version": VERSION, "leases": leases}}, ensure_ascii=False).encode()
+    ours = {"version": VERSION, "leases": leases, **({"foreign": True} if record.foreign else {})}
+    return json.dumps({**shown, "coatcheck": ours}, ensure_ascii=False).encode()
 
 
 def _decode(raw: bytes, name: str) -> Record:
@@ -393,11 +396,14 @@ def _decode(raw: bytes, name: str) -> Record:
                 f"{name} has format version {ours['version']}; this coatcheck reads version {VERSION}: upgrade it"
             )
         leases = [_inherited_lease(shown)] if ours is None else [_lease(lease) for lease in ours["leases"]]
+        foreign = ours is None or bool(ours.get("foreign"))
+        if not foreign and is_default_id(shown.artifact_id) and not (shown.digest or "").startswith(shown.artifact_id):
+            raise ValueError("they are of other content")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise CorruptArtifactError(f"metadata file {name} is damaged ({reason}); remove it and store again") from None
     digest = bytes.fromhex(shown.digest or "")
-    return Record(shown.artifact_id, digest, shown.size_bytes, {lease.run_id: lease for lease in leases})
+    return Record(shown.artifact_id, digest, shown.size_bytes, {lease.run_id: lease for lease in leases}, foreign)
 
 
 def _lease(data: dict[str, Any]) -> LeaseRecord:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..arguments import Request, SourceRequest, StoreRequest
+from ..arguments import Request, SourceRequest, StoreRequest, check_size
 from ..errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError
 from ..ids import ID_LENGTH, compute_digest
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
@@ -47,12 +47,17 @@ class LeaseRecord:
 
 @dataclass(slots=True)
 class Record:
-    """One artifact: what it is, and who leases it. `digest` is empty where other software did not note it."""
+    """One artifact: what it is, and who leases it.
+
+    `digest` is empty where other software did not note it. `foreign`: other software chose the id, which says nothing
+    of the content then, whatever it looks like.
+    """
 
     artifact_id: str
     digest: bytes
     size: int
     leases: dict[str | None, LeaseRecord] = field(default_factory=dict)
+    foreign: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -451,6 +456,7 @@ class LocalBackend(Backend):
             record = self._live(artifact_id)
             if record is None:
                 return None
+            check_size(record.size, self.max_size, f"artifact {artifact_id}")
             content = self._content(record)
         if content is None:
             raise lost(artifact_id)

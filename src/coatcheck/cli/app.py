@@ -1,16 +1,18 @@
 """The commands put together: the whole interface at a glance, global options, and signals."""
 
+import logging
 import os
 import signal
 import sys
+import warnings
 from io import TextIOWrapper
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from coatcheck import __version__
 
-from .failures import OneLineErrors
+from .failures import OneLineErrors, say
 from .get import get
 from .look import ls, runs, show, stats
 from .maintain import check, gc
@@ -18,10 +20,11 @@ from .put import put
 from .remove import rm, touch
 from .serve import serve
 from .settings import Settings
+from .ui import ui
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, serve, ui):
     app.command()(command)
 
 
@@ -54,7 +57,8 @@ def options(
 ) -> None:
     """Hand in the payload, pass the ticket: a content-addressed artifact store on Redis.
 
-    Exit codes: 0 done; 1 not found, nothing done, or the store failed; 2 wrong usage or invalid input.
+    Exit codes: 0 done; 1 not found or not done; 2 wrong usage or invalid input; 3 the store cannot be used;
+    4 what is stored is corrupt or lost.
     """
     ctx.obj = Settings(url, namespace)
     if ctx.invoked_subcommand is None:
@@ -72,18 +76,48 @@ def run() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no reason to fail
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest says where in the code
+    logging.basicConfig(handlers=[_OneLine(logging.WARNING)])
     try:
         app(prog_name="coatcheck")
     finally:
-        _let_go_of_stdout()
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
 
 
-def _let_go_of_stdout() -> None:
+def _fill_closed_streams() -> None:
+    """Let nothing that is opened later become standard input or output; using what was closed stays an error."""
+    for fd, name, mode, wrong in (
+        (0, "stdin", "r", os.O_WRONLY),
+        (1, "stdout", "w", os.O_RDONLY),
+        (2, "stderr", "w", 0),
+    ):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, wrong)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115  # stays
+
+
+def _let_go(stream: TextIO) -> None:
     """Flush now: a reader that left, as in `coatcheck ls | head`, must not be noticed when Python ends."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    say(f"warning: {message}")
+
+
+class _OneLine(logging.Handler):
+    """What the library logs, as the command line says it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -1,20 +1,39 @@
-"""How a command fails: one line on stderr, an exit code, never a traceback."""
+"""How a command fails: one line on stderr, an exit code, never a traceback.
+
+What a line says may come from anywhere: from a server, a file's name, or a URL that was typed in a wrong place.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperGroup
 
-from coatcheck import ArtifactError, InvalidArtifactError
+from coatcheck import ArtifactError, ArtifactLostError, CorruptArtifactError, InvalidArtifactError
 
 from .output import printable
 
+NOT_DONE: Final = 1
+USAGE: Final = 2
+UNAVAILABLE: Final = 3
+CORRUPT: Final = 4
+
+_SECRETS: Final = (
+    (re.compile(r":/+.*@", re.DOTALL), "://***@"),
+    (re.compile(r"(:/+[^\s'\"?]*)\?[^\s'\"]*"), r"\1?…"),
+    (re.compile(r":/+[^\s'\"/@\[]*:(?![0-9]{1,5}(?:[\s'\"/?,:]|$))[^\s'\"]*"), "://…"),
+)
+"""Where in a URL, or what a path makes of it, a password may be: before the host, in options, or instead of a port."""
+
+_LONGEST: Final = 2000  # characters of a line
+
 
 class CommandError(Exception):
-    """A command found nothing, or declines to do what was asked: exit code 1."""
+    """A command found nothing, or declines to do what was asked."""
 
 
 @runtime_checkable
@@ -27,7 +46,7 @@ class _UsageError(Protocol):
 
 
 class OneLineErrors(TyperGroup):
-    """The commands, with errors as `error: …` on stderr and exit codes 1 and 2."""
+    """The commands, with errors as `error: …` on stderr and an exit code that says whose they are."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command and end the process."""
@@ -36,27 +55,40 @@ class OneLineErrors(TyperGroup):
             code = super().main(*args, **options)
             sys.stdout.flush()
         except InvalidArtifactError as error:
-            code = fail(str(error), 2)
-        except (ArtifactError, CommandError) as error:
-            code = fail(str(error), 1)
+            code = fail(str(error), USAGE)
+        except (CorruptArtifactError, ArtifactLostError) as error:
+            code = fail(str(error), CORRUPT)
+        except ArtifactError as error:
+            code = fail(str(error), UNAVAILABLE)
+        except CommandError as error:
+            code = fail(str(error), NOT_DONE)
         except BrokenPipeError:
-            code = 1
+            code = NOT_DONE
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-            code = fail(what, 1)
+            code = fail(what, NOT_DONE)
         except typer.Abort:
-            code = fail("nothing was done", 1)
-        except Exception as error:
-            if not isinstance(error, _UsageError):
-                raise
-            code = fail(error.format_message() + _hint(error), error.exit_code)
+            code = fail("nothing was done", NOT_DONE)
+        except Exception as error:  # noqa: BLE001  # a traceback helps nobody who types
+            if isinstance(error, _UsageError):
+                code = fail(error.format_message() + _hint(error), error.exit_code)
+            else:
+                code = fail(f"unexpected {type(error).__name__}: {error}", UNAVAILABLE)
         sys.exit(code)
 
 
 def fail(message: str, code: int) -> int:
     """Print an error; returns the exit code."""
-    typer.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+    say(f"error: {message}")
     return code
+
+
+def say(message: str) -> None:
+    """One line on stderr, fit for any terminal and any log: printable, and without passwords."""
+    for secret, shown in _SECRETS:
+        message = secret.sub(shown, message)
+    with contextlib.suppress(OSError):  # nobody listens
+        typer.echo(printable(" ".join(message.split()))[:_LONGEST], err=True)
 
 
 def _hint(error: object) -> str:

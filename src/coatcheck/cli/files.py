@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import stat
@@ -9,8 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .failures import CommandError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import BufferedReader
+
+_FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not hang us
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 BATCH_FILES: Final = 200
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -47,6 +60,40 @@ def regular_files(directory: Path) -> Iterator[LocalFile]:
             found = path.lstat()
             if stat.S_ISREG(found.st_mode):
                 yield LocalFile(path, _readable(path.relative_to(directory)), found.st_size)
+
+
+def open_regular(directory: Path, file: LocalFile) -> BufferedReader:
+    """Open a file that was found below a directory, through no link that has come in its way since.
+
+    Raises:
+        CommandError: It is no regular file any more.
+        OSError: It cannot be opened.
+    """
+    fds: list[int] = []
+    try:
+        if os.open in os.supports_dir_fd:
+            *folders, name = file.path.relative_to(directory).parts
+            fds.append(os.open(directory, _FOLDER))
+            for folder in folders:
+                fds.append(os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=fds[-1]))
+            fd = os.open(name, _READ, dir_fd=fds[-1])
+        else:
+            fd = os.open(file.path, _READ)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise _changed(file) from None
+        raise OSError(error.errno, error.strerror, str(file.path)) from None
+    finally:
+        for folder_fd in fds:
+            os.close(folder_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _changed(file)
+    return os.fdopen(fd, "rb")
+
+
+def _changed(file: LocalFile) -> CommandError:
+    return CommandError(f"{file.path} is no regular file any more")
 
 
 def batches(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:

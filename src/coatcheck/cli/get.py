@@ -1,8 +1,8 @@
 """`get`: the content behind a ticket."""
 
 import codecs
+import errno
 import os
-import re
 import secrets
 import sys
 from contextlib import nullcontext
@@ -14,13 +14,17 @@ import typer
 from coatcheck import ArtifactReader
 
 from .failures import CommandError
+from .output import is_printable
 from .settings import Settings
 from .transfer import copy, transfer_bar
 from .values import parse_id
 
 _PIECE: Final = 1024 * 1024
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""Control characters other than tab and line ends: a terminal would obey them."""
+_LAYOUT: Final = str.maketrans("", "", "\t\n\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
+"""Drops tabs, line ends and spaces of all widths, which text may have beside what is printable."""
+
+_EXCLUSIVE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def get(
@@ -34,7 +38,7 @@ def get(
 ) -> None:
     """Write the content to standard output or to a file.
 
-    A terminal is given plain UTF-8 text only, without control characters; with -o - it is given anything.
+    A terminal is given plain UTF-8 text only, without control or hidden characters; with -o - it is given anything.
     """
     target = None if output in (None, "-") else Path(output or "")
     if target is not None:
@@ -46,7 +50,7 @@ def get(
             raise CommandError(f"no artifact {artifact_id}")
         with reader:
             if target is not None:
-                _write_file(target, reader)
+                _write_file(target, reader, force=force)
                 return
             to_terminal = sys.stdout.isatty()
             if output is None and to_terminal and not _is_plain_text(reader):
@@ -60,15 +64,18 @@ def get(
 def _is_plain_text(reader: ArtifactReader) -> bool:
     """Look at everything, and go back to the start."""
     decoder = codecs.getincrementaldecoder("utf-8")()
+    text = ""
     try:
         while piece := reader.read(_PIECE):
-            if _CONTROL.search(decoder.decode(piece)):
+            text = (text[-1:] if text.endswith("\r") else "") + decoder.decode(piece)
+            # A CR within a line hides what was before it.
+            if not is_printable(text.replace("\r\n", "\n").removesuffix("\r").translate(_LAYOUT)):
                 return False
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     reader.seek(0)
-    return True
+    return not text.endswith("\r")
 
 
 def _write_stream(stream: BinaryIO, reader: ArtifactReader, *, quiet: bool = False) -> None:
@@ -84,22 +91,51 @@ def _unseen(_done: int, _total: int | None) -> None:
 def _check_target(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise CommandError(f"{path} is a directory: name a file in it")
-    if os.path.lexists(path) and not force:
-        raise CommandError(f"{path} is there already: overwrite it with --force")
+    if os.path.lexists(path):
+        if not force:
+            raise _there_already(path)
+        if path.is_symlink() and os.name == "posix" and path.lstat().st_uid not in (os.geteuid(), 0):
+            raise CommandError(f"{path} is another user's link: remove it, or name the file that it leads to")
 
 
-def _write_file(path: Path, reader: ArtifactReader) -> None:
+def _there_already(path: Path) -> CommandError:
+    return CommandError(f"{path} is there already: overwrite it with --force")
+
+
+def _write_file(path: Path, reader: ArtifactReader, *, force: bool) -> None:
     """Write a whole file or nothing."""
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        with path.open("wb") as file:
-            _write_stream(file, reader)
-        return
-    path = path.resolve()
-    temporary = path.with_name(f".coatcheck-{secrets.token_hex(4)}")
+    mode = None
+    if force:
+        path = path.resolve()
+        if path.exists():
+            if not path.is_file():  # a device or a pipe is written to, not replaced
+                with path.open("wb") as file:
+                    _write_stream(file, reader)
+                return
+            mode = path.stat().st_mode & 0o777
+    temporary = path.with_name(f".coatcheck-{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
+        with os.fdopen(os.open(temporary, _EXCLUSIVE, 0o666 if mode is None else mode), "wb") as file:
             _write_stream(file, reader)
-        temporary.replace(path)
-    except BaseException:
+        if mode is not None:
+            temporary.chmod(mode)  # what umask took away
+        if force:
+            temporary.replace(path)
+        else:
+            _give_name(temporary, path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Rename, unless something has appeared under the new name meanwhile."""
+    try:
+        try:
+            path.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.close(os.open(path, _EXCLUSIVE, 0o666))
+            temporary.replace(path)
+    except FileExistsError:
+        raise _there_already(path) from None

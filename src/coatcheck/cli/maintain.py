@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from coatcheck import CheckReport
 
 from .failures import CommandError
-from .output import human_size, printable, write_json, write_table
+from .output import human_size, printable, terminal, write_json, write_table
 from .settings import Settings
 from .values import parse_grace
 
@@ -57,7 +56,7 @@ def check(
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """A running count on the terminal, if stderr is one."""
-    console = Console(stderr=True)
+    console = terminal()
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} keys looked at"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -12,14 +13,29 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What Unicode calls letters, marks or symbols, and nobody sees: fillers, variation selectors, the blank of Braille."""
+
 _WIDEST: Final = 40  # characters to which fields are filled up; longer ones push the rest of their line aside
 
 
+def is_printable(text: str) -> bool:
+    """Whether all of it is seen on a terminal: no control, format, direction or invisible characters."""
+    return text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
+
+
 def printable(text: str) -> str:
-    """Text that a terminal does not obey: control and format characters are shown as Python escapes."""
-    if text.isprintable():
+    """Text that a terminal does not obey, and that hides nothing: what isn't printable is shown as Python escapes."""
+    if is_printable(text):
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if is_printable(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def terminal() -> Console:
+    """The console on stderr: a terminal only if it is one, whatever FORCE_COLOR says, so that logs get no bars."""
+    return Console(stderr=True, force_terminal=sys.stderr.isatty())
 
 
 def human_size(count: int) -> str:

@@ -1,21 +1,23 @@
 """`put`: hand in a file, a directory or standard input."""
 
+import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coatcheck import DEFAULT, ArtifactMetadata, ArtifactStore, Payload, artifact_ref
+from coatcheck.ids import ID_LENGTH
 
 from .failures import CommandError
-from .files import BATCH_BYTES, LocalFile, batches, guess_type, regular_files
-from .output import printable, write_json
+from .files import BATCH_BYTES, LocalFile, batches, guess_type, open_regular, regular_files
+from .output import printable, terminal, write_json
 from .settings import Settings
 from .transfer import transfer_bar
 from .values import parse_tags, parse_ttl
@@ -41,6 +43,7 @@ def put(
     """Store and print the ticket.
 
     Of a directory every regular file is stored, with the tag path; printed are a ticket, a tab and the path for each.
+    Files that equal another one get an id of their own, so that each path is kept; their content is kept once.
     """
     settings, source = Settings.of(ctx), Path(path)
     options: dict[str, Any] = {
@@ -72,8 +75,9 @@ def _put_tree(
     stored: list[ArtifactMetadata] = []
     try:
         with settings.open() as store, _progress(files) as advance:
+            tree = _Tree(store, directory, files, content_type, options)
             for batch in batches(files):
-                stored += _put_batch(store, batch, content_type, options)
+                stored += tree.put(batch)
                 advance(batch)
     finally:  # what was stored is said even if a later file fails
         if as_json:
@@ -82,18 +86,55 @@ def _put_tree(
             sys.stdout.writelines(f"{_ticket(view)}\t{printable(view.tags['path'])}\n" for view in stored)
 
 
-def _put_batch(
-    store: ArtifactStore, batch: list[LocalFile], content_type: str | None, options: dict[str, Any]
-) -> list[ArtifactMetadata]:
-    first = batch[0]
-    if first.size <= BATCH_BYTES:
-        return store.store_many([_payload(file, content_type, options["tags"]) for file in batch], **options)
-    own = {"content_type": content_type or guess_type(first.path), "tags": {**options["tags"], "path": first.name}}
-    return [store.store_file(first.path, **{**options, **own})]  # so large a file is a batch of its own
+class _Tree:
+    """Stores the files of a directory. One run's lease on an artifact has one path, so equal files need more ids."""
 
+    def __init__(
+        self,
+        store: ArtifactStore,
+        directory: Path,
+        files: list[LocalFile],
+        content_type: str | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._sizes = Counter(file.size for file in files)
+        self._content_type = content_type
+        self._options = options
+        self._seen: set[str] = set()
 
-def _payload(file: LocalFile, content_type: str | None, tags: dict[str, str]) -> Payload:
-    return Payload(file.path.read_bytes(), content_type or guess_type(file.path), {**tags, "path": file.name})
+    def put(self, batch: list[LocalFile]) -> list[ArtifactMetadata]:
+        """Store some files: many that fit into memory together, or a larger one alone."""
+        if batch[0].size <= BATCH_BYTES:
+            return self._store.store_many(list(map(self._payload, batch)), **self._options)
+        [file] = batch
+        with open_regular(self._directory, file) as stream:
+            own_id = None
+            if self._sizes[file.size] > 1:  # else no other file can be equal
+                own_id = self._own_id(hashlib.file_digest(stream, "sha256").hexdigest(), file)
+                stream.seek(0)
+            own = {"content_type": self._type(file), "tags": self._tags(file), "artifact_id": own_id}
+            return [self._store.store_file(stream, **{**self._options, **own})]
+
+    def _payload(self, file: LocalFile) -> Payload:
+        with open_regular(self._directory, file) as stream:
+            content = stream.read()
+        own_id = self._own_id(hashlib.sha256(content).hexdigest(), file)
+        return Payload(content, self._type(file), self._tags(file), own_id)
+
+    def _own_id(self, digest: str, file: LocalFile) -> str | None:
+        """None for the first file with this content; for others an id that is the same whenever they are put."""
+        if digest not in self._seen:
+            self._seen.add(digest)
+            return None
+        return f"{digest[:ID_LENGTH]}-{hashlib.sha256(file.name.encode()).hexdigest()[:16]}"
+
+    def _type(self, file: LocalFile) -> str:
+        return self._content_type or guess_type(file.path)
+
+    def _tags(self, file: LocalFile) -> dict[str, str]:
+        return {**self._options["tags"], "path": file.name}
 
 
 def _ticket(view: ArtifactMetadata) -> str:
@@ -103,7 +144,7 @@ def _ticket(view: ArtifactMetadata) -> str:
 @contextmanager
 def _progress(files: list[LocalFile]) -> Iterator[Callable[[list[LocalFile]], None]]:
     """A bar on stderr, if that is a terminal; yields the function that moves it on."""
-    console = Console(stderr=True)
+    console = terminal()
     if not console.is_terminal:
         yield lambda _: None
         return

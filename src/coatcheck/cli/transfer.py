@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -17,6 +16,8 @@ from rich.progress import (
 )
 
 from coatcheck import ArtifactReader
+
+from .output import terminal
 
 _PIECE: Final = 4 * 1024 * 1024
 
@@ -31,7 +32,7 @@ def transfer_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
     Yields:
         The function that moves it: bytes done, bytes in all or `None`.
     """
-    console = Console(stderr=True)
+    console = terminal()
     if not console.is_terminal:
         yield lambda _done, _total: None
         return

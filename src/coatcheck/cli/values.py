@@ -67,7 +67,7 @@ def parse_id(text: str) -> str:
         return text
     try:
         ticket = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         ticket = None
     if not is_artifact_ref(ticket) or not isinstance(get_artifact_id(ticket), str):
         raise InvalidArtifactError(f'invalid ticket {text!r}: write {{"$artifact": "<id>"}}')

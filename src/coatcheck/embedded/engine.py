@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from coatcheck.embedded import keeper
 from coatcheck.embedded.places import ELSEWHERE, default_directory, locate_server, reach
 from coatcheck.errors import StoreUnavailableError
+from coatcheck.folders import check_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,10 @@ _ANSWER_WITHIN = 1.0  # seconds for one PING
 _POLL = 0.005  # seconds
 _LAUNCHES = 3  # one may be killed while it starts; one that cannot start fails within milliseconds
 _LOG_TAIL = 2048  # bytes
+# All that the keeper is told: what a Python interpreter and a server need to start, and no secret of the opener's.
+_ENVIRONMENT = frozenset(
+    {"DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "MALLOC_MMAP_THRESHOLD_", "PATH", "PYTHONHOME", "TZ"}
+)
 
 # A fork while server.lock is ours would copy it into a child that never lets it go.
 _forking = threading.Lock()
@@ -53,6 +58,7 @@ def start_engine(directory: str | os.PathLike[str] | None = None) -> EmbeddedEng
     with _usable(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home = home.resolve()
+        check_private(home)
         path, _ = reach(home)
         engine = EmbeddedEngine(home, path, _join(home))
     try:
@@ -124,8 +130,8 @@ class EmbeddedEngine:
     def _failed(self, what: str) -> StoreUnavailableError:
         log = self.directory / keeper.LOG
         lines: list[str] = []
-        with contextlib.suppress(OSError):
-            lines = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").splitlines()
+        with contextlib.suppress(OSError), os.fdopen(keeper.open_own(log, os.O_RDONLY), "rb") as file:
+            lines = file.read()[-_LOG_TAIL:].decode(errors="replace").splitlines()
         tail = " | ".join(line.strip() for line in lines[-3:] if line.strip())
         return StoreUnavailableError(f"the embedded server {what}; {log} ends with: {tail or '(nothing)'}")
 
@@ -137,7 +143,7 @@ def _usable(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreUnavailableError(
-            f"cannot keep data in {directory}: {error}; choose a local directory where you may write"
+            f"cannot keep data in {directory}: {error}; choose a local directory of your own"
         ) from None
 
 
@@ -192,12 +198,10 @@ def _launch(directory: Path, lock: int, link: Path | None) -> None:
     program = pkgutil.get_data("coatcheck.embedded", "keeper.py")
     if not sys.executable or getattr(sys, "frozen", False):
         raise StoreUnavailableError(f"the embedded engine needs a Python interpreter to run: {ELSEWHERE}")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONHOME"}
+    environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
     # Without it glibc keeps what deletes free: 1.1 GiB instead of 0.1 after 90 % of 0.9 GiB were deleted.
     environment.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
-    log_path = directory / keeper.LOG
-    log_path.touch(mode=0o600)
-    with log_path.open("ab") as log:
+    with os.fdopen(keeper.open_own(directory / keeper.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
         subprocess.run(  # noqa: S603  # our own program; the outcome shows in the lock and in the log
             [sys.executable, "-sSP", "-", "coatcheck-keeper", directory, server, link or ""],
             input=program,

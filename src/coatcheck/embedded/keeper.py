@@ -8,8 +8,10 @@ It inherits the locked `server.lock` and never touches it: keeper and server hol
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import stat
 import sys
 import time
 
@@ -25,17 +27,32 @@ LOG = "server.log"
 
 _LOG_LIMIT = 1 << 20  # bytes
 _POLL = 0.05  # seconds between two looks at the users; the server's own timer ticks every 0.1 s
+_LISTENS_WITHIN = 4.0  # seconds from its start to its socket; data are loaded after that
 _STOP_WITHIN = 10.0  # seconds for a graceful stop, which is one flush of the append-only file
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def open_lock(path: str | os.PathLike[str]) -> int:
-    """Open a lock file, beyond descriptor 2: a daemon may have closed its stdio, and children put theirs there."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def open_own(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file of the data directory, for this user only, beyond descriptor 2.
+
+    A daemon may have closed its stdio, and children put theirs there.
+
+    Raises:
+        OSError: Nothing there may be opened, or it is a link or another user's: what is written would go elsewhere.
+    """
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "it is not a file of this user's alone", os.fspath(path))
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
+
+
+def open_lock(path: str | os.PathLike[str]) -> int:
+    """Open a lock file, made where it is missing."""
+    return open_own(path, os.O_RDWR | os.O_CREAT)
 
 
 def try_lock(fd: int, *, exclusive: bool) -> bool:
@@ -62,10 +79,16 @@ def main(directory: str, server: str, link: str) -> None:
     users = open_lock(USERS_LOCK)
     _unlink(SOCKET)  # left by a crash: whoever holds server.lock knows that nobody listens
     pid = _spawn(server, directory)
+    listens_by = time.monotonic() + _LISTENS_WITHIN
     try:
         while not try_lock(users, exclusive=True):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 return  # it crashed: the next opener starts another
+            # A cleaner of /tmp may have removed the socket: nobody new could connect.
+            if time.monotonic() > listens_by and not os.path.exists(SOCKET):  # noqa: PTH110  # as in _unlink()
+                _stop(pid)
+                pid = _spawn(server, directory)
+                listens_by = time.monotonic() + _LISTENS_WITHIN
             if os.fstat(1).st_size > _LOG_LIMIT:
                 os.ftruncate(1, 0)
             time.sleep(_POLL)

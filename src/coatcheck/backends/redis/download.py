@@ -51,15 +51,10 @@ class ChunkedArtifact(OpenedArtifact):
         renew: Renew,
     ) -> None:
         super().__init__(metadata)
-        if manifest.size != metadata.size_bytes:
-            raise CorruptArtifactError(
-                f"artifact {metadata.artifact_id}: content of {manifest.size} bytes, "
-                f"metadata says {metadata.size_bytes}"
-            )
         self._session = session
         self._keys = keys
         self._window = window
-        self._manifest = manifest
+        self._manifest = self._fitting(manifest)
         self._renew = renew
         self._hash = hashlib.sha256() if verify == "full" else None
         self._hashed = 0  # bytes, from the start
@@ -77,7 +72,14 @@ class ChunkedArtifact(OpenedArtifact):
                 )
             if manifest.token == self._manifest.token:
                 raise lost(self.metadata.artifact_id)
-            self._manifest = manifest  # the same content, uploaded again
+            self._manifest = self._fitting(manifest)  # the same content, uploaded again
+
+    def _fitting(self, manifest: Manifest) -> Manifest:
+        if manifest.size != self.size:
+            raise CorruptArtifactError(
+                f"artifact {self.metadata.artifact_id}: content of {manifest.size} bytes, metadata says {self.size}"
+            )
+        return manifest
 
     def fetch(self, start: int, stop: int) -> Plan[list[Block] | None]:
         """As `blocks`, about a window at a time; `None` where a chunk is gone."""
@@ -93,7 +95,7 @@ class ChunkedArtifact(OpenedArtifact):
         )
         if None in payloads:
             return None
-        blocks: list[Block] = yield Work(lambda: self._verified(numbers, payloads))
+        blocks: list[Block] = yield Work(lambda: self._verified(manifest, numbers, payloads))
         return blocks
 
     def load(self) -> Plan[bytes | None]:
@@ -118,25 +120,26 @@ class ChunkedArtifact(OpenedArtifact):
             done = blocks[-1].stop
         return True
 
-    def _verified(self, numbers: Sequence[int], payloads: list[Any]) -> list[Block]:
+    def _verified(self, manifest: Manifest, numbers: Sequence[int], payloads: list[Any]) -> list[Block]:
         with self._hashing:
-            return [self._block(n, payload) for n, payload in zip(numbers, payloads, strict=True)]
+            return [self._block(manifest, n, payload) for n, payload in zip(numbers, payloads, strict=True)]
 
-    def _block(self, n: int, payload: bytes) -> Block:
-        codec, length, checksum = self._manifest.chunks[n]
+    def _block(self, manifest: Manifest, n: int, payload: bytes) -> Block:
+        codec, length, checksum = manifest.chunks[n]
         artifact = f"artifact {self.metadata.artifact_id}"
         where = f"{artifact}, chunk {n}"
         if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != checksum:
             raise CorruptArtifactError(f"{where}: stored content is damaged: its checksum does not match")
         try:
-            data = unpack(codec, payload, self._manifest.plain_length(n))
+            data = unpack(codec, payload, manifest.plain_length(n))
         except CorruptArtifactError as error:
             raise CorruptArtifactError(f"{where}: {error}") from None
-        block = Block(n * self._manifest.chunk_size, data)
-        if self._hash is not None and block.start == self._hashed:
-            self._hash.update(data)
-            self._hashed = block.stop
-            if self._hashed == self.size and self._hash.digest() != self._manifest.digest:
+        block = Block(n * manifest.chunk_size, data)
+        if self._hash is not None:
+            if block.start <= self._hashed < block.stop:  # another upload may be cut otherwise
+                self._hash.update(data[self._hashed - block.start :])
+                self._hashed = block.stop
+            if self._hashed == self.size and self._hash.digest() != manifest.digest:
                 raise CorruptArtifactError(f"{artifact}: stored content does not have the SHA-256 it was stored under")
         return block
 

@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...errors import CorruptArtifactError
 from ...model import ArtifactMetadata, StoreStats
 from ...plan import Plan
 from ..base import Listing
 from .batching import PAGE, ROUND, ask_about
 from .chunks import server_time
 from .layout import records
-from .layout.keys import Keys
+from .layout.keys import Keys, listed, unquoted
 from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Command
@@ -45,13 +44,13 @@ class Lists:
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.list_by_run`."""
         members = yield from self._members(lambda keys: keys.run(run_id))
-        places = [(keys, name) for keys, names in members for name in names]
+        places = [(keys, listed(name)) for keys, names in members for name in names]
         field = records.lease_field(run_id)
         views = yield from ask_about(
             self._session, places, lambda keys, ids, budget: calls.run_views(keys, ids, run_id, budget)
         )
         return [
-            records.decode_view(_text(name, "an artifact id"), view[0], field, view[1])
+            records.decode_view(name.decode(), view[0], field, view[1])
             for (_, name), view in zip(places, views, strict=True)
             if view is not None
         ]
@@ -70,14 +69,12 @@ class Lists:
                     ending.append((keys, run))
         lasts = yield from self._session.read_each(
             [
-                Command(
-                    keys.slot, (b"ZRANGE", keys.run(_text(run, "a run id")), b"-1", b"-1", b"WITHSCORES"), _last_score
-                )
+                Command(keys.slot, (b"ZRANGE", keys.run_of(run), b"-1", b"-1", b"WITHSCORES"), _last_score)
                 for keys, run in ending
             ]
         )
         live |= {run for (_, run), last in zip(ending, lasts, strict=True) if last > now}
-        return [_text(run, "a run id") for run in live]
+        return list(map(unquoted, live))
 
     def listing(self, *, newest_first: bool) -> Listing:
         """See `Backend.listing`."""
@@ -86,14 +83,14 @@ class Lists:
     def stats(self) -> Plan[StoreStats]:
         """See `Backend.stats`."""
         members = yield from self._members(lambda keys: keys.created)
-        places = [(keys, name) for keys, names in members for name in names]
+        places = [(keys, listed(name)) for keys, names in members for name in names]
         figures = yield from ask_about(self._session, places, lambda keys, ids, _: calls.figures(keys, ids))
         contents: dict[bytes, tuple[Keys, int, int, bool]] = {}
         artifacts = leases = artifact_bytes = 0
         for (keys, name), one in zip(places, figures, strict=True):
             if one is None:
                 continue
-            header = records.decode_header(one.header, _text(name, "an artifact id"))
+            header = records.decode_header(one.header, name.decode())
             artifacts += 1
             leases += one.leases
             artifact_bytes += header.size * one.leases
@@ -224,7 +221,7 @@ class _ByTime(Listing):
     def _views(self, places: Sequence[_Place]) -> Plan[list[ArtifactMetadata]]:
         views = yield from ask_about(self._session, places, calls.metadata)
         return [
-            records.decode_view(_text(name, "an artifact id"), *view)
+            records.decode_view(name.decode(), *view)
             for (_, name), view in zip(places, views, strict=True)
             if view is not None
         ]
@@ -269,7 +266,7 @@ def _by_score(keys: Keys, start: float | None, size: int, *, newest_first: bool)
     arguments = (b"ZRANGE", keys.created, first, *to, b"LIMIT", b"0", b"%d" % size)
 
     def decode(reply: Any) -> list[tuple[float, bytes]]:
-        return [(score, name) for name, score in records.scored(reply)]
+        return [(score, listed(name)) for name, score in records.scored(reply)]
 
     return Command(keys.slot, (*arguments, b"WITHSCORES"), decode)
 
@@ -280,10 +277,3 @@ def _last_score(reply: Any) -> float:
 
 def _same(reply: Any) -> Any:
     return reply
-
-
-def _text(name: bytes, what: str) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        raise CorruptArtifactError(f"{what} in an index is not UTF-8: {name!r}") from None

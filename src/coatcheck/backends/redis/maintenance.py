@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
@@ -290,7 +289,7 @@ class Inspection:
             if size != metadata.size_bytes:
                 self._found.add("wrong-size", name.artifact)
             elif chunked:
-                yield from self._reading.chunked(metadata, sealed).verify()
+                yield from self._reading.chunked(metadata, sealed, "full").verify()
         except CorruptArtifactError:
             dropped = False
             if self._repair("damaged-content"):
@@ -304,8 +303,8 @@ class Inspection:
 
     def _runs(self, found: _OfOneKind) -> Plan[None]:
         for keys, key, match in found:
-            field = b"=" + unquote_to_bytes(match["name"])
-            yield from self._index(keys, (key, key), "run", field, keys.artifact)
+            field = b"=" + match["name"]
+            yield from self._index(keys, (key, key), "run", field, keys.artifact_of)
 
     def _lists_of_runs(self, found: _OfOneKind) -> Plan[None]:
         for keys, key, _ in found:
@@ -313,12 +312,12 @@ class Inspection:
 
     def _needs(self, found: _OfOneKind) -> Plan[None]:
         for keys, key, match in found:
-            yield from self._index(keys, (key, key), "needs", match["name"], keys.artifact)
+            yield from self._index(keys, (key, key), "needs", match["name"], keys.artifact_of)
 
     def _catalogs(self, found: _OfOneKind) -> Plan[None]:
         # Deadlines last: they tell of the other that its members have expired.
         for keys, key, _ in sorted(found, key=lambda one: one[1]):
-            yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact)
+            yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
 
     def _index(
         self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]

@@ -66,9 +66,17 @@ class Storing:
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
         keys = self._session.of(request.artifact_id)
-        [sealed] = yield from self._sealed([request])
-        [outcome] = yield from self._session.write(self._call(keys, [request], [sealed]))
-        view = yield from self._finish(request, keys, outcome, sealed)
+        sealed: Sealed | None
+        if request.size <= self._inline:
+            sealed = seal(request.content, request.digest, request.content_type, self._compression)
+            outcome = yield from self._session.write(calls.store_small(keys, request, sealed))
+        else:
+            [sealed] = yield from self._sealed([request])
+            [outcome] = yield from self._session.write(self._call(keys, [request], [sealed]))
+        if outcome.kind == "ok" and not outcome.token:
+            view = records.stored_view(request, outcome.created, outcome.deadline)
+        else:
+            view = yield from self._finish(request, keys, outcome, sealed)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]

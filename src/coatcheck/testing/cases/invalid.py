@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -24,6 +25,35 @@ BAD_TTLS: list[Any] = [
     10**400,
 ]
 BAD_TAGS: list[Any] = [{"a": 1}, {1: "a"}, {"a": None}, ["a"], "ab", {"a": "\ud800"}, {"\ud800": "a"}, 1]
+
+
+class Named(str, Enum):  # noqa: UP042  # such members print as their names
+    """Texts as members of an enum."""
+
+    ID = "id"
+    RUN = "run"
+    TYPE = "text/x"
+    TAG = "tag"
+
+
+class Disguised(str):
+    """Looks like another text, wherever it is asked."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "good"
+
+    __repr__ = __format__ = __str__  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return 4
+
+    def __eq__(self, other: object) -> bool:
+        return other == "good"
+
+    def __hash__(self) -> int:
+        return hash("good")
 
 
 class Invalid:
@@ -55,6 +85,20 @@ class Invalid:
         with pytest.raises(InvalidArtifactError):
             store.load_many(["good", artifact_id])
         assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_a_str_is_what_it_holds_whatever_it_calls_itself(self, store: ArtifactStore) -> None:
+        stored = store.store(
+            b"x", artifact_id=Named.ID, run_id=Named.RUN, content_type=Named.TYPE, tags={Named.TAG: Named.TAG}
+        )
+        assert type(stored.artifact_id) is type(stored.run_id) is type(stored.content_type) is str
+        assert (stored.artifact_id, stored.run_id, stored.content_type) == ("id", "run", "text/x")
+        assert store.get_metadata("id") == store.list_by_run(Named.RUN)[0] == stored
+        assert stored.tags == {"tag": "tag"}
+        assert store.load_many([Named.ID])[0] == store.load(Named.ID) == store.load("id")
+        assert store.search(run_id=Named.RUN, content_type=Named.TYPE, tags={Named.TAG: Named.TAG}) == [stored]
+        with pytest.raises(InvalidArtifactError):
+            store.load(Disguised("../x"))
+        assert store.delete(Named.ID)
 
     def test_an_id_of_200_characters_is_fine(self, store: ArtifactStore) -> None:
         store.store(b"x", artifact_id="a" * 200)
@@ -92,7 +136,38 @@ class Invalid:
                 call()
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
-    @pytest.mark.parametrize("content_type", [None, 1, b"text/plain", "\udfff"])
+    def test_texts_have_limits(self, store: ArtifactStore, harness: object) -> None:
+        full = {f"{n}": "é" * 126 for n in range(256)}  # 256 tags, and bytes to spare
+        stored = store.store(b"x", run_id="é" * 512, content_type="t" * 1024, tags=full)
+        assert store.list_by_run("é" * 512) == store.search(content_type="t" * 1024, tags=full) == [stored]
+        assert store.release(stored.artifact_id, "é" * 512)
+        long = "é" * 513
+        for refused in (
+            {"run_id": long},
+            {"content_type": long},
+            {"tags": {f"{n}": "" for n in range(257)}},
+            {"tags": {"a": "é" * 16_384, "b": "é" * 16_384}},
+            {"tags": {"n" * 65_537: ""}},
+        ):
+            with pytest.raises(InvalidArtifactError, match="at most"):
+                store.store(b"x", **refused)
+            with pytest.raises(InvalidArtifactError, match="at most"):
+                store.search(**refused)
+        for call in (store.list_by_run, store.delete_by_run, lambda run: store.touch("name", 10, run)):
+            with pytest.raises(InvalidArtifactError, match="run_id has 1026 bytes, at most 1024"):
+                call(long)
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_runs_and_tags_may_hold_any_text(self, store: ArtifactStore) -> None:
+        text = "a\0b\r\n\x1b[2J\u202e"
+        stored = store.store(b"x", run_id=text, tags={text: text})
+        assert store.list_runs() == [text]
+        assert store.list_by_run(text) == store.search(run_id=text, tags={text: text}) == [stored]
+        assert store.get_metadata(stored.artifact_id) == stored
+
+    @pytest.mark.parametrize(
+        "content_type", [None, 1, b"text/plain", "\udfff", "text/plain\r\nX-Evil: 1", "\0", "text/\x7f", "text/\x85"]
+    )
     def test_content_types_are_text(self, store: ArtifactStore, content_type: Any) -> None:
         with pytest.raises(InvalidArtifactError, match="content_type"):
             store.store(b"x", content_type=content_type)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
+
+from ....errors import CorruptArtifactError
+from ....ids import is_default_id
 
 _PATTERNS: Final = {
     "artifact": rb"artifact:(?P<name>[A-Za-z0-9_-]{1,200})",
@@ -23,7 +26,59 @@ _PATTERNS: Final = {
 KINDS: Final = frozenset(_PATTERNS)
 """The first word of every key behind the prefix."""
 
+_ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,200}")
+_BINARY: Final = 16  # bytes of a default id as a member
+
 _KEY: Final = {kind.encode(): re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+
+
+def member_of(artifact_id: bytes) -> bytes:
+    """An artifact as a member of indexes: a default id in 16 bytes, any other id in text that never has 16."""
+    if len(artifact_id) == 2 * _BINARY and is_default_id(artifact_id.decode()):
+        return bytes.fromhex(artifact_id.decode())
+    return b":" + artifact_id if len(artifact_id) != _BINARY - 1 else b"::" + artifact_id
+
+
+def artifact_of(member: bytes) -> bytes | None:
+    """The id of the artifact that a member stands for; `None` where it stands for none."""
+    if len(member) == _BINARY:
+        return member.hex().encode()
+    artifact_id = member.lstrip(b":")
+    return artifact_id if _ID.fullmatch(artifact_id) and member_of(artifact_id) == member else None
+
+
+def listed(member: bytes) -> bytes:
+    """The same for lists, which name everything or fail.
+
+    Raises:
+        CorruptArtifactError: It stands for none.
+    """
+    artifact_id = artifact_of(member)
+    if artifact_id is None:
+        raise CorruptArtifactError(f"an index has a damaged member: {member!r}; gc() removes it")
+    return artifact_id
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def quoted(run_id: str | None) -> bytes:
+    """A run as keys, lease fields and indexes name it: percent-quoted; empty for the anonymous lease."""
+    return b"" if run_id is None else quote(run_id, safe="").encode()
+
+
+@lru_cache(maxsize=256)
+def unquoted(run: bytes) -> str:
+    """The run that `quoted` named so.
+
+    Raises:
+        CorruptArtifactError: It names none so.
+    """
+    try:
+        run_id = unquote_to_bytes(run).decode()
+    except UnicodeDecodeError:
+        run_id = ""
+    if not run_id or quoted(run_id) != run:
+        raise CorruptArtifactError(f"a run id on the server is damaged: {run!r}; check() tells more")
+    return run_id
 
 
 class Keys:
@@ -81,11 +136,15 @@ class Keys:
 
     def run(self, run_id: str | None) -> bytes:
         """Sorted set: artifacts a run leases, by deadline. For the anonymous lease: a key that is never written."""
-        return self._run + (b"" if run_id is None else _quoted(run_id))
+        return self._run + quoted(run_id)
 
-    def run_of(self, member: bytes) -> bytes:
-        """The same for a run as it stands in indexes and lease fields: in UTF-8, if nobody has damaged it."""
-        return self._run + quote(member, safe="").encode()
+    def artifact_of(self, member: bytes) -> bytes:
+        """The artifact that a member of an index stands for; where it stands for none, a key that is never written."""
+        return self._artifact + (artifact_of(member) or b"")
+
+    def run_of(self, run: bytes) -> bytes:
+        """The same for a run as it stands in indexes and lease fields."""
+        return self._run + run
 
     def chunk(self, content_id: bytes, token: bytes, n: int) -> bytes:
         """String: one chunk of a content. `token` is the upload's own, so that chunks of two uploads never mix."""
@@ -105,8 +164,3 @@ class Keys:
         pattern = _KEY.get(rest.partition(b":")[0])
         match = None if pattern is None else pattern.fullmatch(rest)
         return None if match is None else (rest.partition(b":")[0].decode(), match)
-
-
-@lru_cache(maxsize=256)  # a worker stores for few runs
-def _quoted(run_id: str) -> bytes:
-    return quote(run_id, safe="").encode()

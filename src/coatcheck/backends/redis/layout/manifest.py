@@ -67,6 +67,6 @@ class Manifest(NamedTuple):
             raise CorruptArtifactError("stored content is damaged: its manifest is truncated")
         chunk_size, token = _FIXED.unpack_from(payload)
         chunks = [Entry(*fields) for fields in _ENTRY.iter_unpack(payload[_FIXED.size :])]
-        if not 0 < chunk_size <= _LARGEST_CHUNK or len(chunks) != -(-size // chunk_size):
+        if not 0 < chunk_size <= _LARGEST_CHUNK or not 0 < len(chunks) == -(-size // chunk_size):
             raise CorruptArtifactError("stored content is damaged: its manifest does not add up")
         return cls(digest, size, chunk_size, token.hex().encode(), chunks)

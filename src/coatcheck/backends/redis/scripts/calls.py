@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from ....arguments import Request
 from ....envelope import Sealed
 from ....ids import ID_LENGTH, is_default_id
-from ..layout.keys import Keys
+from ..layout.keys import Keys, member_of, quoted
 from ..layout.records import encode_header, encode_view
-from .script import Call, Script
+from .script import Call, Filled, Script, ScriptForm
 
 Where = Literal["inline", "placed", "staged", "known", "held"]
 """Where the contents of a store call are: see `lua/store.lua`."""
@@ -108,7 +109,7 @@ def store(
     names = [keys.created, keys.deadlines, keys.runs, keys.run(one.run_id)]
     arguments = [
         keys.prefix,
-        _run(one.run_id),
+        quoted(one.run_id),
         _ttl(one.ttl_ms),
         b"" if deadline is None else b"%d" % deadline,
         where.encode(),
@@ -119,13 +120,33 @@ def store(
         artifact = request.artifact_id.encode()
         names += keys.of(artifact, request.default_id.encode())
         sealed = b"" if content is None else content[0] + content[1]
-        arguments += (artifact, encode_header(request), encode_view(request), sealed)
+        arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
     if staging:
         names.append(staging)
     names.append(keys.run(None))
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
     return Call(_STORE, keys.slot, names, arguments, _outcomes, first)
+
+
+def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
+    """`store.lua` for one artifact whose content is sent along: most stores."""
+    artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
+    values = (
+        *keys.of(artifact, content_id),
+        member_of(artifact),
+        encode_header(request),
+        encode_view(request),
+        content[0] + content[1],
+    )
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _first_outcome)
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+    names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
+    words = (keys.prefix, quoted(run_id), _ttl(ttl_ms), b"", b"inline", b"", b"", *(None,) * 4)
+    return ScriptForm(_STORE, names, words)
 
 
 def acquire(
@@ -140,7 +161,7 @@ def acquire(
     """`acquire.lua`."""
     arguments = [
         keys.prefix,
-        _run(run_id),
+        quoted(run_id),
         _ttl(ttl_ms),
         b"" if deadline is None else b"%d" % deadline,
         hold,
@@ -155,7 +176,7 @@ def touch(
     """`touch.lua`."""
     arguments = [
         keys.prefix,
-        _run(run_id),
+        quoted(run_id),
         _ttl(ttl_ms),
         b"" if deadline is None else b"%d" % deadline,
         hold,
@@ -166,7 +187,7 @@ def touch(
 
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
     """`release.lua`."""
-    arguments = [keys.prefix, _run(run_id), *_known(names)]
+    arguments = [keys.prefix, quoted(run_id), *_known(names)]
     return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
 
 
@@ -179,7 +200,7 @@ def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[
 def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
     """`forget.lua`: how many leases are left."""
     names = [keys.created, keys.deadlines, keys.runs, buried, keys.artifact(artifact_id), keys.run(None)]
-    return Call(_FORGET, keys.slot, names, [keys.prefix, b"", artifact_id, b"%d" % count], int)
+    return Call(_FORGET, keys.slot, names, [keys.prefix, b"", member_of(artifact_id), b"%d" % count], int)
 
 
 # Large content ------------------------------------------------------------------------------------------------------
@@ -239,7 +260,7 @@ def run_views(
     keys: Keys, ids: Sequence[bytes], run_id: str | None, budget: int
 ) -> Call[list[tuple[bytes, bytes] | None]]:
     """`run_views.lua`: header and lease of the first of them, as many as fit into `budget` bytes."""
-    arguments = [_run(run_id), b"%d" % budget]
+    arguments = [quoted(run_id), b"%d" % budget]
     return Call(_RUN_VIEWS, keys.slot, [keys.artifact(i) for i in ids], arguments, _same)
 
 
@@ -307,7 +328,13 @@ def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:
 def index_lease(keys: Keys, artifact_id: bytes, run: bytes, run_key: bytes, repair: bytes) -> Call[bool]:
     """`index_lease.lua`: whether the run's index did not know its lease."""
     names = [*keys.catalog, run_key, keys.artifact(artifact_id)]
-    return Call(_INDEX_LEASE, keys.slot, names, [keys.prefix, run, artifact_id, repair], lambda reply: bool(reply == 1))
+    return Call(
+        _INDEX_LEASE,
+        keys.slot,
+        names,
+        [keys.prefix, run, member_of(artifact_id), repair],
+        lambda reply: bool(reply == 1),
+    )
 
 
 class Mended(NamedTuple):
@@ -323,7 +350,7 @@ def mend(
 ) -> Call[Mended]:
     """`mend.lua`. `runs`: look at the runs' indexes too."""
     names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
-    arguments = [keys.prefix, what, cursor, artifact_id if runs else b"", b"1" if repair else b""]
+    arguments = [keys.prefix, what, cursor, member_of(artifact_id) if runs else b"", b"1" if repair else b""]
     return Call(_MEND, keys.slot, names, arguments, lambda reply: Mended(reply[0], reply[1], reply[2:]))
 
 
@@ -405,10 +432,6 @@ def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call
 # Arguments and replies ----------------------------------------------------------------------------------------------
 
 
-def _run(run_id: str | None) -> bytes:
-    return b"" if run_id is None else run_id.encode()
-
-
 def _ttl(ttl_ms: int | None) -> bytes:
     return b"" if ttl_ms is None else b"%d" % ttl_ms
 
@@ -418,14 +441,14 @@ def _raw(content_id: bytes) -> bytes:
 
 
 def _pairs(names: Sequence[Name]) -> list[bytes]:
-    return [argument for name in names for argument in (name.artifact, _raw(name.content))]
+    return [argument for name in names for argument in (member_of(name.artifact), _raw(name.content))]
 
 
 def _known(names: Sequence[Name]) -> list[bytes]:
     return [
         argument
         for name in names
-        for argument in (name.artifact, _raw(name.content), name.chunks.token if name.chunks else b"")
+        for argument in (member_of(name.artifact), _raw(name.content), name.chunks.token if name.chunks else b"")
     ]
 
 
@@ -452,6 +475,13 @@ def _found(reply: Any) -> Found:
 
 def _outcomes(reply: Any) -> list[Outcome]:
     return [_outcome(one) for one in reply]
+
+
+def _first_outcome(replies: Any) -> Outcome:
+    [[outcome]] = replies
+    if outcome[0] == b"ok" and len(outcome) == 3:
+        return Outcome("ok", outcome[1], outcome[2])
+    return _outcome(outcome)
 
 
 def _outcome(reply: Any) -> Outcome:

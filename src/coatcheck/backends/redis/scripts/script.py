@@ -108,11 +108,29 @@ class Form:
 
     def __init__(self, *commands: Sequence[bytes | None]) -> None:
         self.replies = len(commands)
-        self.packed = b"".join(map(template, commands))
+        self._template = b"".join(map(template, commands))
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:  # noqa: ARG002  # the same either way
+        """The commands as the server reads them."""
+        return fill(self._template, values)
+
+
+class ScriptForm(Form):
+    """Calls of one script that are mostly the same."""
+
+    def __init__(self, script: Script, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> None:
+        self._words = (b"%d" % len(keys), *keys, *arguments)
+        self._source = script.source
+        super().__init__((b"EVALSHA", script.digest, *self._words))
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
+        if by_hash:
+            return fill(self._template, values)
+        return fill(template((b"EVAL", self._source, *self._words)), values)
 
 
 class Filled(Generic[T]):
-    """Plain commands made from a form, with small values."""
+    """Commands made from a form, with small values. `decode` takes all their replies."""
 
     __slots__ = ("_decode", "_form", "_values", "replies", "slot")
 
@@ -123,9 +141,9 @@ class Filled(Generic[T]):
         self._values = values
         self._decode = decode
 
-    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them."""
-        return [fill(self._form.packed, self._values)]
+        return [self._form.packed(self._values, by_hash=by_hash)]
 
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""

@@ -4,7 +4,7 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run, of nobody
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
--- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] id   ARGV[4] content id (16 bytes), or '' where that cannot be read
+-- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] member   ARGV[4] content id (16 bytes), or '' where that cannot be read
 -- ARGV[5] '1': repair, 'e': only if it has expired
 -- Derived keys, only read for hints: indexes of the runs that lease it.
 -- Returns {state, problems, runs whose indexes may be wrong, chunks}

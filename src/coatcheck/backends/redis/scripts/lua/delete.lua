@@ -5,7 +5,7 @@
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] '1': one artifact, whose leases go to KEYS[4] where they are many; else ''
--- ARGV[3..] for each artifact: id, content id (16 bytes), token of the content's chunks, as far as it is known
+-- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known
 -- Derived keys, only cleaned up: indexes of the runs that lease them.
 -- Returns for each: {'ok'}                       where ARGV[2] is '1', see forget.lua
 --                   {'absent'}                   there was none

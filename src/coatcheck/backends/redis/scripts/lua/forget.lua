@@ -4,7 +4,7 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] fields of its leases
 -- KEYS[5] artifact, which may be there again
 -- KEYS[..] a key that is never written, see lib/keys.lua
--- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] id   ARGV[4] how many runs
+-- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] member   ARGV[4] how many runs
 -- Derived keys, only cleaned up: indexes of the runs.
 -- Returns how many are left
 

@@ -2,7 +2,7 @@
 -- Whether a run's index knows its lease on one artifact.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact
--- ARGV[1] key prefix   ARGV[2] run   ARGV[3] id   ARGV[4] '1': repair
+-- ARGV[1] key prefix   ARGV[2] run   ARGV[3] member   ARGV[4] '1': repair
 -- Returns 1 where it does not know it
 
 -- @include partition

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] artifact   KEYS[2] leases   KEYS[3] stores
 -- ARGV[1] key prefix   ARGV[2] what to look at: 'hash', 'leases', 'stores', then 'dead'   ARGV[3] cursor, '0' at first
--- ARGV[4] artifact id, to look at the runs' indexes too, or ''   ARGV[5] '1': repair
+-- ARGV[4] member of indexes, to look at the runs' indexes too, or ''   ARGV[5] '1': repair
 -- Derived keys, only read for hints: indexes of the runs.
 -- Returns {cursor to go on from, entries that were wrong, run whose index may be wrong, ...}; {'0', 0} for few leases
 

@@ -12,7 +12,7 @@
 --   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks that a hold keeps
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
--- ARGV[8..] for each artifact: id, header, msgpack of the lease, sealed content or ''
+-- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
@@ -31,131 +31,111 @@ local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
 local results = {}
+-- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
+-- may come again and again.
+local pruning = count > 1 or us % 32 == 0
 
--- Fast path: everything is new. It needs few commands and nothing of the library, which a server makes anew in every
--- call. Numbers may become text like 1.8e+12 on their way to a command: fine for a score, not for an expiry.
-local new, others, seen = {}, {}, {}
+-- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
+-- made anew in every call that reaches it. What is there already it leaves to the long way below.
 if where == 'inline' then
-  local nothing_known = call('EXISTS', unpack(KEYS, 5, 6 * count + 4)) == 0
-  for i = 1, count do
-    local first = 6 * i - 1
-    local artifact = KEYS[first]
-    if
-      artifact == KEYS[first + 5]
-      and not seen[artifact]
-      and (nothing_known or call('EXISTS', unpack(KEYS, first, first + 5)) == 0)
-    then
-      new[#new + 1] = i
-    else
-      others[#others + 1] = i
-    end
-    seen[artifact] = true
-  end
-end
-
-if #new > 0 then
+  local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
     deadline = now + tonumber(ARGV[3])
+    -- A number may become text like 1.8e+12 on its way to a command: fine for a score, not for an expiry.
     score, ends = string.format('%.0f', deadline), math.ceil(deadline / 100) * 100
   end
-  local run_index = run ~= '' and KEYS[4]
-  local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  if last and tonumber(last) < 9007199254740992 then -- see is_created
-    us = math.max(us, tonumber(last) + 1)
+  if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back
+    local last = tonumber(call('ZRANGE', created, -1, -1, 'WITHSCORES')[2])
+    us = last < 9007199254740992 and last + 1 or us -- see is_created
+  end
+  if pruning then
+    call('ZCARD', runs) -- raises where it is of another type
   end
 
-  -- Expired members go with every batch, and with one single store in eight: the clock says which: the same content
-  -- may come again and again.
-  if count > 1 or us % 8 == 0 then
-    local function drop_expired(key, twin)
-      local dead = call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, 63 + count)
-      if #dead > 0 then
-        call('ZREM', key, unpack(dead))
-        if twin then
-          call('ZREM', twin, unpack(dead))
+  -- Asked before an index is written: a new one would have no end either. No run's index ends after the catalog.
+  local at = call('PEXPIRETIME', run_index or deadlines)
+  local catalog_moves = at ~= -1 and at < ends
+  local run_moves, runs_move = run_index and catalog_moves, false
+  if run_moves then
+    at = call('PEXPIRETIME', deadlines)
+    catalog_moves = at ~= -1 and at < ends
+    at = call('PEXPIRETIME', runs)
+    runs_move = at ~= -1 and at < ends
+  end
+
+  local field, by_deadline = run == '' and '-' or '=' .. run, {}
+  for i = 1, count do
+    local key, argument = 6 * i - 1, 4 * i + 4
+    local artifact, content, id, sealed = KEYS[key], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
+    local sent = false
+    if artifact == KEYS[key + 5] then
+      if score == '+inf' then
+        sent = call('SET', content, sealed, 'NX')
+      else
+        sent = call('SET', content, sealed, 'NX', 'PXAT', score)
+      end
+    end
+    if sent then
+      local lease = struct.pack('>I6I7', deadline, us + i - 1) .. ARGV[argument + 2]
+      local added = call('ZADD', created, 'NX', us + i - 1, id) == 1
+      if added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, lease) == 2 then
+        if score ~= '+inf' then
+          call('PEXPIREAT', artifact, score)
+        end
+        by_deadline[#by_deadline + 1], by_deadline[#by_deadline + 2] = score, id
+        results[i] = { 'ok', us + i - 1, deadline }
+      else -- its content was lost, or its artifact's key is of another type
+        call('UNLINK', content)
+        if added then
+          call('ZREM', created, id)
         end
       end
     end
-    if run_index then
-      call('ZCARD', KEYS[2])
-      call('ZCARD', KEYS[3])
-      drop_expired(run_index)
-      drop_expired(KEYS[3])
+  end
+
+  local reply = #by_deadline
+  if reply > 0 then
+    reply = redis.pcall('ZADD', deadlines, unpack(by_deadline))
+    if run_index and type(reply) == 'number' then
+      reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
     end
-    drop_expired(KEYS[2], KEYS[1])
+    if run_moves and type(reply) == 'number' then
+      reply = redis.pcall('ZADD', runs, ends == math.huge and '+inf' or ends, run)
+    end
   end
-
-  -- Asked before an index is written: a new key would have no end either.
-  local function ends_early(key)
-    local at = call('PEXPIRETIME', key)
-    return at ~= -1 and at < ends
-  end
-  local catalog_moves, run_moves = ends_early(KEYS[2]), run_index and ends_early(run_index)
-  local runs_move = run_moves and ends_early(KEYS[3])
-
-  -- An index that cannot be written leaves the others as they were; returns its error.
-  local ids, by_time, by_deadline = {}, {}, {}
-  for n = 1, #new do
-    local id = ARGV[4 * new[n] + 4]
-    ids[n] = id
-    by_time[2 * n - 1], by_time[2 * n] = us + new[n] - 1, id
-    by_deadline[2 * n - 1], by_deadline[2 * n] = score, id
-  end
-  local written = {}
-  local function add(key, members)
-    local reply = redis.pcall('ZADD', key, unpack(members))
-    if type(reply) == 'table' then
-      for i = 1, #written do
-        call('ZREM', written[i], unpack(ids))
+  if type(reply) ~= 'number' then -- an index is of another type: as if nothing had been written
+    for i = 1, count do
+      if results[i] then
+        local id = ARGV[4 * i + 4]
+        call('UNLINK', KEYS[6 * i - 1], KEYS[6 * i + 2])
+        call('ZREM', created, id)
+        redis.pcall('ZREM', deadlines, id)
+        redis.pcall('ZREM', run_index or deadlines, id)
       end
-      return reply
     end
-    written[#written + 1] = key
+    return reply
   end
-  local failed = add(KEYS[1], by_time)
-    or add(KEYS[2], by_deadline)
-    or (run_index and add(run_index, by_deadline))
-    or (run_moves and add(KEYS[3], { ends == math.huge and '+inf' or ends, run }))
-  if failed then
-    return failed
-  end
-
-  local field, ending = run == '' and '-' or '=' .. run, struct.pack('>I6', deadline)
-  for n = 1, #new do
-    local i = new[n]
-    local artifact, content, created = KEYS[6 * i - 1], KEYS[6 * i + 2], us + i - 1
-    if score == '+inf' then
-      call('SET', content, ARGV[4 * i + 7])
-    else
-      call('SET', content, ARGV[4 * i + 7], 'PXAT', score)
+  if #by_deadline > 0 and (run_moves or catalog_moves) then
+    local function expire(key)
+      if score == '+inf' then
+        call('PERSIST', key)
+      else
+        call('PEXPIREAT', key, string.format('%.0f', ends))
+      end
     end
-    local lease = ending .. struct.pack('>I7', created) .. ARGV[4 * i + 6]
-    call('HSET', artifact, 'h', ARGV[4 * i + 5], field, lease)
-    if score ~= '+inf' then
-      call('PEXPIREAT', artifact, score)
+    if catalog_moves then
+      expire(created)
+      expire(deadlines)
     end
-    results[i] = { 'ok', created, deadline }
-  end
-
-  local function expire(key)
-    if score == '+inf' then
-      call('PERSIST', key)
-    else
-      call('PEXPIREAT', key, string.format('%.0f', ends))
+    if run_moves then
+      expire(run_index)
+    end
+    if runs_move then
+      expire(runs)
     end
   end
-  if catalog_moves then
-    expire(KEYS[1])
-    expire(KEYS[2])
-  end
-  if run_moves then
-    expire(run_index)
-  end
-  if runs_move then
-    expire(KEYS[3])
-  end
-  if #others == 0 then
+  if #by_deadline == 2 * count and not pruning then
     return results
   end
 end
@@ -166,7 +146,6 @@ local replacing = ARGV[7]
 local field = lease_field(run)
 check_partition()
 us = next_created(us)
-local pruned = count == 1 and us % 8 ~= 0
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
 local function source_of(a, start, chunks, longest)
@@ -258,8 +237,8 @@ local function store(a, header, view, sealed, created)
   end
 
   -- From here on nothing fails.
-  if not pruned then
-    pruned = true
+  if pruning then
+    pruning = false
     partition_prune(now, count)
   end
   local buried = replaced and many
@@ -308,20 +287,19 @@ local function store(a, header, view, sealed, created)
   return { 'ok', created, deadline, told }
 end
 
-if #new == 0 then
-  for i = 1, count do
-    others[i] = i
+for i = 1, count do
+  if not results[i] then
+    local argument = 4 * i + 4
+    results[i] = store(
+      artifact_at(6 * i - 1, ARGV[argument]),
+      ARGV[argument + 1],
+      ARGV[argument + 2],
+      ARGV[argument + 3],
+      us + i - 1
+    )
   end
 end
-for n = 1, #others do
-  local i = others[n]
-  local argument = 4 * i + 4
-  results[i] = store(
-    artifact_at(6 * i - 1, ARGV[argument]),
-    ARGV[argument + 1],
-    ARGV[argument + 2],
-    ARGV[argument + 3],
-    us + i - 1
-  )
+if pruning then -- all of them went the short way, or nothing was written
+  partition_prune(now, count)
 end
 return results

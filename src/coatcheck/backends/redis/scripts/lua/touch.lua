@@ -5,7 +5,8 @@
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''   ARGV[6] id   ARGV[7] content id (16 bytes)
+-- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''
+-- ARGV[6] member   ARGV[7] content id (16 bytes)
 -- Derived keys, only cleaned up: indexes of runs whose leases have ended.
 -- Returns {'ok'}
 --         {'absent'}                   there was no live lease

@@ -7,9 +7,5 @@
 -- again.
 
 local function run_key(prefix, run)
-  return prefix
-    .. 'run:'
-    .. string.gsub(run, '[^A-Za-z0-9_.~-]', function(c)
-      return string.format('%%%02X', string.byte(c))
-    end)
+  return prefix .. 'run:' .. run
 end

@@ -27,14 +27,27 @@ local function next_created(us)
   return is_created(last) and math.max(us, tonumber(last) + 1) or us
 end
 
+local function catalog_settle()
+  local last = index_settle(at.deadlines)
+  if last then
+    expire(at.created, index_end(last))
+  end
+end
+
+-- Drops expired members of the shared indexes, and gives the catalog its end where that has got lost: on a server that
+-- evicts, or where keys were moved one by one.
 local function partition_prune(now, count)
   local dead = index_prune(at.deadlines, now, count)
   if #dead > 0 then
     call('ZREM', at.created, unpack(dead))
   end
   index_prune(at.runs, now)
+  local ends = expiry(at.deadlines)
   if at.run ~= '' then
     index_prune(at.run_index, now, count)
+  end
+  if ends and (ends == FOREVER or ends ~= expiry(at.created) or ends < (expiry(at.run_index) or 0)) then
+    catalog_settle()
   end
 end
 
@@ -77,13 +90,6 @@ end
 local function catalog_deadline(a)
   local known = call('ZSCORE', at.deadlines, a.id)
   return known and math.min(FOREVER, tonumber(known) or FOREVER) or expiry(a.key)
-end
-
-local function catalog_settle()
-  local last = index_settle(at.deadlines)
-  if last then
-    expire(at.created, index_end(last))
-  end
 end
 
 local function catalog_set(id, created, deadline)

@@ -1,0 +1,304 @@
+"""What the pages ask of a store, in pages.
+
+The one place that knows how lists are cut, so that pages need not change when stores learn to page by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from anyio import to_thread
+from starlette.concurrency import run_in_threadpool
+
+from coatcheck import AsyncArtifactReader
+
+from .words import moment
+
+if TYPE_CHECKING:
+    from coatcheck import ArtifactMetadata, ArtifactReader, ArtifactStore, AsyncArtifactStore, Lease, StoreStats
+
+T = TypeVar("T")
+
+PAGE: Final = 50
+"""Artifacts on a page."""
+
+HEAD: Final = 64 * 1024
+"""Bytes of a content that a preview may look at."""
+
+_RUNS: Final = 25  # runs on a page: each is asked for its figures
+_SAMPLE: Final = 1000  # newest artifacts that the overview looks at
+_PIECE: Final = 1024 * 1024  # bytes of a content that are sent at a time
+_PATIENCE: Final = 3.0  # seconds for figures that a page can do without
+_TIES: Final = 64  # artifacts that may share a time of store, one of each partition
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a number of artifacts come to.
+
+    Attributes:
+        artifacts: How many.
+        size: Their bytes, sharing and compression aside.
+        newest: When the last of them was stored.
+        next_expiry: When the first of them ends; `None`: none ever does.
+    """
+
+    artifacts: int
+    size: int
+    newest: str
+    next_expiry: str | None
+
+    @classmethod
+    def of(cls, views: list[ArtifactMetadata]) -> Figures | None:
+        """The figures of some views, if there are any."""
+        if not views:
+            return None
+        return cls(
+            len(views),
+            sum(view.size_bytes for view in views),
+            max(view.created_at for view in views),
+            min((view.expires_at for view in views if view.expires_at is not None), default=None),
+        )
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    Attributes:
+        items: What is on it.
+        after: What to give for the page behind it; `None`: it is the last.
+        figures: Figures of the whole list, where they were not dear.
+        total: How long the whole list is, where that is known.
+    """
+
+    items: list[T]
+    after: str | None
+    figures: Figures | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The store at a glance.
+
+    Attributes:
+        stats: Figures about everything; `None`: they took too long.
+        newest: The artifacts that were stored last, newest first.
+        everything: Whether there are no others.
+        now: When this was.
+    """
+
+    stats: StoreStats | None
+    newest: list[ArtifactMetadata]
+    everything: bool
+    now: datetime
+
+    def expiring(self, **within: float) -> int:
+        """How many of the newest end within a time, as `timedelta` takes it."""
+        end = self.now + timedelta(**within)
+        return sum(view.expires_at is not None and moment(view.expires_at) <= end for view in self.newest)
+
+    def next_to_expire(self, count: int) -> list[ArtifactMetadata]:
+        """Those of the newest that end first."""
+        ending = [view for view in self.newest if view.expires_at is not None]
+        return sorted(ending, key=lambda view: view.expires_at or "")[:count]
+
+    def types(self, count: int) -> list[tuple[str, int]]:
+        """The content types that most of the newest have, and how many."""
+        return Counter(view.content_type for view in self.newest).most_common(count)
+
+    def rate(self) -> float:
+        """Artifacts stored a minute, of late: over ten minutes, or as long as the newest reach back."""
+        ages = [(self.now - moment(view.created_at)).total_seconds() for view in self.newest]
+        lately = sum(age <= 600 for age in ages)
+        reach = 600.0 if self.everything or lately < len(ages) else max(*ages, 1.0)
+        return 60 * lately / reach
+
+
+class Lookup:
+    """A store as the pages see it.
+
+    Args:
+        store: Either face.
+    """
+
+    def __init__(self, store: ArtifactStore | AsyncArtifactStore) -> None:
+        self._store = store
+        self._stats: _Recent[StoreStats] = _Recent(lambda: _ask(store.stats))
+        self._runs: _Recent[list[str]] = _Recent(lambda: _ask(store.list_runs))
+
+    async def overview(self) -> Overview:
+        """The store at a glance."""
+        newest = await _ask(self._store.search, limit=_SAMPLE + 1)
+        stats = await _in_time(self._stats.get())
+        return Overview(stats, newest[:_SAMPLE], len(newest) <= _SAMPLE, datetime.now(UTC))
+
+    async def runs(self, containing: str, after: str) -> Page[tuple[str, Figures | None]]:
+        """Runs by name, with figures as far as these come in time.
+
+        Args:
+            containing: Text in the names that are wanted, upper and lower case alike.
+            after: The name after which the page begins.
+        """
+        wanted = containing.casefold()
+        names = [name for name in await self._runs.get() if wanted in name.casefold()]
+        first = bisect_right(names, after)
+        shown = names[first : first + _RUNS]
+        figures = await asyncio.gather(*map(_in_time, map(self._figures, shown)))
+        more = first + _RUNS < len(names)
+        return Page(list(zip(shown, figures, strict=True)), shown[-1] if more else None, total=len(names))
+
+    async def has_run(self, run: str) -> bool:
+        """Whether a run leases anything."""
+        return run in await self._runs.get()
+
+    async def artifacts(
+        self, run: str | None, content_type: str | None, tags: dict[str, str] | None, after: str
+    ) -> Page[ArtifactMetadata]:
+        """Artifacts, newest first: of a run its own views, else the latest ones.
+
+        Args:
+            run: What this run leases; `None`: everything.
+            content_type: Only of this type.
+            tags: Only with these tags.
+            after: Where the page begins, as the page before said.
+
+        Raises:
+            InvalidArtifactError: `after` is nothing that a page said.
+        """
+        time_of_store, _, last = after.partition("~")
+        views: list[ArtifactMetadata] = await _ask(
+            self._store.search,
+            run_id=run,
+            content_type=content_type,
+            tags=tags,
+            created_before=time_of_store if after and run is None else None,
+            limit=PAGE + 1 + _TIES if run is None else 0,
+        )
+        following = [view for view in views if not after or (view.created_at, view.artifact_id) < (time_of_store, last)]
+        page = following[:PAGE]
+        more = len(following) > PAGE
+        return Page(
+            page,
+            f"{page[-1].created_at}~{page[-1].artifact_id}" if more else None,
+            None if run is None else Figures.of(views),
+            None if run is None else len(views),
+        )
+
+    async def artifact(self, artifact_id: str) -> ArtifactMetadata | None:
+        """The latest view of an artifact."""
+        found: ArtifactMetadata | None = await _ask(self._store.get_metadata, artifact_id)
+        return found
+
+    async def leases(self, artifact_id: str) -> list[Lease]:
+        """Who leases an artifact."""
+        found: list[Lease] = await _ask(self._store.leases, artifact_id)
+        return found
+
+    async def head(self, artifact_id: str) -> bytes | None:
+        """The first bytes of a content."""
+        found: bytes | None = await _ask(self._store.load_range, artifact_id, 0, HEAD)
+        return found
+
+    async def open(self, artifact_id: str) -> Opened | None:
+        """A content to be read a piece at a time."""
+        reader = await _ask(self._store.open, artifact_id)
+        return None if reader is None else Opened(reader)
+
+    async def delete(self, artifact_id: str) -> bool:
+        """Delete an artifact for every run."""
+        return await self._change(_ask(self._store.delete, artifact_id))
+
+    async def release(self, artifact_id: str, run: str | None) -> bool:
+        """Give up a run's lease on an artifact."""
+        return await self._change(_ask(self._store.release, artifact_id, run))
+
+    async def release_run(self, run: str) -> int:
+        """Give up all leases of a run; how many."""
+        return await self._change(_ask(self._store.delete_by_run, run))
+
+    async def _change(self, change: Awaitable[T]) -> T:
+        result = await change
+        self._stats.forget()
+        self._runs.forget()
+        return result
+
+    async def _figures(self, run: str) -> Figures | None:
+        return Figures.of(await _ask(self._store.list_by_run, run))
+
+
+class Opened:
+    """A content that is being read.
+
+    Attributes:
+        metadata: What it is.
+        size: Its length in bytes.
+        close: Lets go of it; awaited.
+    """
+
+    _read: Callable[[int], Awaitable[bytes]]
+    close: Callable[[], Awaitable[None]]
+
+    def __init__(self, reader: ArtifactReader | AsyncArtifactReader) -> None:
+        self._reader = reader
+        if isinstance(reader, AsyncArtifactReader):
+            self._read, self.close = reader.read, reader.aclose
+        else:  # to its end, even if nobody waits any more: a reader is for one thread at a time
+            self._read, self.close = partial(run_in_threadpool, reader.read), partial(run_in_threadpool, reader.close)
+        self.metadata = reader.metadata
+        self.size = reader.size
+
+    async def pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from one position to another, in pieces."""
+        self._reader.seek(start)
+        while start < stop:
+            piece = await self._read(min(_PIECE, stop - start))
+            start += len(piece)
+            yield piece
+
+
+class _Recent(Generic[T]):
+    """An answer that is dear: kept for two seconds, or for ten times as long as it took."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._answer: T | None = None
+        self._good_until = 0.0
+
+    async def get(self) -> T:
+        """The answer."""
+        if self._answer is None or time.monotonic() > self._good_until:
+            began = time.monotonic()
+            self._answer = await self._ask()
+            ended = time.monotonic()
+            self._good_until = ended + max(2.0, 10 * (ended - began))
+        return self._answer
+
+    def forget(self) -> None:
+        """It is no longer true."""
+        self._answer = None
+
+
+async def _ask(method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a method of either face: one that blocks, in a thread that nobody has to wait for."""
+    if iscoroutinefunction(method):
+        return await method(*args, **options)
+    return await to_thread.run_sync(partial(method, *args, **options), abandon_on_cancel=True)
+
+
+async def _in_time(question: Awaitable[T]) -> T | None:
+    """The answer, unless it is longer in coming than a page should wait."""
+    try:
+        return await asyncio.wait_for(question, _PATIENCE)
+    except TimeoutError:
+        return None
