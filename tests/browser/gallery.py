@@ -22,6 +22,9 @@ def fill(store: ArtifactStore) -> dict[str, str]:
     """Store it; ids by what their preview is."""
     chance = random.Random(7)
     ids = {}
+    store.store_many(
+        [Payload(b"line %d\n" % n, "text/plain", {"path": f"log/{n}.txt"}) for n in range(130)], run_id=AGENT, ttl=DAY
+    )
     for run in RUNS:
         common = [
             b'{"day": "2026-11-26", "line": %d, "state": "paid", "amount": %d}\n' % (n, n * 7) for n in range(900)
@@ -91,7 +94,4 @@ def fill(store: ArtifactStore) -> dict[str, str]:
             tags={"path": "answer.json", "step": "answer", "kind": "llm"},
             ttl=ttl,
         ).artifact_id
-    store.store_many(
-        [Payload(b"line %d\n" % n, "text/plain", {"path": f"log/{n}.txt"}) for n in range(130)], run_id=AGENT, ttl=DAY
-    )
     return ids

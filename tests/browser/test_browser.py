@@ -28,7 +28,6 @@ LOOKS = [(width, scheme) for width in (1600, 400) for scheme in ("light", "dark"
 
 def look_at(page: Page, name: str) -> None:
     """Keep a picture of a page, and let nothing stick out of it or shut anybody out."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
     across = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert across[0] <= across[1], f"{name} sticks out"
@@ -56,6 +55,14 @@ def test_every_page_is_seen_whole_by_everybody(
         look_at(page, f"{name}-{width}-{scheme}")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (max(map(int, background[4:-1].split(","))) < 60) == (scheme == "dark")
+
+
+def test_the_documentation_is_given_its_pictures(site: Site, visits: Callable[..., Visits]) -> None:
+    for name, scheme, path in [("overview", "light", "/"), ("artifact", "dark", f"/artifacts/{site.ids['tree']}")]:
+        page = visits(viewport={"width": 1120, "height": 720}, color_scheme=scheme).page()
+        page.goto(site.address + path)
+        page.screenshot(path=PICTURES / f"docs-{name}.png")
+        assert (PICTURES / f"docs-{name}.png").stat().st_size < 150_000
 
 
 @pytest.fixture

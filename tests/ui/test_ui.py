@@ -200,6 +200,7 @@ def test_what_is_typed_into_the_search_field_leads_to_an_artifact_or_a_run(store
     with browse(store) as visitor:
         for typed, where in [
             (artifact_id, f"/artifacts/{artifact_id}"),
+            (artifact_id[:12], f"/artifacts/{artifact_id}"),
             (f' {{"$artifact": "{artifact_id}"}} ', f"/artifacts/{artifact_id}"),
             (RUN, f"/artifacts?run={quote(RUN, safe='')}"),
             ("nightly", "/runs?containing=nightly"),
@@ -432,7 +433,7 @@ def test_hostile_text_is_shown_and_never_obeyed(store: InMemoryArtifactStore) ->
         followed = {link for path in paths[:3] for link in see(visitor, path).all("href") if link.startswith("/")}
         for path in {*paths, *followed} - OURS:
             answer = visitor.get(path)
-            assert answer.status_code == 200, (path, answer.text)
+            assert answer.status_code in (200, 400), (path, answer.text)  # a type without control characters
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff]", answer.text), (
                 path
             )

@@ -158,6 +158,12 @@ class Lookup:
         more = first + _RUNS < len(names)
         return Page(list(zip(shown, figures, strict=True)), shown[-1] if more else None, total=len(names))
 
+    async def beginning_with(self, text: str) -> ArtifactMetadata | None:
+        """The one artifact among the newest whose id begins with a text."""
+        newest = await _ask(self._store.search, limit=_SAMPLE)
+        found = [view for view in newest if view.artifact_id.startswith(text)]
+        return found[0] if len(found) == 1 else None
+
     async def has_run(self, run: str) -> bool:
         """Whether a run leases anything."""
         return run in await self._runs.get()

@@ -139,13 +139,15 @@ class Pages:
 
     @_in_time
     async def find(self, request: Request) -> Response:
-        """From what was typed, an id, a ticket or a part of a run's name, to its page."""
+        """From what was typed, an id or its beginning, a ticket or a part of a run's name, to its page."""
         wanted, to = _query(request, "q").strip(), Links.of(request)
         artifact_id = _id_in(wanted)
         if artifact_id is not None and await self._lookup.artifact(artifact_id) is not None:
             return RedirectResponse(to.artifact(artifact_id), 303)
         if wanted and await self._lookup.has_run(wanted):
             return RedirectResponse(to.artifacts(run=wanted), 303)
+        if artifact_id is not None and (view := await self._lookup.beginning_with(artifact_id)) is not None:
+            return RedirectResponse(to.artifact(view.artifact_id), 303)
         return RedirectResponse(to.runs(containing=wanted), 303)
 
 
