@@ -306,8 +306,30 @@ def encode_text(text: Any, encoding: str) -> bytes:
 
 
 def encode_json(data: Any) -> bytes:
-    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree."""
+    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree.
+
+    Raises:
+        InvalidArtifactError: It is not JSON (NaN and infinities are not), or something of it would be lost.
+    """
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArtifactError(f"data cannot be written as JSON: {error}") from None
+    _check_keys(data)
+    return encoded
+
+
+def _check_keys(data: Any) -> None:
+    """That no two keys of a mapping become the same text, as 1 and "1" do."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if not all(type(key) is str for key in value):
+                names = {json.dumps({key: 0}) for key in value}
+                if len(names) < len(value):
+                    raise InvalidArtifactError(f"data cannot be written as JSON: keys of {value!r:.100} collide")
+            value = value.values()
+        elif not isinstance(value, list | tuple):
+            continue
+        waiting += [item for item in value if isinstance(item, dict | list | tuple)]

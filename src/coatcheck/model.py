@@ -11,7 +11,10 @@ from typing import Any, Self, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+_new, _set = object.__new__, object.__setattr__
+_set_names, _set_extra, _set_private = (
+    vars(BaseModel)[f"__pydantic_{slot}__"].__set__ for slot in ("fields_set", "extra", "private")
+)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,9 +37,11 @@ def trusted(kind: type[M], **fields: Any) -> M:
         kind: The model.
         **fields: All its fields.
     """
-    made = kind.__new__(kind)
-    for slot, value in zip(_SLOTS, (fields, set(fields), None, None), strict=True):
-        object.__setattr__(made, slot, value)
+    made = _new(kind)
+    _set(made, "__dict__", fields)
+    _set_names(made, set(fields))
+    _set_extra(made, None)
+    _set_private(made, None)
     return made
 
 
@@ -85,9 +90,9 @@ class ArtifactMetadata(BaseModel):
 
 
 class Artifact(BaseModel):
-    """An artifact: metadata and content."""
+    """An artifact: metadata and content, which is base64 in JSON (`model_dump_json`, `model_validate_json`)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     metadata: ArtifactMetadata
     content: bytes

@@ -181,8 +181,21 @@ class Invalid:
             store.store_text(b"x")  # type: ignore[arg-type]
         with pytest.raises(InvalidArtifactError, match="JSON"):
             store.store_json({"a": {1, 2}})
-        with pytest.raises(InvalidArtifactError, match="JSON"):
-            store.store_json("\ud800")
+        circle: list[object] = []
+        circle.append(circle)
+        for data in (
+            "\ud800",
+            math.nan,
+            [math.inf],
+            {"a": {math.nan: 1}},
+            circle,
+            {1: "a", "1": "b"},
+            [({None: 1, "null": 2},)],
+        ):
+            with pytest.raises(InvalidArtifactError, match="JSON"):
+                store.store_json(data)
+        with pytest.raises(InvalidArtifactError, match="collide"):
+            store.store_json({"a": [{True: 1, "true": 2}]})
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
     def test_content_that_is_not_text_or_json(self, store: ArtifactStore) -> None:

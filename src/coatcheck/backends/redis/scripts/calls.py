@@ -126,7 +126,7 @@ def store(
     names.append(keys.run(None))
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
-    return Call(_STORE, keys.slot, names, arguments, _outcomes, first)
+    return Call(_STORE, keys.slot, names, arguments, outcomes, first)
 
 
 def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
@@ -167,7 +167,7 @@ def acquire(
         hold,
         *_pairs(names),
     ]
-    return Call(_ACQUIRE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
+    return Call(_ACQUIRE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
 def touch(
@@ -188,13 +188,13 @@ def touch(
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
     """`release.lua`."""
     arguments = [keys.prefix, quoted(run_id), *_known(names)]
-    return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
+    return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
 def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[Outcome]]:
     """`delete.lua`. `buried`: where the leases go of one artifact that has many."""
     arguments = [keys.prefix, b"1" if buried else b"", *_known(names)]
-    return Call(_DELETE, keys.slot, _change_keys(keys, buried or keys.run(None), names), arguments, _outcomes)
+    return Call(_DELETE, keys.slot, _change_keys(keys, buried or keys.run(None), names), arguments, outcomes)
 
 
 def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
@@ -473,7 +473,8 @@ def _found(reply: Any) -> Found:
     return Found(problem.decode(), size, removed == 1, _chunks(chunks))
 
 
-def _outcomes(reply: Any) -> list[Outcome]:
+def outcomes(reply: Any) -> list[Outcome]:
+    """What became of each artifact."""
     return [_outcome(one) for one in reply]
 
 
