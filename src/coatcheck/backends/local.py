@@ -77,6 +77,11 @@ class Record:
         """The lease that was stored last."""
         return max(self.leases.values(), key=lambda lease: lease.created)
 
+    def seen_by(self, run_id: str | None) -> ArtifactMetadata | None:
+        """The artifact as a run sees it; `None`: as the latest store left it."""
+        lease = self.latest() if run_id is None else self.leases.get(run_id)
+        return None if lease is None else self.view(lease)
+
     def view(self, lease: LeaseRecord) -> ArtifactMetadata:
         """The artifact as one lease sees it."""
         return ArtifactMetadata(
@@ -177,6 +182,17 @@ class LocalBackend(Backend):
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         return self._plan(lambda: [self._load(artifact_id) for artifact_id in ids])
+
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        return self._plan(lambda: self._load(artifact_id, run_id))
+
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        def look() -> ArtifactMetadata | None:
+            with self._reading():
+                record = self._live(artifact_id)
+            return None if record is None else record.seen_by(run_id)
+
+        return self._plan(look)
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         def look() -> list[ArtifactMetadata | None]:
@@ -451,10 +467,11 @@ class LocalBackend(Backend):
         artifact = self._load(artifact_id)
         return None if artifact is None else WholeArtifact(artifact)
 
-    def _load(self, artifact_id: str) -> Artifact | None:
+    def _load(self, artifact_id: str, run_id: str | None = None) -> Artifact | None:
         with self._reading():
             record = self._live(artifact_id)
-            if record is None:
+            view = None if record is None else record.seen_by(run_id)
+            if record is None or view is None:
                 return None
             check_size(record.size, self.max_size, f"artifact {artifact_id}")
             content = self._content(record)
@@ -462,7 +479,7 @@ class LocalBackend(Backend):
             raise lost(artifact_id)
         if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
             raise damaged(artifact_id)
-        return Artifact(metadata=record.view(record.latest()), content=content)
+        return Artifact(metadata=view, content=content)
 
 
 class _OnePage(Listing):
