@@ -14,7 +14,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, check_artifact_id, compute_digest, exact, is_default_id
+from .ids import ID_LENGTH, compute_digest, exact, is_default_id
+from .model import ArtifactMetadata
+from .refs import IdLike, id_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,7 +60,7 @@ class StoreKeywords(TypedDict, total=False):
 
     run_id: str | None
     tags: Mapping[str, str] | None
-    artifact_id: str | None
+    artifact_id: IdLike | None
     ttl: TtlOrDefault
 
 
@@ -83,7 +85,7 @@ class Payload:
     content: Buffer
     content_type: str | None = None
     tags: Mapping[str, str] | None = None
-    artifact_id: str | None = None
+    artifact_id: IdLike | None = None
     ttl: TtlOrDefault = DEFAULT
 
     def details(self, common: StoreKeywords) -> StoreKeywords:
@@ -204,9 +206,9 @@ def check_content_type(value: object) -> str:
 
 def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
-    if isinstance(ids, str):
-        raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
-    return [check_artifact_id(artifact_id) for artifact_id in ids]
+    if isinstance(ids, str | Mapping | ArtifactMetadata):
+        raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
+    return [id_of(artifact_id) for artifact_id in ids]
 
 
 def check_run_id(run_id: Any) -> str:
@@ -272,12 +274,12 @@ def check_details(
     *,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
-    artifact_id: str | None = None,
+    artifact_id: IdLike | None = None,
     ttl: TtlOrDefault = DEFAULT,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
     return Details(
-        None if artifact_id is None else check_artifact_id(artifact_id),
+        None if artifact_id is None else id_of(artifact_id),
         check_content_type(content_type),
         check_optional_run_id(run_id),
         check_tags(tags),

@@ -85,6 +85,11 @@ class Record:
         """The lease that was stored last."""
         return max(self.leases.values(), key=lambda lease: lease.created)
 
+    def seen_by(self, run_id: str | None) -> ArtifactMetadata | None:
+        """The artifact as a run sees it; `None`: as the latest store left it."""
+        lease = self.latest() if run_id is None else self.leases.get(run_id)
+        return None if lease is None else self.view(lease)
+
     def view(self, lease: LeaseRecord) -> ArtifactMetadata:
         """The artifact as one lease sees it."""
         return ArtifactMetadata(
@@ -194,6 +199,16 @@ class LocalBackend(Backend):
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         return self._plan(lambda: [self._load(artifact_id) for artifact_id in ids])
+
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        return self._plan(lambda: self._load(artifact_id, run_id))
+
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        def look() -> ArtifactMetadata | None:
+            record = self._live(artifact_id)
+            return None if record is None else record.seen_by(run_id)
+
+        return self._plan(look)
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         def look() -> list[ArtifactMetadata | None]:
@@ -476,14 +491,17 @@ class LocalBackend(Backend):
         artifact = self._load(artifact_id)
         return None if artifact is None else WholeArtifact(artifact)
 
-    def _load(self, artifact_id: str) -> Artifact | None:
+    def _load(self, artifact_id: str, run_id: str | None = None) -> Artifact | None:
         found = self._find(artifact_id, self._content)
         if found is None:
             return None
         record, content = found
+        view = record.seen_by(run_id)
+        if view is None:
+            return None
         if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
             raise damaged(artifact_id)
-        return Artifact(metadata=record.view(record.latest()), content=content)
+        return Artifact(metadata=view, content=content)
 
     def _find(self, artifact_id: str, look: Callable[[Record], T | None]) -> tuple[Record, T] | None:
         """A live record and its content, as one of the ways to look gives it; `None` where there is no artifact.

@@ -95,6 +95,11 @@ class Target:
         )
         raise InvalidArtifactError(f"expected a URL, a {client} or a {cluster} client, not {kind}")
 
+    @property
+    def shown(self) -> str:
+        """What may be seen of it."""
+        return f"<{type(self._client).__name__}>" if self._url is None else repr(hide_password(self._url))
+
     def transport(self) -> Transport:
         """The way to it; the embedded engine is started now, a server is contacted when it is needed.
 

@@ -34,8 +34,10 @@ from ....errors import (
     AmbiguousWriteError,
     ArtifactError,
     CorruptArtifactError,
+    StoreAccessError,
     StoreFullError,
     StoreUnavailableError,
+    WrongServerError,
 )
 from .base import BrokenError, Node, NotSentError, RefusedError, UncoveredError, UnexpectedError
 from .replies import MalformedError
@@ -129,9 +131,9 @@ def is_misplaced(error: Exception) -> bool:
     return isinstance(error, AskError | ClusterCrossSlotError) or "cluster_enabled" in str(error)
 
 
-def misplaced(node: Node) -> StoreUnavailableError:
+def misplaced(node: Node) -> WrongServerError:
     """The error for a server that turns out to be a node of a cluster."""
-    return StoreUnavailableError(
+    return WrongServerError(
         f"{node.name} is a node of a cluster: open the store with redis+cluster://{node.name} "
         "(rediss+cluster:// with TLS) or with a redis.cluster.RedisCluster client"
     )
@@ -179,7 +181,7 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
         "the metadata of this artifact are damaged: delete() it, store it again",
     ),
     ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
-    ("NOPERM", StoreUnavailableError, "the user lacks a permission that coatcheck needs: {text}"),
+    ("NOPERM", StoreAccessError, "the user lacks a permission that coatcheck needs: {text}"),
     ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
     ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),
 )
@@ -196,9 +198,9 @@ def translate(error: BaseException) -> ArtifactError:
         if marker in code:
             return kind(message.format(text=text))
     if isinstance(error, RefusedError | AuthenticationError | AuthorizationError):
-        return StoreUnavailableError(f"the server refused the connection: {text}")
+        return StoreAccessError(f"the server refused the connection: {text}")
     if _NO_LUA.search(text):
-        return StoreUnavailableError(f"coatcheck needs Lua scripts (EVALSHA, EVAL), and this server has none: {text}")
+        return WrongServerError(f"coatcheck needs Lua scripts (EVALSHA, EVAL), and this server has none: {text}")
     return StoreUnavailableError(f"unexpected reply from the server: {text}")
 
 
