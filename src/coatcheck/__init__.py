@@ -11,6 +11,7 @@ from .backends.redis import RedisOptions
 from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
+    ArtifactDecodeError,
     ArtifactError,
     ArtifactLostError,
     ArtifactNotFoundError,
@@ -18,6 +19,7 @@ from .errors import (
     CorruptArtifactError,
     EvictingServerWarning,
     InvalidArtifactError,
+    MissingExtraError,
     StoreAccessError,
     StoreClosedError,
     StoreFullError,
@@ -38,6 +40,7 @@ __all__ = [
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
+    "ArtifactDecodeError",
     "ArtifactError",
     "ArtifactLostError",
     "ArtifactMetadata",
@@ -59,6 +62,7 @@ __all__ = [
     "InMemoryArtifactStore",
     "InvalidArtifactError",
     "Lease",
+    "MissingExtraError",
     "Payload",
     "Problem",
     "RedisArtifactStore",

@@ -275,10 +275,10 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
+    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
+        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -205,15 +205,21 @@ class FileArtifactStore(BackendStore):
     Args:
         base_dir: `artifacts/` is made below it. A directory that AbstractRuntime wrote is opened as it is.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        mode: Permissions of directories, and of files but for the right to execute: `0o755` lets other users read,
+            `0o2770` is for a group. Left out: those of an `artifacts/` that is there; a new one is for this user only
+            (`0o700`), or for a group if `base_dir` is (setgid, and its group may write). Given, it also says that the
+            owner of the directory is trusted, whoever that is: else another user's directory is only read.
 
     Raises:
-        StoreUnavailableError: The directory cannot be used.
+        InvalidArtifactError: An argument makes no sense.
+        StoreFullError: There is no room for the directory.
+        StoreUnavailableError: The directory cannot be used, or other users could tamper with it.
     """
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
+    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
+        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -10,7 +10,7 @@ from ...cache import ContentCache, Fetched
 from ...envelope import HEADER, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
-from ...model import Artifact, ArtifactMetadata, format_time
+from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
@@ -26,6 +26,9 @@ T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
 """Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
 
+Found = tuple[ArtifactMetadata, bytes | None]
+"""An artifact's metadata, and its sealed content as far as there is one under its name."""
+
 _INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
 _LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
@@ -39,6 +42,7 @@ _GET_LENGTH: Final = Form((b"STRLEN", None))
 _GET_CONTENT: Final = Form(_CONTENT)
 _GET_PART: Final = Form((*_PART, None))
 _GET_BOTH: Final = Form(_LEASES, _CONTENT)
+_COUNT: Final = Form((b"EXISTS", None, None))
 
 
 class Reading:
@@ -96,6 +100,10 @@ class Reading:
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.exists`."""
+        if len(ids) == 1 and is_default_id(ids[0]):
+            keys, name = self._session.of(ids[0]), ids[0].encode()
+            both = Filled(_COUNT, keys.slot, (keys.artifact(name), keys.content(name)), _first)
+            return [(yield from self._session.read(both)) == 2]
         contents: dict[str, bytes | None] = {i: i.encode() for i in ids if is_default_id(i)}
         explicit = [i for i in ids if i not in contents]
         for page in pages(explicit, ROUND):
@@ -126,9 +134,11 @@ class Reading:
 
     def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         """See `Backend.load_one`."""
-        if self._cache is None or (run_id is None and self._cache.lacks(artifact_id)):
-            return self._load_one(artifact_id, self._artifact, run_id)
-        return self._load_through_cache(artifact_id, run_id)
+        if self._cache is not None and (run_id is not None or not self._cache.lacks(artifact_id)):
+            return self._load_through_cache(artifact_id, run_id)
+        if run_id is None and is_default_id(artifact_id):
+            return self._load_small(artifact_id)
+        return self._load_one(artifact_id, self._artifact, run_id=run_id)
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
@@ -177,13 +187,24 @@ class Reading:
             lambda: self._load_one(view.artifact_id, current),
         )
 
+    def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
+        """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
+        found = yield from self._guess(artifact_id)
+        if found is None:
+            return None
+        view, sealed = found
+        self._check_size(view)
+        if sealed is not None and self._cache is None and _is_small(view, sealed):
+            return self._unsealed(view, sealed)
+        return (yield from self._load_one(artifact_id, self._artifact, found))
+
     def _load_through_cache(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         view = yield from self.view(artifact_id, run_id)
         self._check_size(view)
         [cached] = yield from self._cached([view])
         if view is None or cached is not None:
             return cached
-        return (yield from self._load_one(artifact_id, self._artifact, run_id))
+        return (yield from self._load_one(artifact_id, self._artifact, run_id=run_id))
 
     def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -217,13 +238,16 @@ class Reading:
         most = b"%d" % (view.size_bytes + HEADER.size)
         return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
-    def _load_one(self, artifact_id: str, finish: Finish[T], run_id: str | None = None) -> Plan[T | None]:
+    def _load_one(
+        self, artifact_id: str, finish: Finish[T], found: Found | None = None, run_id: str | None = None
+    ) -> Plan[T | None]:
+        """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
+            guess = attempt == 0 and is_default_id(artifact_id)
             if run_id is not None:
                 found = yield from self._look_as(artifact_id, run_id)
-            else:
-                guess = attempt == 0 and is_default_id(artifact_id)
+            elif attempt > 0 or found is None:
                 found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
@@ -237,7 +261,7 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _guess(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content of a default id: it tells where the content is."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
@@ -251,7 +275,7 @@ class Reading:
         [view] = yield from self.metadata([artifact_id])
         return None if view is None else (view, sealed or None)
 
-    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _look(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content; no content where there is none under its own name."""
         keys = self._session.of(artifact_id)
         found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
@@ -261,7 +285,7 @@ class Reading:
         view = records.decode_view(artifact_id, *parts)
         return view, sealed or (yield from self._session.read(self._get(view)))
 
-    def _look_as(self, artifact_id: str, run_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _look_as(self, artifact_id: str, run_id: str) -> Plan[Found | None]:
         """Metadata as a run sees them, and content."""
         view = yield from self.view(artifact_id, run_id)
         self._check_size(view)
@@ -331,7 +355,7 @@ def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
         raise CorruptArtifactError(
             f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
         )
-    return Artifact(metadata=view, content=content)
+    return trusted(Artifact, metadata=view, content=content)
 
 
 def _content_id(view: ArtifactMetadata) -> bytes:
