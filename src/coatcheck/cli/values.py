@@ -69,7 +69,7 @@ def parse_id(text: str) -> str:
         ticket = json.loads(text)
     except (ValueError, RecursionError):
         ticket = None
-    if not is_artifact_ref(ticket) or not isinstance(get_artifact_id(ticket), str):
+    if not is_artifact_ref(ticket):
         raise InvalidArtifactError(f'invalid ticket {text!r}: write {{"$artifact": "<id>"}}')
     return get_artifact_id(ticket)
 

@@ -18,9 +18,8 @@ from coatcheck import (
     CorruptArtifactError,
     InvalidArtifactError,
     StoreUnavailableError,
+    artifact_ref,
     get_artifact_id,
-    is_artifact_ref,
-    validate_artifact_id,
 )
 
 from .content import LARGEST_IMAGE, given_name
@@ -182,14 +181,7 @@ def _last_expiry(ends: list[str | None]) -> str | None:
 
 def _id_in(text: str) -> str | None:
     """The id that a text is, or that the ticket has which it is."""
-    if text.startswith("{"):
-        try:
-            ticket = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        text = get_artifact_id(ticket) if is_artifact_ref(ticket) else ""
     try:
-        validate_artifact_id(text)
-    except InvalidArtifactError:
+        return get_artifact_id(json.loads(text) if text.startswith("{") else artifact_ref(text))
+    except (ValueError, RecursionError):
         return None
-    return text

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from coatcheck import InvalidArtifactError, get_artifact_id, is_artifact_ref, validate_artifact_id
+from coatcheck import InvalidArtifactError, get_artifact_id
 
 _IMAGES: Final = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -176,14 +176,10 @@ class _Grower:
 
 def _ticket(value: dict[str, Any]) -> str | None:
     """The id, if this is a ticket."""
-    if not is_artifact_ref(value):
-        return None
-    artifact_id = get_artifact_id(value)
     try:
-        validate_artifact_id(artifact_id)
+        return get_artifact_id(value)
     except InvalidArtifactError:
         return None
-    return artifact_id
 
 
 def _cut(text: str) -> str:

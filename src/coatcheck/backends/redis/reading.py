@@ -138,7 +138,7 @@ class Reading:
             return self._load_through_cache(artifact_id, run_id)
         if run_id is None and is_default_id(artifact_id):
             return self._load_small(artifact_id)
-        return self._load_one(artifact_id, self._artifact, run_id)
+        return self._load_one(artifact_id, self._artifact, run_id=run_id)
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
@@ -193,6 +193,7 @@ class Reading:
         if found is None:
             return None
         view, sealed = found
+        self._check_size(view)
         if sealed is not None and self._cache is None and _is_small(view, sealed):
             return self._unsealed(view, sealed)
         return (yield from self._load_one(artifact_id, self._artifact, found=found))
@@ -203,7 +204,7 @@ class Reading:
         [cached] = yield from self._cached([view])
         if view is None or cached is not None:
             return cached
-        return (yield from self._load_one(artifact_id, self._artifact, run_id))
+        return (yield from self._load_one(artifact_id, self._artifact, run_id=run_id))
 
     def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -238,15 +239,15 @@ class Reading:
         return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
     def _load_one(
-        self, artifact_id: str, finish: Finish[T], run_id: str | None = None, found: Found | None = None
+        self, artifact_id: str, finish: Finish[T], found: Found | None = None, run_id: str | None = None
     ) -> Plan[T | None]:
         """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
+            guess = attempt == 0 and is_default_id(artifact_id)
             if run_id is not None:
                 found = yield from self._look_as(artifact_id, run_id)
             elif attempt > 0 or found is None:
-                guess = attempt == 0 and is_default_id(artifact_id)
                 found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
@@ -284,7 +285,7 @@ class Reading:
         view = records.decode_view(artifact_id, *parts)
         return view, sealed or (yield from self._session.read(self._get(view)))
 
-    def _look_as(self, artifact_id: str, run_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _look_as(self, artifact_id: str, run_id: str) -> Plan[Found | None]:
         """Metadata as a run sees them, and content."""
         view = yield from self.view(artifact_id, run_id)
         self._check_size(view)
