@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,8 @@ from coatcheck import (
     RedisArtifactStore,
     StoreStats,
 )
-from coatcheck.ui import app
+from coatcheck.testing.waiting import eventually
+from coatcheck.ui import app, lookup
 from coatcheck.ui.lookup import HEAD, PAGE
 from coatcheck.ui.content import file_name, wanted_range
 from coatcheck.ui.words import relative, size, visible
@@ -40,13 +42,10 @@ def png(width: int = 8, height: int = 8) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
+    across = [(90 + 160 * x // width, 120 + 60 * x // width) for x in range(width)]
+    rows = b"".join(b"\0" + bytes(c for a, b in across for c in (a, b, 60 + 150 * y // height)) for y in range(height))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + header
-        + chunk(b"IDAT", zlib.compress(bytes(height * (1 + 3 * width))))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def browse(store: ArtifactStore | AsyncArtifactStore, **options: object) -> TestClient:
@@ -114,7 +113,7 @@ def test_every_page_has_one_heading_a_title_and_landmarks(store: InMemoryArtifac
             page = see(visitor, path, status)
             for once in ("title", "h1", "main", "header", "footer"):
                 assert page.count(once) == 1, (path, once)
-            assert f"{title} · coatcheck" in page.text or f"{title}.bin · coatcheck" in page.text, path
+            assert f"{title} · coatcheck" in page.text, path
             assert "memory:// of a test" in page.text
 
 
@@ -203,6 +202,7 @@ def test_what_is_typed_into_the_search_field_leads_to_an_artifact_or_a_run(store
     with browse(store) as visitor:
         for typed, where in [
             (artifact_id, f"/artifacts/{artifact_id}"),
+            (artifact_id[:12], f"/artifacts/{artifact_id}"),
             (f' {{"$artifact": "{artifact_id}"}} ', f"/artifacts/{artifact_id}"),
             (RUN, f"/artifacts?run={quote(RUN, safe='')}"),
             ("nightly", "/runs?containing=nightly"),
@@ -316,6 +316,29 @@ def test_a_lost_server_is_said_on_every_page_without_its_password() -> None:
             assert "hunter2" not in page.text
 
 
+class Slow(InMemoryArtifactStore):
+    """Takes its time to count, as long as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def stats(self) -> StoreStats:
+        self.go.wait(30)
+        return super().stats()
+
+
+def test_figures_that_take_long_come_with_a_later_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_PATIENCE", 0.05)
+    with Slow() as store, browse(store) as visitor:
+        store.store(b"x" * 4321, run_id="a")
+        try:
+            assert "still being counted" in see(visitor, "/").text
+        finally:
+            store.go.set()
+        eventually(lambda: "4.32 kB" in see(visitor, "/").text and "still being" not in see(visitor, "/").text)
+
+
 class Damaged(InMemoryArtifactStore):
     """Its contents cannot be read, and it cannot count."""
 
@@ -411,7 +434,7 @@ def test_files_are_saved_under_harmless_names() -> None:
         ({"path": "..\\..\\autoexec.bat"}, "", "autoexec.bat"),
         ({"path": "../.."}, "text/plain", "x.txt"),
         ({"name": ".bashrc"}, "", "bashrc"),
-        ({"filename": 'q"\r\nX: y'}, "", 'q"␍␊X: y'),
+        ({"filename": 'q"\r\nX: y'}, "", 'q"_r_nX: y'),
         ({}, "application/json", "x.json"),
     ]:
         view = ArtifactMetadata(artifact_id="x", content_type=kind, size_bytes=0, created_at="", tags=tags)
@@ -435,7 +458,7 @@ def test_hostile_text_is_shown_and_never_obeyed(store: InMemoryArtifactStore) ->
         followed = {link for path in paths[:3] for link in see(visitor, path).all("href") if link.startswith("/")}
         for path in {*paths, *followed} - OURS:
             answer = visitor.get(path)
-            assert answer.status_code == 200, (path, answer.text)
+            assert answer.status_code in (200, 400), (path, answer.text)  # a type without control characters
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff]", answer.text), (
                 path
             )

@@ -10,12 +10,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
 
 from ....plan import Pause, Plan, Work
-from .base import BrokenError, Node, NotSentError, Part, Pipelines, Refresh, RefusedError, Sendable, Transport
+from .base import (
+    BrokenError,
+    Node,
+    NotSentError,
+    Part,
+    Pipelines,
+    Refresh,
+    RefusedError,
+    Result,
+    Sendable,
+    Transport,
+    UnexpectedError,
+)
 from .durability import Confirmation
 from .errors import gave_up, is_misplaced, misplaced, says_elsewhere, says_later, translate
 from .resp import Piece, merge, pack, split
@@ -26,8 +39,6 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _HOPS: Final = 8  # how often commands are sent elsewhere without a pause
 _ASKING: Final = pack([b"ASKING"])
-
-Result = list[Any] | NotSentError | BrokenError
 
 
 def deliver(
@@ -191,16 +202,18 @@ class _Delivery:
         return dict(sorted(routes.items(), key=lambda route: route[0].name))
 
     def _part(self, target: Node, letters: Sequence[_Letter]) -> Part:
-        packed = [letter.packed() for letter in letters]
         expected = sum([letter.expected() for letter in letters])
+        behind: list[list[Piece]] = []
         if self.behind is not None:
-            packed.append(self.behind.packed())
+            behind.append(self.behind.packed())
             expected += self.behind.replies
-        return Part(target, merge(packed), expected)
+        buffers = merge(chain((letter.packed() for letter in letters), behind))
+        slow = any(letter.unit.slow for letter in letters)
+        return Part(target, buffers if slow else list(buffers), expected)
 
     def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
         """Give each unit its replies, and see what there is to do about errors among them."""
-        if isinstance(result, RefusedError):
+        if isinstance(result, RefusedError | UnexpectedError):
             raise translate(result) from result
         if isinstance(result, NotSentError | BrokenError):
             for letter in letters:

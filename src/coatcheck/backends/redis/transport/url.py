@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ....errors import InvalidArtifactError
 from .topology import Address
@@ -25,6 +26,9 @@ _PORTS: Final = {"cluster": 6379, "sentinel": 26379}
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 _HOST: Final = r"(?:[^@:/?#\[\],]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?"
+_ADDRESSED: Final = frozenset({"host", "port", "path"})  # said by the URL itself
+_OURS: Final = frozenset({"retry", "connection_class", "parser_class", "encoding", "decode_responses"})
+
 _PUBLIC: Final = re.compile(
     rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
 )
@@ -87,6 +91,7 @@ class Place:
         settings: What it takes besides host and port.
         sentinel_settings: What redis-py's client of a Sentinel takes.
         max_connections: As the URL says.
+        timeout: Seconds for one exchange.
         trust: See `Node`.
 
     Raises:
@@ -111,6 +116,7 @@ class Place:
             rest = self._many(rest)
         else:
             self._one(f"{name}://{rest}")
+        self._check_names(rest)
         options: dict[str, Any] = self._checked(lambda: dict(parse(f"{name}://{rest}")))
         self.max_connections: int | None = options.pop("max_connections", None)
         self.connection_class = options.pop("connection_class", plain)
@@ -128,6 +134,8 @@ class Place:
         security = self._security(name, tls, options)
         self.settings: dict[str, Any] = {**defaults, **security, **options}
         self._checked(lambda: self.connection_class(**self.settings) and None)  # finds unknown options
+        self.timeout = self._seconds("socket_timeout")
+        self._seconds("socket_connect_timeout")
         secure = {option: value for option, value in self.settings.items() if option.startswith("ssl_")}
         self.sentinel_settings = {**login, **secure, "ssl": name == "rediss", "protocol": 2}
         self.trust = str(secure.get("ssl_ca_certs") or "")
@@ -146,6 +154,12 @@ class Place:
         where = dict(zip(("host", "port"), address, strict=False))
         return partial(self.connection_class, **where, **{**self.settings, **changes})
 
+    def _seconds(self, option: str) -> float:
+        seconds: float = self.settings[option]
+        if not 0 < seconds < math.inf:
+            raise self._invalid(f"{option} must be seconds, more than 0")
+        return seconds
+
     def _one(self, url: str) -> None:
         try:
             parts = urlsplit(url)
@@ -154,6 +168,8 @@ class Place:
             raise self._unreadable() from None
         if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
             raise self._invalid("what follows the host must be the number of a database")
+        if parts.scheme == "unix" and parts.netloc.rpartition("@")[2]:
+            raise self._invalid("a socket has no host: unix:///path/to/socket")
         if parts.fragment:
             raise self._unreadable()
 
@@ -180,6 +196,23 @@ class Place:
         user = "" if parts["user"] is None else f"{parts['user']}@"
         options = "" if parts["options"] is None else f"?{parts['options']}"
         return f"{user}localhost{path}{options}"
+
+    def _check_names(self, rest: str) -> None:
+        """That each option means something, and is given once."""
+        where, _, options = rest.partition("?")
+        if "@" in options:  # a password that was not quoted: no part of it is told
+            return
+        names = [name for name, _ in parse_qsl(options, keep_blank_values=True)]
+        for name in names:
+            twice = names.count(name) > 1
+            if name == "db":
+                twice = twice or where.rpartition("/")[2].isdigit()
+            elif name in ("username", "password"):
+                twice = twice or "@" in where
+            if twice:
+                raise self._invalid(f"{name} is given twice")
+            if name in _ADDRESSED | _OURS:
+                raise self._invalid(f"{name} is no option of a store's URL")
 
     def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         given = {option: value for option, value in tls.items() if value is not None}
