@@ -8,6 +8,7 @@ from typing import assert_type
 
 import redis
 import redis.asyncio
+from pydantic import BaseModel
 
 from coatcheck import (
     Artifact,
@@ -31,7 +32,9 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
+from coatcheck.values import aload_value, load_value, store_value
 
 
 def blocking(store: ArtifactStore, value: object) -> None:
@@ -159,3 +162,32 @@ class Inherited(ArtifactStore):
 
 
 Inherited().search(run_id="a")
+
+
+class Page(BaseModel):
+    text: str
+
+
+def values_by_type(store: ArtifactStore, own: RedisArtifactStore) -> None:
+    assert_type(store_value(store, Page(text="x"), run_id="a", codec="json"), ArtifactMetadata)
+    assert_type(load_value(store, "name", Page), Page)
+    assert_type(load_value(own, "name", list[Page]), list[Page])
+    load_value(store, "name").anything()
+    state = offload({"page": Page(text="x")}, store, threshold=1000, preview=80, run_id=lambda: "a", ttl=60)
+    assert_type(resolve(state, store, dict[str, Page], default=None), dict[str, Page])
+    offload({}, store, treshold=1)  # type: ignore[call-arg]
+    mapping = OffloadingMapping({}, store, threshold=1000, default=None)
+    mapping["a"] = Page(text="x")
+
+
+async def awaited_values(store: AsyncArtifactStore) -> None:
+    assert_type(await aload_value(store, "name", Page), Page)
+    assert_type(await aresolve(await aoffload([1], store), store, list[int]), list[int])
+    offload([1], store)  # type: ignore[arg-type]
+
+    @resolves(store)
+    @offloads(store, threshold=1000)
+    async def tool(page: Page, *, times: int = 1) -> str:
+        return page.text * times
+
+    await tool({"$artifact": "name"}, times=2)

@@ -53,7 +53,10 @@ def offload(value: Any, store: ArtifactStore, **options: Unpack[OffloadKeywords]
 
 @spelled_out(OffloadOptions)
 async def aoffload(value: Any, store: Store, **options: Unpack[OffloadKeywords]) -> Any:
-    """`offload` for asyncio. The value is copied before anything is awaited; a blocking store works in a thread."""
+    """`offload` for asyncio; a blocking store works in a thread.
+
+    The value is copied before anything is awaited, except for what only a codec can keep.
+    """
     return await arun(_offload(value, store, OffloadOptions(**options)))
 
 

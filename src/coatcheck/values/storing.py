@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from ..arguments import StoreKeywords, check_details, spelled_out
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MISSING: Final[Any] = object()
+
+class _Missing(Enum):
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing.MISSING
 """A default that was left out: what is missing raises."""
 
 CODECS: Final = Codecs(

@@ -19,7 +19,8 @@ from enum import Enum
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, RootModel
+from pydantic.fields import FieldInfo
 
 from ..errors import InvalidArtifactError
 
@@ -172,15 +173,17 @@ class Encoder(Walk):
         return {TYPE: name, VALUE: value}
 
     def _fields(self, value: Any, depth: int) -> Any:
-        """What a model or dataclass is made of."""
+        """What a model or dataclass is made of, by the names under which it is made again."""
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        if isinstance(value, RootModel):
+            return value.root
         if not isinstance(value, BaseModel):
             self._refuse(depth, f"is of type {kind_of(value)}, which has no JSON: convert it, or add a Codec")
-        try:
-            return value.model_dump(round_trip=True, by_alias=True, warnings=False)
-        except ValueError as error:
-            self._refuse(depth, f"is of type {kind_of(value)}, and cannot be dumped: {error}")
+        kind = type(value)
+        by_alias = kind.model_config.get("validate_by_alias", True)
+        names = {name: _alias(field) or name if by_alias else name for name, field in kind.model_fields.items()}
+        return {names[name]: getattr(value, name) for name in names} | (value.model_extra or {})
 
 
 class Decoder(Walk):
@@ -260,6 +263,13 @@ def show(path: Path) -> str:
         f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{json.dumps(key, default=repr)}]"
         for key in path
     )
+
+
+def _alias(field: FieldInfo) -> str | None:
+    """What a model calls a field when it is made, if that is another name than its own."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return next((choice for choice in choices if isinstance(choice, str)), None)
 
 
 def kind_of(value: object) -> str:
