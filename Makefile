@@ -6,11 +6,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check format mutants soak bench clean
+.PHONY: help demo test ui check format mutants soak bench clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
+	@echo "make ui      the page in a real Chromium; its pictures go to build/ui"
 	@echo "make check   lint, types, import layers"
 	@echo "make mutants deliberate bugs, and which test catches each"
 	@echo "make soak    everything random, a hundred rounds: hours; less with ARGS='--rounds 3' or ARGS='--minutes 30'"
@@ -33,6 +34,14 @@ demo: $(VENV)/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)
+
+.venv-ui/ready: pyproject.toml tests/browser/requirements.txt
+	$(PYTHON) -m venv .venv-ui
+	.venv-ui/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -r tests/browser/requirements.txt
+	@touch $@
+
+ui: .venv-ui/ready
+	.venv-ui/bin/python -m pytest -q -n 0 tests/browser $(ARGS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -61,4 +70,4 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-ui build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -103,3 +103,12 @@ def test_interrupted_it_leaves_nothing_behind(
     with pytest.raises(ProcessLookupError):  # no child is left in its session
         while True:
             os.killpg(running.pid, 0)
+
+
+def test_the_agent_that_offloads(surroundings: dict[str, str]) -> None:
+    done = run("agent.py", environment=surroundings)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^9 calls, state of \d,\d{3} bytes\n1 calls", done.stdout)
+    assert "{'Page 0': 10092," in done.stdout
+    assert done.stdout.endswith("9 artifacts given up\n")

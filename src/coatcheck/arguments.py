@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
 """A TTL above 100 years is a mistake in units; `None` is the way to say for ever."""
+
+MAX_TEXT: Final = 1024
+"""Bytes (UTF-8) of a run id or a content type."""
+
+MAX_TAGS: Final = 256
+MAX_TAGS_BYTES: Final = 64 * 1024
+"""Bytes (UTF-8) of an artifact's tags, names and values together."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class _Default(Enum):
@@ -144,29 +154,51 @@ def check_content(content: object, max_size: int | None) -> bytes:
         if isinstance(content, str):
             raise InvalidArtifactError("content must be bytes-like, not str; use store_text() for text")
         try:
-            content = bytes(memoryview(content))  # type: ignore[arg-type]  # that is the question
+            view = memoryview(content)  # type: ignore[arg-type]  # that is the question
         except TypeError:
             kind = type(content).__name__
             raise InvalidArtifactError(
                 f"content must be bytes-like, not {kind}; use store_text() or store_json() for other values"
             ) from None
-    if max_size is not None and len(content) > max_size:
-        raise ArtifactTooLargeError(
-            f"content has {len(content)} bytes; this store takes at most {max_size} (its option max_size)"
-        )
+        check_size(view.nbytes, max_size)
+        return bytes(view)
+    check_size(len(content), max_size)
     return content
 
 
-def check_text(value: object, what: str) -> str:
-    """A string that can be written as UTF-8 (no lone surrogates)."""
+def check_size(size: int, max_size: int | None, whose: str = "content") -> None:
+    """That content has at most `max_size` bytes."""
+    if max_size is not None and size > max_size:
+        raise ArtifactTooLargeError(f"{whose} has {size} bytes, this store's limit is {max_size} (its option max_size)")
+
+
+def check_text(value: object, what: str, most: int = MAX_TEXT) -> str:
+    """A string of at most so many bytes in UTF-8 (no lone surrogates)."""
     if not isinstance(value, str):
         raise InvalidArtifactError(f"{what} must be a str, not {type(value).__name__}")
     text = exact(value)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidArtifactError(f"{what} {text!r} cannot be encoded as UTF-8 (lone surrogate)") from None
+    size = _utf8_length(text)
+    if size is None:
+        raise InvalidArtifactError(f"{what} {text!r:.100} cannot be encoded as UTF-8 (lone surrogate)")
+    if size > most:
+        raise InvalidArtifactError(f"{what} has {size} bytes, at most {most} are allowed: store long texts as content")
+    return text
+
+
+def _utf8_length(text: str) -> int | None:
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def check_content_type(value: object) -> str:
+    """A content type: it may become an HTTP header, so it holds no control characters."""
+    text = check_text(value, "content_type")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise InvalidArtifactError(f"content_type {text!r} holds control characters; write it as type/subtype")
     return text
 
 
@@ -178,7 +210,7 @@ def check_ids(ids: Any) -> list[str]:
 
 
 def check_run_id(run_id: Any) -> str:
-    """A run id: any non-empty string. Never `None`: deletions and listings need to know whose."""
+    """A run id: any non-empty string of at most 1 KiB. Never `None`: deletions and listings need to know whose."""
     if run_id is None:
         raise InvalidArtifactError("run_id is required here, None would mean every run")
     text = check_text(run_id, "run_id")
@@ -193,12 +225,21 @@ def check_optional_run_id(run_id: Any) -> str | None:
 
 
 def check_tags(tags: Any) -> dict[str, str]:
-    """Tags: a mapping of strings to strings, copied."""
+    """Tags: a mapping of strings to strings, copied. Not too many, nor too long together."""
     if not tags and (tags is None or isinstance(tags, Mapping)):
         return {}
     if not isinstance(tags, Mapping):
         raise InvalidArtifactError(f"tags must be a mapping of str to str, not {type(tags).__name__}")
-    return {check_text(k, "tag name"): check_text(v, f"tag {k!r}") for k, v in tags.items()}
+    if len(tags) > MAX_TAGS:
+        raise InvalidArtifactError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
+    checked = {
+        check_text(k, "tag name", MAX_TAGS_BYTES): check_text(v, f"tag {k!r:.100}", MAX_TAGS_BYTES)
+        for k, v in tags.items()
+    }
+    size = sum(_utf8_length(text) or 0 for tag in checked.items() for text in tag)
+    if size > MAX_TAGS_BYTES:
+        raise InvalidArtifactError(f"the tags have {size} bytes together, at most {MAX_TAGS_BYTES} are allowed")
+    return checked
 
 
 def check_ttl(ttl: Any) -> int | None:
@@ -237,7 +278,7 @@ def check_details(
     """Everything that `store` takes but the content, checked."""
     return Details(
         None if artifact_id is None else check_artifact_id(artifact_id),
-        check_text(content_type, "content_type"),
+        check_content_type(content_type),
         check_optional_run_id(run_id),
         check_tags(tags),
         default_ttl_ms if ttl is DEFAULT else check_ttl(ttl),
@@ -265,8 +306,30 @@ def encode_text(text: Any, encoding: str) -> bytes:
 
 
 def encode_json(data: Any) -> bytes:
-    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree."""
+    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree.
+
+    Raises:
+        InvalidArtifactError: It is not JSON (NaN and infinities are not), or something of it would be lost.
+    """
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArtifactError(f"data cannot be written as JSON: {error}") from None
+    _check_keys(data)
+    return encoded
+
+
+def _check_keys(data: Any) -> None:
+    """That no two keys of a mapping become the same text, as 1 and "1" do."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if not all(type(key) is str for key in value):
+                names = {json.dumps({key: 0}) for key in value}
+                if len(names) < len(value):
+                    raise InvalidArtifactError(f"data cannot be written as JSON: keys of {value!r:.100} collide")
+            value = value.values()
+        elif not isinstance(value, list | tuple):
+            continue
+        waiting += [item for item in value if isinstance(item, dict | list | tuple)]

@@ -32,6 +32,8 @@ Verify = Literal["full", "checksum"]
 Sealed = tuple[bytes, bytes]
 """Header and payload of a content; kept apart so that large contents are not copied."""
 
+_LARGEST_FRAME: Final = 64 * 1024 * 1024  # plain bytes: what a damaged frame may make us allocate
+
 _DEFAULT_COMPRESSION: Final = Zstd()
 _contexts = threading.local()  # zstd contexts are costly to make and not safe to share between threads
 
@@ -46,7 +48,9 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 
 def pack(content: bytes | memoryview, content_type: str, compression: Zstd | None) -> tuple[int, bytes | memoryview]:
     """Codec and payload of a content: compressed where that pays, else the content itself."""
-    packed = None if compression is None else compression.pack(content, content_type)
+    if compression is None or len(content) > _LARGEST_FRAME:
+        return RAW, content
+    packed = compression.pack(content, content_type)
     return (RAW, content) if packed is None else (ZSTD, packed)
 
 
@@ -120,20 +124,23 @@ def seal(
     return header(codec, len(content), digest, payload), payload
 
 
-def unseal(sealed: bytes, digest: bytes, verify: Verify = "full") -> bytes:
+def unseal(sealed: bytes, digest: bytes, verify: Verify = "full", size: int | None = None) -> bytes:
     """The plain content of a sealed value.
 
     Args:
         sealed: What was stored.
         digest: The full SHA-256 of the content that is wanted.
         verify: `"full"` hashes the plain content again, `"checksum"` trusts the checksum of the stored bytes.
+        size: Its length, where metadata tell it.
 
     Raises:
         CorruptArtifactError: It is not an envelope of a known version, or not that content, or damaged.
-            Memory stays bounded by the declared size, which the digest's owner wrote.
+            Memory stays bounded by `size`, or by the declared size, which the digest's owner wrote.
     """
-    codec, size, payload = open_envelope(sealed, digest)
-    content = bytes(unpack(codec, payload, size))
+    codec, declared, payload = open_envelope(sealed, digest)
+    if size is not None and declared != size:
+        raise CorruptArtifactError(f"content of {declared} bytes, metadata says {size}")
+    content = bytes(unpack(codec, payload, declared))
     if verify == "full" and compute_digest(content) != digest:
         raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
@@ -145,10 +152,10 @@ def is_manifest(sealed: bytes) -> bool:
 
 
 def _decompress(frame: bytes | memoryview, size: int) -> bytes:
-    # zstandard allocates what the frame declares: believe it only when the envelope says the same.
+    # zstandard allocates what the frame declares: believed only when the envelope says the same, and within reason.
     try:
-        if zstandard.get_frame_parameters(frame).content_size != size:
-            raise CorruptArtifactError("stored content is damaged: its zstd frame declares another size")
+        if size > _LARGEST_FRAME or zstandard.get_frame_parameters(frame).content_size != size:
+            raise CorruptArtifactError("stored content is damaged: its zstd frame declares another size, or too much")
         return _decompressor().decompress(frame, max_output_size=size)
     except zstandard.ZstdError as error:
         raise CorruptArtifactError(f"stored content is damaged: {error}") from None

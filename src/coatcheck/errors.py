@@ -15,7 +15,19 @@ class InvalidArtifactError(ArtifactError, ValueError):
 
 
 class ArtifactTooLargeError(InvalidArtifactError):
-    """The content is larger than this store takes; nothing was written."""
+    """The content is larger than this store takes or gives out (`max_size`); nothing was written, nothing fetched."""
+
+
+class ArtifactNotFoundError(ArtifactError, LookupError):
+    """An artifact that has to be there is not: it was deleted, it expired, or nobody stored it."""
+
+
+class ArtifactDecodeError(ArtifactError, ValueError):
+    """The content is what was stored, and not what its content type, or the caller, says."""
+
+
+class MissingExtraError(ArtifactError, ImportError):
+    """A value needs a package that is not installed."""
 
 
 class CorruptArtifactError(ArtifactError):

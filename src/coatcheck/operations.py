@@ -57,33 +57,26 @@ class Operations:
         self._default_ttl_ms = check_ttl(default_ttl)
 
     def store(self, content: Any, content_type: str, details: StoreKeywords) -> Plan[ArtifactMetadata]:
-        def check() -> StoreRequest:
-            checked = self._checked(content_type, details)
-            return StoreRequest(check_content(content, self.backend.max_size), checked)
-
-        request = check() if _length(content) < _LONG else (yield Work(check))
+        checked = self._checked(content_type, details)
+        taken = check_content(content, self.backend.max_size)  # now: a buffer may change as soon as others run
+        request = yield from _long(len(taken), lambda: StoreRequest(taken, checked))
         [stored] = yield from self.backend.store([request])
         return stored
 
     def store_many(
         self, items: Iterable[Any], content_type: str, details: StoreKeywords
     ) -> Plan[list[ArtifactMetadata]]:
-        def check() -> list[StoreRequest]:
-            common = self._checked(content_type, details)
-            return [
-                StoreRequest(check_content(item.content, self.backend.max_size), own(item))
-                if isinstance(item, Payload)
-                else StoreRequest(check_content(item, self.backend.max_size), common)
-                for item in wanted
-            ]
+        common = self._checked(content_type, details)
 
-        def own(item: Payload) -> Details:
+        def take(item: Any) -> tuple[bytes, Details]:
+            if not isinstance(item, Payload):
+                return check_content(item, self.backend.max_size), common
             kind = content_type if item.content_type is None else item.content_type
-            return self._checked(kind, item.details(details))
+            return check_content(item.content, self.backend.max_size), self._checked(kind, item.details(details))
 
-        wanted = list(items)
-        total = sum(_length(item.content if isinstance(item, Payload) else item) for item in wanted)
-        requests = yield from _long(total, check)
+        taken = [take(item) for item in items]  # each at once: the next may come in the same buffer
+        total = sum(len(content) for content, _ in taken)
+        requests = yield from _long(total, lambda: [StoreRequest(*item) for item in taken])
         return (yield from self.backend.store(requests)) if requests else []
 
     def store_file(
@@ -239,12 +232,3 @@ def _long(length: int, call: Callable[[], T]) -> Plan[T]:
         return call()
     result: T = yield Work(call)
     return result
-
-
-def _length(content: Any) -> int:
-    if isinstance(content, bytes):
-        return len(content)
-    try:
-        return memoryview(content).nbytes
-    except TypeError:
-        return 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .arguments import check_tags, check_text
+from .arguments import check_content_type, check_tags
 from .errors import InvalidArtifactError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Filter:
         created_after: str | datetime | None,
         created_before: str | datetime | None,
     ) -> None:
-        self._content_type = None if content_type is None else check_text(content_type, "content_type")
+        self._content_type = None if content_type is None else check_content_type(content_type)
         self._tags = check_tags(tags).items()
         self._after = _check_time(created_after, "created_after")
         self._before = _check_time(created_before, "created_before")

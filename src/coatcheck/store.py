@@ -68,9 +68,10 @@ class ArtifactStore(ABC):
 
         Args:
             content: Bytes, or any buffer.
-            content_type: MIME type or semantic type.
-            run_id: Who stores: any non-empty string; `None` takes the anonymous lease.
-            tags: The run's own key-value tags.
+            content_type: MIME type or semantic type: at most 1 KiB in UTF-8, without control characters, because it
+                may become an HTTP header.
+            run_id: Who stores: any non-empty string of at most 1 KiB in UTF-8; `None` takes the anonymous lease.
+            tags: The run's own key-value tags: any text, at most 256 of them and 64 KiB together.
             artifact_id: 1 to 200 of `A-Z a-z 0-9 _ -`. Left out: the first 32 hex digits of the SHA-256.
             ttl: Seconds or a `timedelta` until the lease ends; `None`: never; left out: the store's default.
 
@@ -157,7 +158,11 @@ class ArtifactStore(ABC):
 
     @spelled_out(check_details)
     def store_json(self, data: Any, **details: Unpack[StoreKeywords]) -> ArtifactMetadata:
-        """`store` for a JSON value, as compact UTF-8, content type `application/json`."""
+        """`store` for a JSON value, as compact UTF-8, content type `application/json`.
+
+        Raises:
+            InvalidArtifactError: It isn't JSON (NaN and infinities aren't), or keys would collide, as 1 and "1" do.
+        """
         return self.store(encode_json(data), content_type="application/json", **details)
 
     def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
@@ -183,6 +188,8 @@ class ArtifactStore(ABC):
     ) -> list[ArtifactMetadata]:
         """Store many items for one run, in order; a bad item fails before anything is sent.
 
+        Each is stored as it was when `items` gave it, so that an iterator may fill one buffer again and again.
+
         Args:
             items: Contents, or `Payload`s with a content type, tags, id or TTL of their own.
             content_type: For items that don't say.
@@ -199,7 +206,7 @@ class ArtifactStore(ABC):
                 content_type=content_type if item.content_type is None else item.content_type,
                 **item.details(common),
             )
-            for item in [item if isinstance(item, Payload) else Payload(item) for item in items]
+            for item in (item if isinstance(item, Payload) else Payload(item) for item in items)
         ]
 
     def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:

@@ -87,6 +87,8 @@ def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
         raise InvalidArtifactError(
             f"unknown store URL {hide_password(url)!r}; known schemes: {', '.join(f'{name}://' for name in _ALL)}"
         )
+    if scheme == "memory" and url != "memory://":
+        raise InvalidArtifactError(f"{hide_password(url)!r}: a store in memory has no place and no options: memory://")
     known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
     for name in options:
         if name not in known:

@@ -58,12 +58,19 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
 def test_where_others_can_connect_the_page_asks_for_its_token(tmp_path: Path) -> None:
     arguments = ("--url", f"file://{tmp_path}", "ui", "--host", "0.0.0.0", "--port", "0", "--allow-host", "store.corp")
     with running(*arguments, COATCHECK_UI_TOKEN="s3cret") as (address, process):
-        local = address.replace("0.0.0.0", "127.0.0.1")
+        local = address.replace("store.corp", "127.0.0.1")
         assert status(local) == 401
         assert status(local, authorization="Bearer s3cret") == 200
         assert status(local, authorization="Bearer s3cret", host="store.corp") == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_without_its_extra_the_page_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    ended = CliRunner().invoke(app, ["--url", f"file://{tmp_path}", "ui", "--port", "0"])
+    assert ended.exit_code == 1
+    assert "pip install 'coatcheck[ui]'" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,17 @@ def test_damaged_files_are_fetched_again(valkey, namespace, tmp_path) -> None:
 
 
 @pytest.mark.leaves_keys("forges what it stored")
+def test_a_size_that_is_not_the_contents_is_noticed(cached, store, client, keys) -> None:
+    artifact_id = store.store(MEDIUM).artifact_id
+    assert cached.load(artifact_id).content == MEDIUM
+    key = keys.artifact(artifact_id.encode())
+    client.hset(key, "h", client.hget(key, "h")[:33] + b"7")
+    for other in (cached, store):
+        with pytest.raises(CorruptArtifactError, match="20000 bytes, metadata says 7"):
+            other.load(artifact_id)
+
+
+@pytest.mark.leaves_keys("forges what it stored")
 def test_only_what_was_hashed_enters_a_cache(valkey, namespace, keys, tmp_path) -> None:
     forged = hashlib.sha256(MEDIUM).digest()
     name = keys.content(compute_artifact_id(MEDIUM).encode())

@@ -29,6 +29,7 @@ from coatcheck.envelope import seal
 from coatcheck.testing import ENGINES, Blocking, Server
 
 from ..conftest import require
+from .traffic import Traffic
 
 CALLS = {
     "store": lambda s: s.store(b"x", run_id="a"),
@@ -236,6 +237,44 @@ def test_content_over_the_limit_is_refused(opened, server, namespace) -> None:
     with pytest.raises(ArtifactTooLargeError):
         store.store_file(io.BytesIO(b"x" * 1001))
     assert store.stats().artifacts == 1
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_content_over_the_limit_is_not_given_out(opened, server, namespace, client, cached) -> None:
+    everything = opened(server.url, namespace=namespace)
+    limit, cache = {"namespace": namespace, "max_size": 70_000}, {"cache_size": 1 << 20} if cached else {}
+    store = opened(server.url, **limit, **cache)
+    for content in (b"x" * 70_001, b"y" * 20_000_000):
+        for artifact_id in (None, "name"):
+            stored = everything.store(content, artifact_id=artifact_id)
+            fits = everything.store(content[:70_000]).artifact_id
+            for read in (
+                store.load,
+                store.open,
+                store.load_range,
+                lambda name, fits=fits: store.load_many([fits, name]),
+            ):
+                with pytest.raises(ArtifactTooLargeError, match=f"{len(content)} bytes.*70000"):
+                    read(stored.artifact_id)
+            assert store.get_metadata(stored.artifact_id) == stored
+            assert store.load(fits).content == content[:70_000]
+
+
+@pytest.mark.leaves_keys("puts more there than it says")
+def test_no_more_is_fetched_than_was_declared(store, server, namespace, client, keys) -> None:
+    ids = [view.artifact_id for view in store.store_many([b"%d" % n for n in range(3)] + [bytes(70_000)])]
+    for artifact_id in ids:
+        client.append(keys.content(artifact_id.encode()), bytes(10_000_000))
+    with RedisArtifactStore(server.url, namespace=namespace, max_size=100_000) as limited:
+        traffic = Traffic(client)
+        for call in (
+            lambda: store.load_many(ids[:3]),
+            lambda: store.load_many(ids[3:]),
+            *(lambda name=name: limited.load(name) for name in ids),
+        ):
+            with pytest.raises(CorruptArtifactError):
+                call()
+        assert traffic.bytes < 1_000_000
 
 
 def test_a_callers_client_that_decodes_works(server, namespace) -> None:

@@ -16,7 +16,7 @@ class Traffic:
     def now(self) -> dict[str, int]:
         calls, stats = self.client.info("commandstats"), self.client.info("stats")
         return {
-            "gets": calls.get("cmdstat_get", {}).get("calls", 0),
+            "gets": sum(calls.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "getrange")),
             "bytes": stats["total_net_output_bytes"],
             "trips": stats["total_reads_processed"],
         }

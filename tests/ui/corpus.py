@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from coatcheck import ArtifactStore
 
 HOSTILE = [
@@ -49,8 +51,9 @@ def store_hostile(store: ArtifactStore) -> list[str]:
     """Store all of it; the ids."""
     ids = []
     for number, text in enumerate(HOSTILE):
+        kind = re.sub("[\x00-\x1f\x7f-\x9f]", "", text)  # stores refuse these
         tags = {"path": f"a/{text}", text: text, "step": HOSTILE[number - 1]}
-        view = store.store(f"content {number}".encode(), content_type=text, run_id=text, tags=tags, ttl=3600)
+        view = store.store(f"content {number}".encode(), content_type=kind, run_id=text, tags=tags, ttl=3600)
         store.store(f"content {number}".encode(), content_type="text/plain", run_id=f"other {text}", tags={text: ""})
         ids.append(view.artifact_id)
     for name, (content, kind) in CONTENTS.items():

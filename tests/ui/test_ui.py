@@ -40,13 +40,10 @@ def png(width: int = 8, height: int = 8) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
+    across = [(90 + 160 * x // width, 120 + 60 * x // width) for x in range(width)]
+    rows = b"".join(b"\0" + bytes(c for a, b in across for c in (a, b, 60 + 150 * y // height)) for y in range(height))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + header
-        + chunk(b"IDAT", zlib.compress(bytes(height * (1 + 3 * width))))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def browse(store: ArtifactStore | AsyncArtifactStore, **options: object) -> TestClient:
@@ -114,7 +111,7 @@ def test_every_page_has_one_heading_a_title_and_landmarks(store: InMemoryArtifac
             page = see(visitor, path, status)
             for once in ("title", "h1", "main", "header", "footer"):
                 assert page.count(once) == 1, (path, once)
-            assert f"{title} · coatcheck" in page.text or f"{title}.bin · coatcheck" in page.text, path
+            assert f"{title} · coatcheck" in page.text, path
             assert "memory:// of a test" in page.text
 
 
@@ -203,6 +200,7 @@ def test_what_is_typed_into_the_search_field_leads_to_an_artifact_or_a_run(store
     with browse(store) as visitor:
         for typed, where in [
             (artifact_id, f"/artifacts/{artifact_id}"),
+            (artifact_id[:12], f"/artifacts/{artifact_id}"),
             (f' {{"$artifact": "{artifact_id}"}} ', f"/artifacts/{artifact_id}"),
             (RUN, f"/artifacts?run={quote(RUN, safe='')}"),
             ("nightly", "/runs?containing=nightly"),
@@ -411,7 +409,7 @@ def test_files_are_saved_under_harmless_names() -> None:
         ({"path": "..\\..\\autoexec.bat"}, "", "autoexec.bat"),
         ({"path": "../.."}, "text/plain", "x.txt"),
         ({"name": ".bashrc"}, "", "bashrc"),
-        ({"filename": 'q"\r\nX: y'}, "", 'q"␍␊X: y'),
+        ({"filename": 'q"\r\nX: y'}, "", 'q"_r_nX: y'),
         ({}, "application/json", "x.json"),
     ]:
         view = ArtifactMetadata(artifact_id="x", content_type=kind, size_bytes=0, created_at="", tags=tags)
@@ -435,7 +433,7 @@ def test_hostile_text_is_shown_and_never_obeyed(store: InMemoryArtifactStore) ->
         followed = {link for path in paths[:3] for link in see(visitor, path).all("href") if link.startswith("/")}
         for path in {*paths, *followed} - OURS:
             answer = visitor.get(path)
-            assert answer.status_code == 200, (path, answer.text)
+            assert answer.status_code in (200, 400), (path, answer.text)  # a type without control characters
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff]", answer.text), (
                 path
             )

@@ -58,6 +58,9 @@ BOMBS = {
     "zstd, frame declares more than the envelope": (
         "sealed = forged(1, 1024, bomb(1 << 30)); refused(lambda: unseal(sealed, bytes(32)))"
     ),
+    "zstd, both declare 2**60": (
+        "sealed = forged(1, 1 << 60, bomb(1 << 60)); refused(lambda: unseal(sealed, bytes(32)))"
+    ),
     "zstd, declares nothing": "sealed = forged(1, 1024, bomb(None)); refused(lambda: unseal(sealed, bytes(32)))",
     "raw, claims 2**60 bytes": "sealed = forged(0, 1 << 60, b'x'); refused(lambda: unseal(sealed, bytes(32)))",
     "msgpack array of 2**32": r"refused(lambda: decode_view('n', HEADER, b'-', bytes(13) + b'\xdd\xff\xff\xff\xff'))",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import ssl
 
 import pytest
+import redis
 from coatcheck import (
     AsyncFileArtifactStore,
     AsyncRedisArtifactStore,
@@ -92,6 +94,46 @@ def test_pickled_stores_keep_their_options(store, tmp_path, monkeypatch) -> None
     copy = pickle.loads(pickle.dumps(store(NOWHERE, **told)))
     assert type(copy) is store
     assert told | {"cache_dir": f"{tmp_path}/here"} == {option: copy._options[option] for option in told}
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        {"credential_provider": redis.UsernamePasswordCredentialProvider("me", "secret")},
+        {"ssl": True, "ssl_include_verify_flags": [ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF]},
+    ],
+)
+def test_a_pickle_that_would_lose_security_is_refused(security) -> None:
+    with redis.Redis(**security) as client:
+        store = RedisArtifactStore(client, namespace="x")
+        with pytest.raises(TypeError, match=list(security)[-1]):
+            pickle.dumps(store)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://place",
+        "memory://?option=1",
+        "file:///place?option=1",
+        "unix://host/socket",
+        "redis://h/prod",
+        "redis://h/1.5",
+        "redis://h/0?host=other",
+        "redis://h:1/0?port=2",
+        "redis://h/0?db=3",
+        "redis://h?db=3&db=4",
+        "redis://u:secret@h/0?username=other",
+        "redis://h/0?encoding=latin-1",
+        "redis://h/0?retry=3",
+        "redis://h/0?nonsense=1",
+        "redis+sentinel://h/service/0?db=1",
+    ],
+)
+def test_what_means_nothing_in_a_url_is_refused(url) -> None:
+    with pytest.raises(InvalidArtifactError) as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("store", [FileArtifactStore, AsyncFileArtifactStore])

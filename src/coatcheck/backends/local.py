@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
-from ..arguments import Request, SourceRequest, StoreRequest
+from ..arguments import Request, SourceRequest, StoreRequest, check_size
 from ..errors import (
     ArtifactLostError,
     CorruptArtifactError,
@@ -490,9 +490,11 @@ class LocalBackend(Backend):
 
         Raises:
             ArtifactLostError: There is a record without content.
+            ArtifactTooLargeError: The content is larger than this store takes.
         """
         record = self._live(artifact_id)
         while record is not None:
+            check_size(record.size, self.max_size, f"artifact {artifact_id}")
             content = look(record)
             if content is not None:
                 return record, content

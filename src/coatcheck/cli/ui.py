@@ -48,20 +48,17 @@ def ui(
     """Look at the store in a browser, until Ctrl-C."""
     if not _is_loopback(host) and not token:
         raise InvalidArtifactError(f"others can connect to {host}: choose a --token, which they will be asked for")
-    hosts = [*_LOOPBACK, *(allow_host or ())]
-    if not _is_wildcard(host):
-        hosts.append(host)
-    elif not allow_host:
+    names = [*([] if _is_wildcard(host) else [host]), *(allow_host or ())]
+    if not names:
         raise InvalidArtifactError(f"{host} is every address of this machine: say by --allow-host which name is used")
     with suppress(KeyboardInterrupt), _listen(host, port) as listener:
-        asyncio.run(_serve(Settings.of(ctx), listener, host, hosts, token, allow_delete=allow_delete))
+        asyncio.run(_serve(Settings.of(ctx), listener, names, token, allow_delete=allow_delete))
 
 
 async def _serve(
     settings: Settings,
     listener: socket.socket,
-    host: str,
-    hosts: Sequence[str],
+    names: Sequence[str],
     token: str | None,
     *,
     allow_delete: bool,
@@ -75,7 +72,7 @@ async def _serve(
             raise
         raise CommandError(f"the page needs {error.name}: pip install 'coatcheck[ui]'") from None
     async with await aopen_store(settings.url, namespace=settings.namespace) as store:
-        page = app(store, name=_name(settings), hosts=hosts, token=token, allow_delete=allow_delete)
+        page = app(store, name=_name(settings), hosts=[*_LOOPBACK, *names], token=token, allow_delete=allow_delete)
         server = uvicorn.Server(
             uvicorn.Config(
                 page,
@@ -87,7 +84,7 @@ async def _serve(
                 timeout_graceful_shutdown=2,
             )
         )
-        shown = f"[{host}]" if ":" in host else host
+        shown = f"[{names[-1]}]" if ":" in names[-1] else names[-1]
         typer.echo(f"http://{shown}:{listener.getsockname()[1]}/")
         await server.serve(sockets=[listener])
 

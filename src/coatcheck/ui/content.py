@@ -120,10 +120,15 @@ def wanted_range(header: str, size: int) -> tuple[int, int] | None:
     return start, min(int(last) + 1, size) if last else size
 
 
+def given_name(view: ArtifactMetadata) -> str:
+    """The name of the file that an artifact was, by its tags `path`, `filename` or `name`; empty if they don't say."""
+    path = next((view.tags[tag] for tag in ("path", "filename", "name") if view.tags.get(tag)), "")
+    return PurePosixPath(path.replace("\\", "/")).name
+
+
 def file_name(view: ArtifactMetadata) -> str:
-    """The name to save an artifact under: by its tags `path`, `filename` or `name`, else its id."""
-    given = next((view.tags[tag] for tag in ("path", "filename", "name") if view.tags.get(tag)), "")
-    name = visible(PurePosixPath(given.replace("\\", "/")).name).lstrip(".")[:150]
+    """The name to save an artifact under: its own without what systems obey, else its id."""
+    name = visible(given_name(view)).replace("\\", "_").lstrip(".")[:150]
     return name or view.artifact_id[:64] + (mimetypes.guess_extension(view.content_type) or "")
 
 

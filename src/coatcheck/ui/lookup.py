@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 
 from coatcheck import AsyncArtifactReader
@@ -156,6 +158,12 @@ class Lookup:
         more = first + _RUNS < len(names)
         return Page(list(zip(shown, figures, strict=True)), shown[-1] if more else None, total=len(names))
 
+    async def beginning_with(self, text: str) -> ArtifactMetadata | None:
+        """The one artifact among the newest whose id begins with a text."""
+        newest = await _ask(self._store.search, limit=_SAMPLE)
+        found = [view for view in newest if view.artifact_id.startswith(text)]
+        return found[0] if len(found) == 1 else None
+
     async def has_run(self, run: str) -> bool:
         """Whether a run leases anything."""
         return run in await self._runs.get()
@@ -241,10 +249,18 @@ class Opened:
     Attributes:
         metadata: What it is.
         size: Its length in bytes.
+        close: Lets go of it; awaited.
     """
+
+    _read: Callable[[int], Awaitable[bytes]]
+    close: Callable[[], Awaitable[None]]
 
     def __init__(self, reader: ArtifactReader | AsyncArtifactReader) -> None:
         self._reader = reader
+        if isinstance(reader, AsyncArtifactReader):
+            self._read, self.close = reader.read, reader.aclose
+        else:  # to its end, even if nobody waits any more: a reader is for one thread at a time
+            self._read, self.close = partial(run_in_threadpool, reader.read), partial(run_in_threadpool, reader.close)
         self.metadata = reader.metadata
         self.size = reader.size
 
@@ -252,13 +268,9 @@ class Opened:
         """The bytes from one position to another, in pieces."""
         self._reader.seek(start)
         while start < stop:
-            piece = await _ask(self._reader.read, min(_PIECE, stop - start))
+            piece = await self._read(min(_PIECE, stop - start))
             start += len(piece)
             yield piece
-
-    async def close(self) -> None:
-        """Let go of it."""
-        await _ask(self._reader.aclose if isinstance(self._reader, AsyncArtifactReader) else self._reader.close)
 
 
 class _Recent(Generic[T]):
@@ -284,10 +296,10 @@ class _Recent(Generic[T]):
 
 
 async def _ask(method: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a method of either face: one that blocks, in a thread."""
+    """Call a method of either face: one that blocks, in a thread that nobody has to wait for."""
     if iscoroutinefunction(method):
         return await method(*args, **options)
-    return await run_in_threadpool(method, *args, **options)
+    return await to_thread.run_sync(partial(method, *args, **options), abandon_on_cancel=True)
 
 
 async def _in_time(question: Awaitable[T]) -> T | None:

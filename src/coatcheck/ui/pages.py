@@ -23,7 +23,7 @@ from coatcheck import (
     validate_artifact_id,
 )
 
-from .content import LARGEST_IMAGE, file_name
+from .content import LARGEST_IMAGE, given_name
 from .links import Links
 from .lookup import HEAD
 from .preview import Preview, preview
@@ -119,7 +119,7 @@ class Pages:
             leases=leases[:_LEASES],
             lease_count=len(leases),
             expires=_last_expiry([lease.expires_at for lease in leases]),
-            name=file_name(view),
+            name=given_name(view) or view.artifact_id,
             preview=shown,
             trouble=trouble,
             largest_image=LARGEST_IMAGE,
@@ -139,13 +139,15 @@ class Pages:
 
     @_in_time
     async def find(self, request: Request) -> Response:
-        """From what was typed, an id, a ticket or a part of a run's name, to its page."""
+        """From what was typed, an id or its beginning, a ticket or a part of a run's name, to its page."""
         wanted, to = _query(request, "q").strip(), Links.of(request)
         artifact_id = _id_in(wanted)
         if artifact_id is not None and await self._lookup.artifact(artifact_id) is not None:
             return RedirectResponse(to.artifact(artifact_id), 303)
         if wanted and await self._lookup.has_run(wanted):
             return RedirectResponse(to.artifacts(run=wanted), 303)
+        if artifact_id is not None and (view := await self._lookup.beginning_with(artifact_id)) is not None:
+            return RedirectResponse(to.artifact(view.artifact_id), 303)
         return RedirectResponse(to.runs(containing=wanted), 303)
 
 
@@ -154,15 +156,15 @@ async def explain(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         titles = {403: "Not allowed", 404: "Not found", 405: "Not possible here", 415: "Not an image"}
         title = titles.get(error.status_code, "That did not work")
-        return page(request, "error", error.status_code, title=title, detail=error.detail)
+        return page(request, "error", error.status_code, title=title, detail=error.detail, again=False)
     for kind, status, title in _FAILURES:
         if isinstance(error, kind):
             detail = str(error) or (
                 f"There was no answer within {_PATIENCE:.0f} seconds. A narrower question takes less time."
             )
-            return page(request, "error", status, title=title, detail=detail)
+            return page(request, "error", status, title=title, detail=detail, again=status in (503, 504))
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return page(request, "error", 500, title="Something is wrong here", detail="The log of the page says more.")
+    return page(request, "error", 500, title="Something is wrong here", detail="The log says more.", again=False)
 
 
 def _query(request: Request, name: str) -> str:

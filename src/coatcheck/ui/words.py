@@ -47,18 +47,10 @@ def relative(text: str, now: datetime) -> str:
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Text of which every character is seen: control characters as their pictures, others that a page obeys as U+….
+    """Text of which every character is seen: those that a page would obey become Python escapes.
 
     Args:
         text: Text from anywhere.
         keep: Characters that stay, such as line ends where lines are shown.
     """
-
-    def shown(found: re.Match[str]) -> str:
-        character = found[0]
-        if character in keep:
-            return character
-        code = ord(character)
-        return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"\u27e8U+{code:04X}\u27e9"
-
-    return _OBEYED.sub(shown, text)
+    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)

@@ -36,7 +36,7 @@ class RedisBackend(Backend):
         self.max_size = options.max_size
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
-        self._reading = Reading(self.session, options.verify, self._cache)
+        self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
         self._leasing = Leasing(self.session)
         self._lists = Lists(self.session)
 

@@ -62,7 +62,8 @@ class RedisOptions:
         compression_level: -7 (fast) to 22 (small; from 20 on it takes hundreds of MiB for large contents).
         compression_threshold: Contents of fewer bytes are not compressed.
         verify: `"full"` hashes what was read; `"checksum"` trusts the checksum of the stored bytes, for speed.
-        max_size: Largest content in bytes; `None`: as much as the server's memory takes.
+        max_size: Largest content in bytes that is taken, and that is given out; `None`: as much as the server's memory
+            takes.
         durability: What has to hold before a write is acknowledged. `"memory"`: the server has it, and persists it as
             it is configured to; `"fsync"`: it is on the server's disk; `"replica"`: a replica has it;
             `"replica+fsync"`: on both disks. A write that is not confirmed within 5 seconds raises

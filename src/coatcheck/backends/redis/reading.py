@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from ...arguments import check_size
 from ...cache import ContentCache, Fetched
-from ...envelope import Verify, is_manifest, unseal
+from ...envelope import HEADER, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
-from ...model import Artifact, ArtifactMetadata
+from ...model import Artifact, ArtifactMetadata, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
@@ -25,6 +26,9 @@ T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
 """Makes something of an artifact's metadata and sealed content; `None` where content or chunks are missing."""
 
+Found = tuple[ArtifactMetadata, bytes | None]
+"""An artifact's metadata, and its sealed content as far as there is one under its name."""
+
 _INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
 _LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
@@ -32,8 +36,12 @@ _TRIES: Final = 5  # how often a plan starts over because others changed what it
 _LEASES: Final = (b"HRANDFIELD", None, b"%d" % records.FEW, b"WITHVALUES")
 _CONTENT: Final = (b"GET", None)
 _GET_LEASES: Final = Form(_LEASES)
+_PART: Final = (b"GETRANGE", None, b"0")
+_GET_LENGTH: Final = Form((b"STRLEN", None))
 _GET_CONTENT: Final = Form(_CONTENT)
+_GET_PART: Final = Form((*_PART, None))
 _GET_BOTH: Final = Form(_LEASES, _CONTENT)
+_COUNT: Final = Form((b"EXISTS", None, None))
 
 
 class Reading:
@@ -43,14 +51,17 @@ class Reading:
         session: The namespace.
         verify: See `envelope.unseal`. What enters a cache is hashed in any case.
         cache: Contents that need not be fetched; `None`: always fetch them.
+        max_size: Largest content that is given out, in bytes.
     """
 
-    def __init__(self, session: Session, verify: Verify, cache: ContentCache | None) -> None:
+    def __init__(self, session: Session, verify: Verify, cache: ContentCache | None, max_size: int | None) -> None:
         self.chunking = Chunking()
         self._session = session
         self._verify: Verify = verify
         self._verify_whole: Verify = verify if cache is None else "full"
         self._cache = cache
+        self._max_size = max_size
+        self._get_both = _GET_BOTH if max_size is None else Form(_LEASES, (*_PART, b"%d" % (max_size + HEADER.size)))
 
     # Metadata --------------------------------------------------------------------------------------------------
 
@@ -73,6 +84,10 @@ class Reading:
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.exists`."""
+        if len(ids) == 1 and is_default_id(ids[0]):
+            keys, name = self._session.of(ids[0]), ids[0].encode()
+            both = Filled(_COUNT, keys.slot, (keys.artifact(name), keys.content(name)), _first)
+            return [(yield from self._session.read(both)) == 2]
         contents: dict[str, bytes | None] = {i: i.encode() for i in ids if is_default_id(i)}
         explicit = [i for i in ids if i not in contents]
         for page in pages(explicit, ROUND):
@@ -103,13 +118,17 @@ class Reading:
 
     def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
         """See `Backend.load_one`."""
-        if self._cache is None or self._cache.lacks(artifact_id):
-            return self._load_one(artifact_id, self._artifact)
-        return self._load_through_cache(artifact_id)
+        if self._cache is not None and not self._cache.lacks(artifact_id):
+            return self._load_through_cache(artifact_id)
+        return (
+            self._load_small(artifact_id) if is_default_id(artifact_id) else self._load_one(artifact_id, self._artifact)
+        )
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
         views = yield from self.metadata(ids)
+        for view in views:
+            self._check_size(view)
         results = yield from self._cached(views)
         present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
@@ -152,8 +171,19 @@ class Reading:
             lambda: self._load_one(view.artifact_id, current),
         )
 
+    def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
+        """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
+        found = yield from self._guess(artifact_id)
+        if found is None:
+            return None
+        view, sealed = found
+        if sealed is not None and self._cache is None and _is_small(view, sealed):
+            return self._unsealed(view, sealed)
+        return (yield from self._load_one(artifact_id, self._artifact, found))
+
     def _load_through_cache(self, artifact_id: str) -> Plan[Artifact | None]:
         [view] = yield from self.metadata([artifact_id])
+        self._check_size(view)
         [cached] = yield from self._cached([view])
         if view is None or cached is not None:
             return cached
@@ -171,22 +201,37 @@ class Reading:
         ]
 
     def _contents(self, views: Sequence[ArtifactMetadata]) -> Plan[list[bytes | None]]:
-        """Sealed contents, `None` where there is none."""
-        return self._session.read_each(list(map(self._get, views)))
+        """Sealed contents, `None` where there is none. No more is fetched than the metadata declare."""
+        large = [view for view in views if view.size_bytes >= _INLINE]
+        for view, length in zip(
+            large, (yield from self._session.read_each(list(map(self._length, large)))), strict=True
+        ):
+            if length > view.size_bytes + HEADER.size:
+                raise _damaged(view, CorruptArtifactError(f"{length} bytes are stored for {view.size_bytes}"))
+        return (yield from self._session.read_each(list(map(self._get, views))))
+
+    def _length(self, view: ArtifactMetadata) -> Filled[int]:
+        keys = self._session.of(view.artifact_id)
+        return Filled(_GET_LENGTH, keys.slot, (keys.content(_content_id(view)),), _first)
 
     def _get(self, view: ArtifactMetadata) -> Filled[bytes | None]:
-        assert view.digest is not None
-        keys = self._session.of(view.artifact_id)
-        return Filled(_GET_CONTENT, keys.slot, (keys.content(view.digest[:ID_LENGTH].encode()),), _first)
+        keys, name = self._session.of(view.artifact_id), _content_id(view)
+        if view.size_bytes >= _INLINE and self._max_size is None:  # GET is faster then
+            return Filled(_GET_CONTENT, keys.slot, (keys.content(name),), _first)
+        most = b"%d" % (view.size_bytes + HEADER.size)
+        return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
-    def _load_one(self, artifact_id: str, finish: Finish[T]) -> Plan[T | None]:
+    def _load_one(self, artifact_id: str, finish: Finish[T], found: Found | None = None) -> Plan[T | None]:
+        """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
             guess = attempt == 0 and is_default_id(artifact_id)
-            found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
+            if attempt > 0 or found is None:
+                found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
             view, sealed = found
+            self._check_size(view)
             if before is not None and (view.digest, view.created_at, sealed) == before:
                 raise lost(artifact_id)  # nobody deleted, replaced or stored it again
             finished = yield from finish(view, sealed or b"")
@@ -195,21 +240,21 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _guess(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content of a default id: it tells where the content is."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
-            Filled(_GET_BOTH, keys.slot, (keys.artifact(name), keys.content(name)), _same)
+            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same)
         )
         if not fields:
             return None
         lease = records.latest_of_few(fields)
         if lease is not None:
-            return records.decode_view(artifact_id, *lease), sealed
+            return records.decode_view(artifact_id, *lease), sealed or None
         [view] = yield from self.metadata([artifact_id])
-        return None if view is None else (view, sealed)
+        return None if view is None else (view, sealed or None)
 
-    def _look(self, artifact_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+    def _look(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content; no content where there is none under its own name."""
         keys = self._session.of(artifact_id)
         found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
@@ -246,14 +291,22 @@ class Reading:
 
     def _unsealed(self, view: ArtifactMetadata, sealed: bytes) -> Artifact:
         try:
-            content = unseal(sealed, _digest(view), self._verify_whole)
+            content = unseal(sealed, _digest(view), self._verify_whole, view.size_bytes)
         except CorruptArtifactError as error:
             raise _damaged(view, error) from None
-        return _whole(view, content)
+        return Artifact(metadata=view, content=content)
+
+    def _check_size(self, view: ArtifactMetadata | None) -> None:
+        if view is not None:
+            check_size(view.size_bytes, self._max_size, f"artifact {view.artifact_id}")
 
 
 def _first(replies: Sequence[Any]) -> Any:
     return replies[0]
+
+
+def _first_or_none(replies: Sequence[Any]) -> Any:
+    return replies[0] or None
 
 
 def _same(reply: Any) -> Any:
@@ -275,7 +328,11 @@ def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:
         raise CorruptArtifactError(
             f"artifact {view.artifact_id}: content of {len(content)} bytes, metadata says {view.size_bytes}"
         )
-    return Artifact(metadata=view, content=content)
+    return trusted(Artifact, metadata=view, content=content)
+
+
+def _content_id(view: ArtifactMetadata) -> bytes:
+    return (view.digest or "")[:ID_LENGTH].encode()
 
 
 def _digest(view: ArtifactMetadata) -> bytes:

@@ -55,11 +55,11 @@ class Session:
 
     def read(self, unit: Unit[T]) -> Plan[T]:
         """Send something that changes nothing; what it returns."""
-        return unit.read((yield from self._send((unit,), writes=False)))
+        return self._one(unit, writes=False)
 
     def write(self, unit: Unit[T]) -> Plan[T]:
         """Send something that may change the store, wait until it is as safe as promised; what it returns."""
-        return unit.read((yield from self._send((unit,), writes=True)))
+        return self._one(unit, writes=True)
 
     def read_each(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
         """The same for many, at once: one pipeline for each node."""
@@ -102,18 +102,31 @@ class Session:
 
     # The layers, from the outside in -----------------------------------------------------------------------------
 
+    def _one(self, unit: Unit[T], *, writes: bool) -> Plan[T]:
+        """One unit, past the layers that have nothing to do: most calls are that."""
+        if self._question is None:
+            try:
+                return unit.read((yield from self._delivered((unit,), writes=writes)))
+            except CorruptArtifactError as error:
+                yield from self._mended(error)
+        return unit.read((yield from self._send((unit,), writes=writes)))
+
     def _send(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
         """Mend what a script found in disorder, and ask again."""
         for _ in range(_MENDED):
             try:
                 return (yield from self._asked(units, writes=writes))
             except CorruptArtifactError as error:
-                key = unindexed(error)
-                keys = None if key is None else self.partitions.holding(key)
-                if not isinstance(keys, Keys) or key is None:
-                    raise
-                yield from mend(self._mending, keys, key.removeprefix(keys.artifact(b"")))
+                yield from self._mended(error)
         return (yield from self._asked(units, writes=writes))
+
+    def _mended(self, error: CorruptArtifactError) -> Plan[None]:
+        """Bring in line what a script gave up for; raises the error if that was something else."""
+        key = unindexed(error)
+        keys = None if key is None else self.partitions.holding(key)
+        if not isinstance(keys, Keys) or key is None:
+            raise error
+        yield from mend(self._mending, keys, key.removeprefix(keys.artifact(b"")))
 
     def _mending(self, call: Call[T]) -> Plan[T]:
         return call.read((yield from self._asked((call,), writes=True)))

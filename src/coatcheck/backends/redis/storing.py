@@ -20,7 +20,7 @@ from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Outcome, Where
-from .scripts.script import Call
+from .scripts.script import Call, Later
 from .session import Session
 from .upload import STAGING_MS, Upload
 
@@ -59,16 +59,22 @@ class Storing:
         """See `Backend.store_source`."""
         keys = self._session.of(request.artifact_id)
         [outcome] = yield from self._session.write(calls.store(keys, [request], [None], "known"))
-        view = yield from self._finish(request, keys, outcome, None, request.source, progress)
+        view = yield from self._finish(request, keys, outcome, request.source, progress)
         if progress is not None:
             progress(request.size, request.size)
         return view
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
         keys = self._session.of(request.artifact_id)
-        [sealed] = yield from self._sealed([request])
-        [outcome] = yield from self._session.write(self._call(keys, [request], [sealed]))
-        view = yield from self._finish(request, keys, outcome, sealed)
+        if request.size <= self._inline:
+            sealed = self._seal(request)
+            outcome = yield from self._session.write(calls.store_small(keys, request, sealed))
+        else:
+            [outcome] = yield from self._session.write(self._call(keys, [request]))
+        if outcome.kind == "ok" and not outcome.token:
+            view = records.stored_view(request, outcome.created, outcome.deadline)
+        else:
+            view = yield from self._finish(request, keys, outcome)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]
@@ -81,17 +87,19 @@ class Storing:
         return views
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        sealed = yield from self._sealed(requests)
         units, members = [], []
         for keys, numbers in by_partition(self._session.of(request.artifact_id) for request in requests).items():
             mine = [requests[i] for i in numbers]
             for part in together(mine, self._inline):
-                units.append(self._call(keys, mine[part], [sealed[i] for i in numbers[part]]))
+                units.append(self._later(keys, mine[part]))
                 members += [(i, keys) for i in numbers[part]]
         outcomes = [outcome for some in (yield from self._session.write_each(units)) for outcome in some]
         views: list[Any] = [None] * len(requests)
         for (i, keys), outcome in zip(members, outcomes, strict=True):
-            views[i] = yield from self._finish(requests[i], keys, outcome, sealed[i])
+            if outcome.kind == "ok" and not outcome.token:
+                views[i] = records.stored_view(requests[i], outcome.created, outcome.deadline)
+            else:
+                views[i] = yield from self._finish(requests[i], keys, outcome)
             if self._cache is not None:
                 self._cache.remember(requests[i].digest, requests[i].content)
         return views
@@ -100,41 +108,34 @@ class Storing:
     def _inline(self) -> int:
         return min(INLINE, self.chunking.threshold - 1)
 
-    def _sealed(self, requests: Sequence[StoreRequest]) -> Plan[list[Sealed | None]]:
-        """Header and payload of each content that is sent unasked, `None` for larger ones."""
-        compression, unasked = self._compression, min(UNASKED, self.chunking.threshold - 1)
+    @property
+    def _unasked(self) -> int:
+        return min(UNASKED, self.chunking.threshold - 1)
 
-        def seal_all() -> list[Sealed | None]:
-            return [
-                seal(request.content, request.digest, request.content_type, compression)
-                if request.size <= unasked
-                else None
-                for request in requests
-            ]
+    def _seal(self, request: StoreRequest) -> Sealed:
+        """Header and payload of a content."""
+        return seal(request.content, request.digest, request.content_type, self._compression)
 
-        if sum([request.size for request in requests if request.size <= unasked]) < LONG_WORK:
-            return seal_all()
-        sealed: list[Sealed | None] = yield Work(seal_all)
-        return sealed
+    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[list[Outcome]]:
+        """The same as `_call`, sealed while what goes before is under way."""
+        placed = self._inline < requests[0].size <= self._unasked
+        return Later(keys.slot, 2 if placed else 1, lambda: self._call(keys, requests), calls.outcomes)
 
     def _call(
-        self,
-        keys: Keys,
-        requests: Sequence[Request],
-        sealed: Sequence[Sealed | None],
-        replacing: bytes = b"",
-        buried: bytes = b"",
+        self, keys: Keys, requests: Sequence[Request], replacing: bytes = b"", buried: bytes = b""
     ) -> Call[list[Outcome]]:
         """A store that sends what is worth sending unasked."""
         where: Where = "known"
+        contents: list[Sealed | None] = [None] * len(requests)
         first = None
-        if sealed[0] is not None and requests[0].size <= self._inline:
+        small = [request for request in requests if isinstance(request, StoreRequest)]
+        if small and small[0].size <= self._inline:
             where = "inline"
-        elif sealed[0] is not None:
+            contents = [self._seal(request) for request in small]
+        elif small and small[0].size <= self._unasked:
             where = "placed"
-            key = keys.content(requests[0].default_id.encode())
-            first = (b"SET", key, sealed[0], b"NX", b"PX", b"%d" % STAGING_MS)
-        contents = sealed if where == "inline" else [None] * len(requests)
+            key = keys.content(small[0].default_id.encode())
+            first = (b"SET", key, self._seal(small[0]), b"NX", b"PX", b"%d" % STAGING_MS)
         return calls.store(keys, requests, contents, where, first=first, replacing=replacing, buried=buried)
 
     def _finish(
@@ -142,7 +143,6 @@ class Storing:
         request: Request,
         keys: Keys,
         outcome: Outcome,
-        sealed: Sealed | None,
         source: Source | None = None,
         progress: TransferProgress | None = None,
     ) -> Plan[ArtifactMetadata]:
@@ -169,7 +169,7 @@ class Storing:
                 old = yield from known(self._session, keys, replacing)
                 if old is not None:
                     follow.append(old)
-                [outcome] = yield from self._session.write(self._call(keys, [request], [sealed], replacing, buried))
+                [outcome] = yield from self._session.write(self._call(keys, [request], replacing, buried))
             elif outcome.kind == "chunked":
                 follow.append(Chunks(content_id, outcome.token, outcome.chunks))
                 found = yield from self._hold(request, keys, replacing, buried)

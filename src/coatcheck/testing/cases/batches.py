@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from ... import ArtifactStore, InvalidArtifactError, Payload, compute_artifact_id
@@ -14,6 +17,18 @@ class Batches:
         assert [view.artifact_id for view in stored] == [compute_artifact_id(content) for content in contents]
         assert all(view.tags == {"k": "v"} and view.content_type == "text/x" for view in stored)
         assert all(view.run_id == "run" and view.expires_at is not None for view in stored)
+
+    @pytest.mark.parametrize("wrap", [lambda view: view, Payload])
+    def test_each_item_is_stored_as_it_was_handed_over(self, store: ArtifactStore, wrap: Callable[..., object]) -> None:
+        def records() -> Iterator[Any]:
+            buffer = bytearray(200_000)
+            for n in range(3):
+                buffer[:1] = b"%d" % n
+                yield wrap(memoryview(buffer))
+
+        stored = store.store_many(records())
+        loaded = store.load_many([view.artifact_id for view in stored])
+        assert [artifact and artifact.content[:1] for artifact in loaded] == [b"0", b"1", b"2"]
 
     def test_payloads_bring_their_own_metadata(self, store: ArtifactStore) -> None:
         first, second = store.store_many(

@@ -136,7 +136,38 @@ class Invalid:
                 call()
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
-    @pytest.mark.parametrize("content_type", [None, 1, b"text/plain", "\udfff"])
+    def test_texts_have_limits(self, store: ArtifactStore, harness: object) -> None:
+        full = {f"{n}": "é" * 126 for n in range(256)}  # 256 tags, and bytes to spare
+        stored = store.store(b"x", run_id="é" * 512, content_type="t" * 1024, tags=full)
+        assert store.list_by_run("é" * 512) == store.search(content_type="t" * 1024, tags=full) == [stored]
+        assert store.release(stored.artifact_id, "é" * 512)
+        long = "é" * 513
+        for refused in (
+            {"run_id": long},
+            {"content_type": long},
+            {"tags": {f"{n}": "" for n in range(257)}},
+            {"tags": {"a": "é" * 16_384, "b": "é" * 16_384}},
+            {"tags": {"n" * 65_537: ""}},
+        ):
+            with pytest.raises(InvalidArtifactError, match="at most"):
+                store.store(b"x", **refused)
+            with pytest.raises(InvalidArtifactError, match="at most"):
+                store.search(**refused)
+        for call in (store.list_by_run, store.delete_by_run, lambda run: store.touch("name", 10, run)):
+            with pytest.raises(InvalidArtifactError, match="run_id has 1026 bytes, at most 1024"):
+                call(long)
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_runs_and_tags_may_hold_any_text(self, store: ArtifactStore) -> None:
+        text = "a\0b\r\n\x1b[2J\u202e"
+        stored = store.store(b"x", run_id=text, tags={text: text})
+        assert store.list_runs() == [text]
+        assert store.list_by_run(text) == store.search(run_id=text, tags={text: text}) == [stored]
+        assert store.get_metadata(stored.artifact_id) == stored
+
+    @pytest.mark.parametrize(
+        "content_type", [None, 1, b"text/plain", "\udfff", "text/plain\r\nX-Evil: 1", "\0", "text/\x7f", "text/\x85"]
+    )
     def test_content_types_are_text(self, store: ArtifactStore, content_type: Any) -> None:
         with pytest.raises(InvalidArtifactError, match="content_type"):
             store.store(b"x", content_type=content_type)
@@ -150,8 +181,21 @@ class Invalid:
             store.store_text(b"x")  # type: ignore[arg-type]
         with pytest.raises(InvalidArtifactError, match="JSON"):
             store.store_json({"a": {1, 2}})
-        with pytest.raises(InvalidArtifactError, match="JSON"):
-            store.store_json("\ud800")
+        circle: list[object] = []
+        circle.append(circle)
+        for data in (
+            "\ud800",
+            math.nan,
+            [math.inf],
+            {"a": {math.nan: 1}},
+            circle,
+            {1: "a", "1": "b"},
+            [({None: 1, "null": 2},)],
+        ):
+            with pytest.raises(InvalidArtifactError, match="JSON"):
+                store.store_json(data)
+        with pytest.raises(InvalidArtifactError, match="collide"):
+            store.store_json({"a": [{True: 1, "true": 2}]})
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
     def test_content_that_is_not_text_or_json(self, store: ArtifactStore) -> None:

@@ -65,6 +65,7 @@ def quoted(run_id: str | None) -> bytes:
     return b"" if run_id is None else quote(run_id, safe="").encode()
 
 
+@lru_cache(maxsize=256)
 def unquoted(run: bytes) -> str:
     """The run that `quoted` named so.
 

@@ -11,7 +11,7 @@ import msgpack
 from ....arguments import Request
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
-from ....model import ArtifactMetadata, Lease, format_time
+from ....model import ArtifactMetadata, Lease, format_time, trusted
 from .keys import quoted, unquoted
 
 VERSION: Final = 2
@@ -71,7 +71,7 @@ def _header_parts(header: Any, artifact_id: str) -> tuple[str, int]:
     """Digest in hex, and size."""
     if isinstance(header, bytes) and _HEADER < len(header) <= _HEADER + 20 and header[0] == VERSION:
         digest, size = header[1:_HEADER].hex(), header[_HEADER:]
-        if size.isdigit() and (not is_default_id(artifact_id) or digest.startswith(artifact_id)):
+        if size.isdigit() and (digest.startswith(artifact_id) or not is_default_id(artifact_id)):
             return digest, int(size)
     raise _header_error(header, artifact_id)
 
@@ -169,7 +169,8 @@ def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> Arti
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)
     deadline, created, content_type, tags = _decode_lease(value, artifact_id)
-    return ArtifactMetadata(
+    return trusted(
+        ArtifactMetadata,
         artifact_id=artifact_id,
         content_type=content_type,
         size_bytes=size,
@@ -195,13 +196,14 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
 
 def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
-    return ArtifactMetadata(
+    return trusted(
+        ArtifactMetadata,
         artifact_id=request.artifact_id,
         content_type=request.content_type,
         size_bytes=request.size,
         created_at=format_time(created),
         run_id=request.run_id,
-        tags=request.tags,
+        tags=dict(request.tags),
         digest=request.digest.hex(),
         expires_at=format_deadline(deadline),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from ....arguments import Request
@@ -10,7 +11,7 @@ from ....envelope import Sealed
 from ....ids import ID_LENGTH, is_default_id
 from ..layout.keys import Keys, member_of, quoted
 from ..layout.records import encode_header, encode_view
-from .script import Call, Script
+from .script import Call, Filled, Script, ScriptForm
 
 Where = Literal["inline", "placed", "staged", "known", "held"]
 """Where the contents of a store call are: see `lua/store.lua`."""
@@ -125,7 +126,27 @@ def store(
     names.append(keys.run(None))
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
-    return Call(_STORE, keys.slot, names, arguments, _outcomes, first)
+    return Call(_STORE, keys.slot, names, arguments, outcomes, first)
+
+
+def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
+    """`store.lua` for one artifact whose content is sent along: most stores."""
+    artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
+    values = (
+        *keys.of(artifact, content_id),
+        member_of(artifact),
+        encode_header(request),
+        encode_view(request),
+        content[0] + content[1],
+    )
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _first_outcome)
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+    names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
+    words = (keys.prefix, quoted(run_id), _ttl(ttl_ms), b"", b"inline", b"", b"", *(None,) * 4)
+    return ScriptForm(_STORE, names, words)
 
 
 def acquire(
@@ -146,7 +167,7 @@ def acquire(
         hold,
         *_pairs(names),
     ]
-    return Call(_ACQUIRE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
+    return Call(_ACQUIRE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
 def touch(
@@ -167,13 +188,13 @@ def touch(
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
     """`release.lua`."""
     arguments = [keys.prefix, quoted(run_id), *_known(names)]
-    return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, _outcomes)
+    return Call(_RELEASE, keys.slot, _change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
 def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[Outcome]]:
     """`delete.lua`. `buried`: where the leases go of one artifact that has many."""
     arguments = [keys.prefix, b"1" if buried else b"", *_known(names)]
-    return Call(_DELETE, keys.slot, _change_keys(keys, buried or keys.run(None), names), arguments, _outcomes)
+    return Call(_DELETE, keys.slot, _change_keys(keys, buried or keys.run(None), names), arguments, outcomes)
 
 
 def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
@@ -452,8 +473,16 @@ def _found(reply: Any) -> Found:
     return Found(problem.decode(), size, removed == 1, _chunks(chunks))
 
 
-def _outcomes(reply: Any) -> list[Outcome]:
+def outcomes(reply: Any) -> list[Outcome]:
+    """What became of each artifact."""
     return [_outcome(one) for one in reply]
+
+
+def _first_outcome(replies: Any) -> Outcome:
+    [[outcome]] = replies
+    if outcome[0] == b"ok" and len(outcome) == 3:
+        return Outcome("ok", outcome[1], outcome[2])
+    return _outcome(outcome)
 
 
 def _outcome(reply: Any) -> Outcome:

@@ -16,7 +16,7 @@ Other = TypeVar("Other")
 
 LUA: Final = files(__package__) / "lua"
 _INCLUDE: Final = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
-_FILLED: Final = 128 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
+_FILLED: Final = 512 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
 
 
 def link(text: str) -> str:
@@ -68,6 +68,7 @@ class Call(Generic[T]):
     """
 
     __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
+    slow = False
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class Call(Generic[T]):
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The command as the server reads it."""
         packed = self._script.packed(self._keys, self._arguments, by_hash=by_hash)
-        return packed if self._first is None else merge([pack(self._first), packed])
+        return packed if self._first is None else list(merge([pack(self._first), packed]))
 
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""
@@ -103,18 +104,65 @@ class Call(Generic[T]):
         )
 
 
+class Later(Generic[T]):
+    """A call that is made when it is sent: the server works on one while the next is made.
+
+    Args:
+        slot: See `Call`.
+        replies: How many it has.
+        make: Makes the call.
+        decode: As its `decode`.
+    """
+
+    __slots__ = ("_decode", "_make", "replies", "slot")
+    slow = True
+
+    def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
+        self.slot = slot
+        self.replies = replies
+        self._make = make
+        self._decode = decode
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
+        """The command as the server reads it."""
+        return self._make().packed(by_hash=by_hash)
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies mean."""
+        return self._decode(replies[-1])
+
+
 class Form:
     """Plain commands of one kind, packed once; their `None`s are filled in for each call."""
 
     def __init__(self, *commands: Sequence[bytes | None]) -> None:
         self.replies = len(commands)
-        self.packed = b"".join(map(template, commands))
+        self._template = b"".join(map(template, commands))
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:  # noqa: ARG002  # the same either way
+        """The commands as the server reads them."""
+        return fill(self._template, values)
+
+
+class ScriptForm(Form):
+    """Calls of one script that are mostly the same."""
+
+    def __init__(self, script: Script, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> None:
+        self._words = (b"%d" % len(keys), *keys, *arguments)
+        self._source = script.source
+        super().__init__((b"EVALSHA", script.digest, *self._words))
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
+        if by_hash:
+            return fill(self._template, values)
+        return fill(template((b"EVAL", self._source, *self._words)), values)
 
 
 class Filled(Generic[T]):
-    """Plain commands made from a form, with small values."""
+    """Commands made from a form, with small values. `decode` takes all their replies."""
 
     __slots__ = ("_decode", "_form", "_values", "replies", "slot")
+    slow = False
 
     def __init__(self, form: Form, slot: int, values: Sequence[bytes], decode: Callable[[Any], T]) -> None:
         self.slot = slot
@@ -123,9 +171,9 @@ class Filled(Generic[T]):
         self._values = values
         self._decode = decode
 
-    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them."""
-        return [fill(self._form.packed, self._values)]
+        return [self._form.packed(self._values, by_hash=by_hash)]
 
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""
@@ -136,6 +184,7 @@ class Command(Generic[T]):
     """One plain command, for what needs no script."""
 
     __slots__ = ("_arguments", "_decode", "slot")
+    slow = False
     replies = 1
 
     def __init__(self, slot: int, arguments: Sequence[Argument], decode: Callable[[Any], T]) -> None:
@@ -152,5 +201,5 @@ class Command(Generic[T]):
         return self._decode(replies[0])
 
 
-Unit = Call[T] | Filled[T] | Command[T]
+Unit = Call[T] | Later[T] | Filled[T] | Command[T]
 """What is sent to one slot, and sent again, as a whole."""

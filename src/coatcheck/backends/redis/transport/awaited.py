@@ -60,6 +60,8 @@ class AwaitedTransport(Routed):
 
 async def _exchange(part: Part) -> list[Any] | NotSentError | BrokenError:
     node, buffers, count = part
+    if not isinstance(buffers, list):  # making them takes time
+        buffers = await asyncio.to_thread(list, buffers)
     try:
         connection = await node.take()
     except (RedisError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ....embedded import EmbeddedEngine
@@ -37,6 +37,10 @@ class Sendable(Protocol):
     def replies(self) -> int:
         """How many replies its commands have."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether packing it takes so long that others should be on their way meanwhile."""
+
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them; scripts with their source unless `by_hash`."""
 
@@ -67,10 +71,13 @@ class Node(Protocol):
 
 
 class Part(NamedTuple):
-    """Packed commands for one node, and how many replies they have."""
+    """Packed commands for one node, and how many replies they have.
+
+    The buffers are a list, or an iterator where making them takes time: they go out one by one as they are made.
+    """
 
     node: Node
-    buffers: Sequence[Piece]
+    buffers: Iterable[Piece]
     replies: int
 
 

@@ -32,6 +32,8 @@ __all__ = ["SCHEMES", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", 
 
 URL_VARIABLE: Final = "COATCHECK_URL"
 
+_SECURITY: Final = ("ssl_", "credential_provider", "redis_connect_func")  # what a copy must not lack
+
 _MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loop; tasks beyond that wait for one
 
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -121,6 +123,9 @@ class Target:
         if not self.is_cluster:
             pool = self._client.connection_pool
             settings = {name: value for name, value in pool.connection_kwargs.items() if isinstance(value, plain)}
+            lost = pool.connection_kwargs.keys() - settings.keys()
+            if matters := ", ".join(sorted(name for name in lost if name.startswith(_SECURITY))):
+                raise TypeError(f"this store's client cannot be pickled with its {matters}: make the store from a URL")
             if {"host", "path"} & settings.keys():
                 return partial(_client_like, self.client_class, type(pool), pool.connection_class, settings)
         raise TypeError("this store's client cannot be pickled: make the store from a URL instead")

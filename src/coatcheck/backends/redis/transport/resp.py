@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 Piece = bytes | memoryview
@@ -56,11 +56,8 @@ def fill(form: bytes, values: Sequence[bytes]) -> bytes:
     return form % tuple(flat)
 
 
-def merge(packed: Sequence[list[Piece]]) -> list[Piece]:
-    """Several packed commands as one list of buffers, the small neighbours joined."""
-    if len(packed) == 1:
-        return packed[0]
-    buffers: list[Piece] = []
+def merge(packed: Iterable[Sequence[Piece]]) -> Iterator[Piece]:
+    """Several packed commands as buffers, the small neighbours joined; each as soon as its commands are there."""
     small: list[Piece] = []
     for command in packed:
         for buffer in command:
@@ -68,12 +65,11 @@ def merge(packed: Sequence[list[Piece]]) -> list[Piece]:
                 small.append(buffer)
             else:
                 if small:
-                    buffers.append(b"".join(small))
+                    yield b"".join(small)
                     small = []
-                buffers.append(buffer)
+                yield buffer
     if small:
-        buffers.append(b"".join(small))
-    return buffers
+        yield b"".join(small)
 
 
 def split(packed: Sequence[Piece]) -> list[bytes]:

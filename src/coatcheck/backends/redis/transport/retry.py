@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
@@ -191,12 +192,14 @@ class _Delivery:
         return dict(sorted(routes.items(), key=lambda route: route[0].name))
 
     def _part(self, target: Node, letters: Sequence[_Letter]) -> Part:
-        packed = [letter.packed() for letter in letters]
         expected = sum([letter.expected() for letter in letters])
+        behind: list[list[Piece]] = []
         if self.behind is not None:
-            packed.append(self.behind.packed())
+            behind.append(self.behind.packed())
             expected += self.behind.replies
-        return Part(target, merge(packed), expected)
+        buffers = merge(chain((letter.packed() for letter in letters), behind))
+        slow = any(letter.unit.slow for letter in letters)
+        return Part(target, buffers if slow else list(buffers), expected)
 
     def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
         """Give each unit its replies, and see what there is to do about errors among them."""

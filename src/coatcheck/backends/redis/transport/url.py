@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ....errors import InvalidArtifactError
 from .topology import Address
@@ -25,6 +25,9 @@ _PORTS: Final = {"cluster": 6379, "sentinel": 26379}
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 _HOST: Final = r"(?:[^@:/?#\[\],]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?"
+_ADDRESSED: Final = frozenset({"host", "port", "path"})  # said by the URL itself
+_OURS: Final = frozenset({"retry", "connection_class", "parser_class", "encoding", "decode_responses"})
+
 _PUBLIC: Final = re.compile(
     rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
 )
@@ -111,6 +114,7 @@ class Place:
             rest = self._many(rest)
         else:
             self._one(f"{name}://{rest}")
+        self._check_names(rest)
         options: dict[str, Any] = self._checked(lambda: dict(parse(f"{name}://{rest}")))
         self.max_connections: int | None = options.pop("max_connections", None)
         self.connection_class = options.pop("connection_class", plain)
@@ -154,6 +158,8 @@ class Place:
             raise self._unreadable() from None
         if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
             raise self._invalid("what follows the host must be the number of a database")
+        if parts.scheme == "unix" and parts.netloc.rpartition("@")[2]:
+            raise self._invalid("a socket has no host: unix:///path/to/socket")
         if parts.fragment:
             raise self._unreadable()
 
@@ -180,6 +186,23 @@ class Place:
         user = "" if parts["user"] is None else f"{parts['user']}@"
         options = "" if parts["options"] is None else f"?{parts['options']}"
         return f"{user}localhost{path}{options}"
+
+    def _check_names(self, rest: str) -> None:
+        """That each option means something, and is given once."""
+        where, _, options = rest.partition("?")
+        if "@" in options:  # a password that was not quoted: no part of it is told
+            return
+        names = [name for name, _ in parse_qsl(options, keep_blank_values=True)]
+        for name in names:
+            twice = names.count(name) > 1
+            if name == "db":
+                twice = twice or where.rpartition("/")[2].isdigit()
+            elif name in ("username", "password"):
+                twice = twice or "@" in where
+            if twice:
+                raise self._invalid(f"{name} is given twice")
+            if name in _ADDRESSED | _OURS:
+                raise self._invalid(f"{name} is no option of a store's URL")
 
     def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         given = {option: value for option, value in tls.items() if value is not None}
