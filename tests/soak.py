@@ -4,7 +4,7 @@
     python -m tests.soak --minutes 30
     python -m tests.soak --rounds 1 --seed 17  # the round that failed, again
 
-COATCHECK_EXAMPLES, COATCHECK_KILLS and COATCHECK_FAILURES say how large a round is.
+The variables of tests/sizes.py say how large a round is.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import subprocess
 import sys
 import time
 
+from tests.sizes import SOAK
+
 TESTS = (
     *("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py"),
-    *("tests/failures", "tests/contract"),
+    *("tests/redis/test_wrong_types.py", "tests/redis/test_faults.py", "tests/redis/test_interleavings.py"),
+    *("tests/redis/test_half_moved.py", "tests/failures", "tests/contract"),
 )
-SIZES = {"COATCHECK_FAILURES": "30", "COATCHECK_TWINS": "each"}  # seconds for each failure; see tests/contract
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
         seed = options.seed + number
         print(f"round {number + 1}, seed {seed}", flush=True)
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-x", f"--hypothesis-seed={seed}", *TESTS, *passed_on]
-        environment = {**SIZES, **os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**SOAK, **os.environ, "PYTHONUNBUFFERED": "1"}
         if subprocess.run(command, env=environment, check=False).returncode != 0:
             sizes = " ".join(f"{name}={value}" for name, value in environment.items() if name.startswith("COATCHECK_"))
             print(f"failed; again: {sizes} python -m tests.soak --rounds 1 --seed {seed} {shlex.join(passed_on)}")

@@ -44,7 +44,7 @@ class RedisFace(Face, Generic[Client]):
         **options: Unpack[RedisKeywords],
     ) -> None:
         chosen = RedisOptions(namespace=namespace, **options)
-        self._target = self._target_class.of(url_or_client, tls=chosen.tls)
+        self._target = self._target_class.of(url_or_client, tls=chosen.tls, timeout=chosen.timeout)
         self._options = {**chosen.as_dict(), "default_ttl": default_ttl}
         self._redis = RedisBackend(self._target.transport(), chosen)
         super().__init__(self._redis, default_ttl=default_ttl)

@@ -1,25 +1,30 @@
-"""The contract suite over every backend, engine and twin."""
+"""The contract suite over every backend, engine and twin.
+
+Memory, files, and one server of each kind run every case. The others stand for each other: of `ALTERNATIVES` each case
+runs in one, and the stores of a test are of one twin and the other in turn. In `make soak` everything runs everything.
+"""
 
 from __future__ import annotations
 
-import os
+import zlib
+from collections.abc import Iterable
 
 import pytest
 
 from coatcheck.testing import ArtifactStoreContract, StoreHarness
 
 from ..harnesses import TINY, FakeHarness, FileHarness, MemoryHarness, RedisHarness
+from ..sizes import EVERY, in_turn
 
-EACH_TWIN = ["memory", "file", "valkey", "redis7", "valkey in 64 partitions", "valkey cluster"]
-TWINS_IN_TURN = ["fakeredis", "redis8", "cached", "redis7 cluster", "sentinels", "tls"]
-"""Here the stores of a test are of one twin and the other in turn, unless COATCHECK_TWINS=each (as in `make soak`)."""
+TWINS = ["sync", "async"]
 
 
-def places(each_twin: list[str], in_turn: list[str]) -> list:
-    if os.environ.get("COATCHECK_TWINS") == "each":
-        each_twin, in_turn = each_twin + in_turn, []
-    found = [(place, twin) for place in each_twin for twin in ("sync", "async")]
-    found += [(place, "both") for place in in_turn]
+def places(case: str, each_twin: Iterable[str], both: Iterable[str], *alternatives: list[str]) -> list:
+    """Where one case runs, and with which twins."""
+    number = zlib.crc32(case.encode())
+    both = [*both, *(place for some in alternatives for place in in_turn(some, number))]
+    found = [(place, twin) for place in each_twin for twin in TWINS]
+    found += [(place, twin) for place in both for twin in (TWINS if EVERY else ["both"])]
     return [pytest.param(place, id="-".join(place)) for place in found]
 
 
@@ -38,8 +43,19 @@ class Contract(ArtifactStoreContract):
         return RedisHarness(place, request.getfixturevalue, namespace, twin=twin)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    metafunc.parametrize("harness", places(metafunc.function.__name__, *metafunc.cls.places), indirect=True)
+
+
 class TestContract(Contract):
-    @pytest.fixture(params=places(EACH_TWIN, TWINS_IN_TURN))
+    places = (
+        ["valkey"],
+        ["memory", "file", "redis7", "redis8", "fakeredis"],
+        ["valkey in 64 partitions", "valkey cluster", "redis7 cluster"],
+        ["cached", "sentinels", "tls"],
+    )
+
+    @pytest.fixture
     def harness(self, request, tmp_path, namespace) -> StoreHarness:
         return self.make(request, tmp_path, namespace)
 
@@ -47,7 +63,9 @@ class TestContract(Contract):
 class TestContractInTinyChunks(Contract):
     """The same, with content of some kilobytes treated as content of many megabytes is."""
 
-    @pytest.fixture(params=places(["file", "valkey"], ["redis7", "cached", "valkey cluster"]))
+    places = (["valkey"], ["file"], ["redis7", "cached", "valkey cluster"])
+
+    @pytest.fixture
     def harness(self, request, tmp_path, namespace) -> StoreHarness:
         harness = self.make(request, tmp_path, namespace)
         harness.chunking = TINY

@@ -1,12 +1,11 @@
 """What is promised holds while servers are killed, paused, replaced, filled and emptied, and networks cut.
 
 Callers store, look and delete all the while, at `durability="memory"` and `"replica"`; what they saw is checked. Each
-scenario prints one line a level. COATCHECK_FAILURES says for how many seconds each goes on; `make soak` takes longer.
+scenario prints one line a level. Each happens once; in `make soak` again and again for half a minute.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,14 +13,23 @@ from typing import NamedTuple
 import pytest
 from redis.crc import key_slot
 
+from coatcheck.backends.redis.transport import durability
 from coatcheck.testing import Cluster, Sentinels, Server, eventually
 
 from ..conftest import binary_of
+from ..leaks import Leaks
+from ..sizes import EVERY, SECONDS
 from .checker import LOST, RISEN, STALE, UNCLEAR, check
 from .load import Load
 from .network import Network
 
-SECONDS = float(os.environ.get("COATCHECK_FAILURES", "2"))
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch) -> None:
+    """Nobody waits long for a replica that is gone."""
+    if not EVERY:
+        monkeypatch.setattr(durability, "_MILLISECONDS", b"1000")
+
 
 LEVELS = {"memory": {"durability": "memory"}, "replica": {"durability": "replica"}}
 
@@ -171,9 +179,20 @@ SCENARIOS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def cluster(leaks: Leaks) -> Iterator[Cluster]:
+    """One for all scenarios: each leaves it well."""
+    with leaks.lasting():
+        cluster = Cluster(binary_of("valkey"), timeout=1, persistent=True)
+    yield cluster
+    cluster.stop()
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.round.__name__)
-def test_promises_hold_on_a_cluster(scenario) -> None:
-    with Cluster(binary_of("valkey"), timeout=1, persistent=True) as cluster:
+def test_promises_hold_on_a_cluster(scenario, cluster, leaks) -> None:
+    for primary in cluster.primaries():
+        primary.ask("FLUSHALL")
+    with leaks.lasting():  # nodes that were started again
         with Load(cluster.url, **LEVELS) as load:
             for number in again_and_again(load):
                 scenario.round(cluster, number)
@@ -199,7 +218,8 @@ def test_promises_hold_where_the_network_to_a_node_is_cut() -> None:
 
 def test_promises_hold_where_sentinels_replace_a_primary() -> None:
     with Sentinels(binary_of("valkey"), down_after=1, persistent=True) as sentinels:
-        with Load(sentinels.url, **LEVELS) as load:
+        levels = LEVELS if EVERY else {"memory": LEVELS["memory"]}  # the old one follows only after ten seconds
+        with Load(sentinels.url, **levels) as load:
             load.goes_on()
             old, new = sentinels.primary, sentinels.replica
             old.kill()

@@ -11,6 +11,7 @@ from coatcheck import (
     RedisArtifactStore,
     StoreUnavailableError,
 )
+from coatcheck.backends.redis.transport import durability
 from coatcheck.backends.redis.transport.durability import Confirmation
 from coatcheck.testing import ENGINES, Blocking, Server, eventually
 
@@ -83,7 +84,8 @@ def test_an_unknown_level_is_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", [VALKEY, REDIS7])
-def test_replica_waits_for_a_replica(engine, opened) -> None:
+def test_replica_waits_for_a_replica(engine, opened, monkeypatch) -> None:
+    monkeypatch.setattr(durability, "_MILLISECONDS", b"500")  # the last store waits in vain
     with Server(require(engine), tcp=True) as primary:
         with Server(require(engine), "--replicaof", "127.0.0.1", str(primary.port), tcp=True) as replica:
             with replica.client() as client:

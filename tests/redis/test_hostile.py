@@ -1,9 +1,8 @@
-"""Anything under our keys: a typed error or the right bytes, and the neighbours unharmed. COATCHECK_EXAMPLES says how much."""
+"""Anything under our keys: a typed error or the right bytes, and the neighbours unharmed."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +20,8 @@ from coatcheck import (
 )
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.envelope import VERSION
+
+from ..sizes import EXAMPLES
 
 SMALL, EXPLICIT, NEW, HOT = b"victim" * 200, b"explicit", b"new", b"leased by many"
 LARGE = hashlib.shake_128(b"victim").digest(70_000)
@@ -242,7 +243,7 @@ def test_any_score_in_an_index_is_endured(store, client, keys, key, score) -> No
 
 @pytest.mark.leaves_keys("of any kind")
 @settings(
-    max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),
+    max_examples=EXAMPLES // 4,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[phase for phase in Phase if phase is not Phase.explain],

@@ -4,7 +4,7 @@ A step is one round trip to a real server. After each schedule there has to be a
 what was seen: one that respects time, so that what had ended before another began comes before it. A crashed operation
 has happened, or has not. Nothing is half there, and what is left that nobody leases goes with gc.
 
-Long operations are not stepped in every order: as many times as `SWITCHES` says, one is held up for another.
+Long operations are not stepped in every order: as often as `switches` says, one is held up for another.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from coatcheck.plan import Work
 from coatcheck.sources import Chunking
 
 from ..harnesses import chunk
+from ..sizes import EVERY
 
 LARGE = hashlib.shake_128(b"large").digest(UNASKED + 1)  # two steps: asked for, then sent and published
 OTHER = hashlib.shake_128(b"other").digest(UNASKED + 1)
@@ -36,7 +37,11 @@ CHUNKING = Chunking(size=80_000, threshold=300_000, window=8)
 CHUNKED_NAME = compute_artifact_id(CHUNKED)
 NAME = compute_artifact_id(LARGE)
 
-SWITCHES = {False: 2, True: 1}  # without crashes, with one
+
+def switches(operations: int, *, crashes: bool) -> int:
+    """How often one operation is held up for another: less often where a crash or a third one makes more of it."""
+    return 2 - crashes - (operations > 2 and not EVERY)
+
 
 Leases = dict[str | None, bytes]
 """A model of one artifact: runs that lease it, the latest store last, and what they stored."""
@@ -74,9 +79,7 @@ class Outcome:
         return False
 
 
-def schedules(
-    prepare: Callable[[], dict[str, object]], *, crashes: bool, switches: int
-) -> Iterator[tuple[Outcome, int]]:
+def schedules(prepare: Callable[[], dict[str, object]], *, crashes: bool) -> Iterator[tuple[Outcome, int]]:
     """Orders of the steps of some plans; with `crashes`, also every way to abandon one of them on the way.
 
     Yields:
@@ -93,7 +96,7 @@ def schedules(
         running, switched = None, 0
         while steps:
             names = sorted(steps, key=lambda name: name != running)
-            if running in steps and switched == switches:
+            if running in steps and switched == switches(len(plans), crashes=crashes):
                 names = [running]
             choices = [("step", name) for name in names]
             if crashes and outcome.crashed is None and running in steps:  # when it stops makes no difference
@@ -197,7 +200,7 @@ def examine(world: World, prepare, judge, record_property) -> None:
     counts = {}
     for crashes in (False, True):
         number = 0
-        for outcome, _ in schedules(prepare, crashes=crashes, switches=SWITCHES[crashes]):
+        for outcome, _ in schedules(prepare, crashes=crashes):
             number += 1
             judge(outcome)
             world.check(outcome)

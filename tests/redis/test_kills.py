@@ -1,8 +1,7 @@
-"""Servers killed under several writers. `make soak` runs a hundred rounds; COATCHECK_KILLS says how many cycles each."""
+"""Servers killed under several writers. More of it in `make soak`."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -12,8 +11,8 @@ from coatcheck import RedisArtifactStore, StoreUnavailableError
 from coatcheck.testing import ENGINES, Server
 
 from ..conftest import require
+from ..sizes import CYCLES, each_in_turn
 
-CYCLES = int(os.environ.get("COATCHECK_KILLS", "8"))
 GRACE = 2.0  # seconds of acknowledged stores that everysec may lose
 
 
@@ -46,8 +45,11 @@ class Writer(threading.Thread):
             self.error = error
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-@pytest.mark.parametrize("fsync", ["always", "everysec"])
+@pytest.mark.parametrize(
+    ("engine", "fsync"),
+    each_in_turn(ENGINES, ["always", "everysec"]),
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_what_was_acknowledged_survives_a_kill(engine, fsync) -> None:
     with Server(require(engine), "--appendonly", "yes", "--appendfsync", fsync) as server:
         stop = threading.Event()

@@ -13,6 +13,9 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from coatcheck import AmbiguousWriteError, AsyncRedisArtifactStore, RedisArtifactStore, StoreUnavailableError
 from coatcheck.testing import ENGINES, Blocking, eventually
@@ -26,6 +29,10 @@ REPLIES = [
     "-CLUSTERDOWN The cluster is down",
     "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
 ]
+
+
+ONCE, AONCE = ({"socket_timeout": 5, "retry": kind(NoBackoff(), 0)} for kind in (Retry, AsyncRetry))
+"""How redis-py asks a Sentinel: it would ask ten times, for seconds, where nobody is."""
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ def through_sentinel(request, namespace):
 
     def open_(port: int, **options):
         if request.param == "sync":
-            sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=5)
+            sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], sentinel_kwargs=ONCE, socket_timeout=5)
             client = sentinel.master_for("primary", protocol=2)
             for one in (client, *sentinel.sentinels):
                 closing.callback(one.close)
@@ -83,7 +90,7 @@ def through_sentinel(request, namespace):
         clients: list = []
 
         def make() -> AsyncRedisArtifactStore:
-            sentinel = redis.asyncio.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=5)
+            sentinel = redis.asyncio.sentinel.Sentinel([("127.0.0.1", port)], sentinel_kwargs=AONCE, socket_timeout=5)
             clients.extend([sentinel.master_for("primary", protocol=2), *sentinel.sentinels])
             return AsyncRedisArtifactStore(clients[0], namespace=namespace, **options)
 

@@ -37,6 +37,8 @@ SHORT = b"60000"  # milliseconds that keys of these tests live
 class Unit:
     """Commands for one slot, the script among them by hash or with its source."""
 
+    slow = False
+
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
         self.slot, self.commands, self.replies = slot, commands, len(commands)
 
@@ -92,11 +94,11 @@ def tidy(leaks) -> Iterator[None]:
             client.wait(client.info("replication")["connected_slaves"], 10_000)
 
 
-@pytest.fixture(params=["sync", "async"])
-def line(request) -> Iterator[Callable[..., Line]]:
-    """Opens lines to URLs or to what a function makes, given the modules of redis-py to make it of."""
+@contextlib.contextmanager
+def opening(twin: str) -> Iterator[Callable[..., Line]]:
+    """Opens lines to URLs or to callers' clients."""
     with contextlib.ExitStack() as closing:
-        if request.param == "sync":
+        if twin == "sync":
             drive, kind = run, Target
         else:
             loop = closing.enter_context(asyncio.Runner())
@@ -107,10 +109,23 @@ def line(request) -> Iterator[Callable[..., Line]]:
             closing.callback(opened.close)
             return opened
 
-        open_.is_async = request.param == "async"
+        open_.is_async = twin == "async"
         open_.drive = drive
         open_.closing = closing
         yield open_
+
+
+@pytest.fixture(params=["sync", "async"])
+def line(request) -> Iterator[Callable[..., Line]]:
+    with opening(request.param) as open_:
+        yield open_
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[str], list[Line]]]:
+    """Opens a line of each twin, for tests that have servers of their own."""
+    with opening("sync") as blocking, opening("async") as awaited:
+        yield lambda url: [blocking(url), awaited(url)]
 
 
 @pytest.fixture(params=["valkey_cluster", "redis7_cluster"])
@@ -403,31 +418,35 @@ def test_a_promoted_replica_is_followed(line, valkey_cluster) -> None:
     assert sent.transport.node(key_slot(KEYS[0])).name == replica.address
 
 
-def test_a_killed_primary_is_replaced_by_its_replica(line) -> None:
+def test_a_killed_primary_is_replaced_by_its_replica(lines) -> None:
     with Cluster(binary_of("valkey"), timeout=1) as cluster:
-        sent = line(cluster.url)
-        sent.deliver(*map(put, KEYS), behind=Confirmation("replica"))
+        both = lines(cluster.url)
+        for sent in both:
+            sent.deliver(*map(put, KEYS), behind=Confirmation("replica"))
         cluster.owner(key_slot(KEYS[0])).kill()
-        assert sent.deliver(*map(get, KEYS), retry_for=60) == [b"value"] * len(KEYS)
-        assert sent.deliver(*map(put, KEYS), retry_for=60) == [b"OK"] * len(KEYS)
+        for sent in both:
+            assert sent.deliver(*map(get, KEYS), retry_for=60) == [b"value"] * len(KEYS)
+            assert sent.deliver(*map(put, KEYS), retry_for=60) == [b"OK"] * len(KEYS)
 
 
-def test_nodes_that_are_down_keep_nobody_from_the_others(line) -> None:
+def test_nodes_that_are_down_keep_nobody_from_the_others(lines) -> None:
     with Cluster(binary_of("valkey"), "--cluster-require-full-coverage", "no", replicas=0, timeout=1) as cluster:
-        sent = line(cluster.url)
-        sent.deliver(*map(put, KEYS))
+        both = lines(cluster.url)
+        for sent in both:
+            sent.deliver(*map(put, KEYS))
         down = cluster.owner(key_slot(KEYS[0]))
         lost = [key for key in KEYS if cluster.owner(key_slot(key)) is down]
         kept = [key for key in KEYS if key not in lost]
         down.kill()
-        with pytest.raises(AmbiguousWriteError):  # what went to the others was done
-            sent.deliver(*map(put, KEYS), retry_for=0.2)
-        assert sent.deliver(*map(get, kept)) == [b"value"] * len(kept)
-        fresh = line(cluster.url)
-        assert fresh.deliver(*map(get, kept)) == [b"value"] * len(kept)
-        with pytest.raises(StoreUnavailableError, match="no usable server") as caught:
-            fresh.deliver(get(lost[0]), retry_for=0.2)
-        assert not isinstance(caught.value, AmbiguousWriteError)
+        for sent in both:
+            with pytest.raises(AmbiguousWriteError):  # what went to the others was done
+                sent.deliver(*map(put, KEYS), retry_for=0.2)
+            assert sent.deliver(*map(get, kept)) == [b"value"] * len(kept)
+        for fresh in lines(cluster.url):
+            assert fresh.deliver(*map(get, kept)) == [b"value"] * len(kept)
+            with pytest.raises(StoreUnavailableError, match="no usable server") as caught:
+                fresh.deliver(get(lost[0]), retry_for=0.2)
+            assert not isinstance(caught.value, AmbiguousWriteError)
 
 
 def test_writes_are_confirmed_on_each_node(line, valkey_cluster) -> None:
@@ -445,19 +464,19 @@ def waits(cluster: Cluster) -> list[int]:
     return counts
 
 
-def test_writes_without_replicas_are_not_confirmed(line, monkeypatch) -> None:
+def test_writes_without_replicas_are_not_confirmed(line, redis7_cluster, monkeypatch) -> None:
     monkeypatch.setattr("coatcheck.backends.redis.transport.durability._MILLISECONDS", b"20")
-    with Cluster(binary_of("valkey"), primaries=1, replicas=0) as cluster:
-        with pytest.raises(AmbiguousWriteError, match="0 of 1 replicas"):
-            line(cluster.url).deliver(put(b"a"), behind=Confirmation("replica"))
+    with pytest.raises(AmbiguousWriteError, match="0 of 1 replicas"):
+        line(redis7_cluster.url).deliver(put(b"a"), behind=Confirmation("replica"))
 
 
-def test_an_uncovered_slot_is_named_with_its_cure(line) -> None:
+def test_an_uncovered_slot_is_named_with_its_cure(lines) -> None:
     with Cluster(binary_of("valkey"), primaries=1, replicas=0) as cluster:
-        sent = line(cluster.url)
-        sent.deliver(put(b"a"))
+        early = lines(cluster.url)
+        for sent in early:
+            sent.deliver(put(b"a"))
         cluster.nodes[0].ask("CLUSTER", "DELSLOTS", key_slot(b"a"))
-        for late in (sent, line(cluster.url)):
+        for late in early + lines(cluster.url):
             with pytest.raises(StoreUnavailableError, match="does not serve all of its hash slots.*promote"):
                 late.deliver(get(b"a"), retry_for=0.1)
 
@@ -574,18 +593,18 @@ def test_a_callers_cluster_client_is_used(borrow, valkey_cluster) -> None:
     assert borrowed.deliver(*map(get, KEYS)) == KEYS
 
 
-@pytest.mark.parametrize("whose", ["ours", "the caller's"])
-def test_a_node_without_slots_is_asked(line, borrow, whose) -> None:
+def test_a_node_without_slots_is_asked(line, borrow) -> None:
     with Cluster(binary_of("valkey"), primaries=1, replicas=0) as cluster:
-        sent = line(cluster.url) if whose == "ours" else borrow(cluster)
-        sent.deliver(put(b"a"))
+        both = line(cluster.url), borrow(cluster)
+        for sent in both:
+            sent.deliver(put(b"a"))
         new = cluster.add_node()
         cluster.wait_ok()
         cluster.begin_move(key_slot(b"a"), new)
         cluster.move_keys(key_slot(b"a"))
-        assert sent.deliver(get(b"a"), retry_for=0) == [b"value"]
+        assert [sent.deliver(get(b"a"), retry_for=0) for sent in both] == [[b"value"]] * 2
         cluster.finish_move(key_slot(b"a"))
-        assert sent.deliver(get(b"a"), retry_for=0) == [b"value"]
+        assert [sent.deliver(get(b"a"), retry_for=0) for sent in both] == [[b"value"]] * 2
 
 
 def test_a_callers_client_with_few_connections_is_shared_by_many_threads(server_of) -> None:
@@ -619,14 +638,16 @@ def test_a_service_that_no_sentinel_knows_is_named(line, sentinels) -> None:
         line(url).deliver(put(b"a"), retry_for=0.05)
 
 
-def test_a_failover_is_followed(line) -> None:
+def test_a_failover_is_followed(lines) -> None:
     with Sentinels(binary_of("valkey"), down_after=1) as sentinels:
-        sent = line(sentinels.url)
-        sent.deliver(put(b"a"))
+        both = lines(sentinels.url)
+        for sent in both:
+            sent.deliver(put(b"a"))
         old = sentinels.primary
         old.kill()
-        assert sent.deliver(put(b"a"), retry_for=60) == [b"OK"]
-        assert sent.transport.node(0).name != old.address
+        for sent in both:
+            assert sent.deliver(put(b"a"), retry_for=60) == [b"OK"]
+            assert sent.transport.node(0).name != old.address
 
 
 def test_a_primary_that_became_a_replica_is_left(line) -> None:

@@ -1,12 +1,11 @@
 """A key of another type under any of our names: an operation that raises has changed nothing, and `gc` never raises.
 
-Each key with each operation, and one type in turn; with COATCHECK_TYPES=each (as in `make soak`) every type.
+Each key with each operation, and one type in turn; in `make soak` with every type.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +16,7 @@ from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
 
 from ..harnesses import chunk
+from ..sizes import in_turn
 from .test_half_moved import (
     ALSO_FEW,
     CHUNKING,
@@ -138,10 +138,10 @@ def scene(valkey, store, namespace) -> Iterator[Scene]:
         yield Scene(client, Partitions(namespace, 64).all[HOME_NUMBER])
 
 
-def types_for(place: Place, number: int) -> list[str]:
+def types_for(place: Place, number: int) -> Sequence[str]:
     """What does not belong there; one of it in turn."""
     wrong = [kind for kind in TYPES if kind != BELONGS.get(place.kind, "zset")]
-    return wrong if os.environ.get("COATCHECK_TYPES") == "each" else [wrong[number % len(wrong)]]
+    return in_turn(wrong, number)
 
 
 def differing(one: dict[bytes, Value], other: dict[bytes, Value]) -> list[bytes]:

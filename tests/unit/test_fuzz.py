@@ -1,8 +1,7 @@
-"""Whatever callers hand in: it works, or a typed error says why. Hypothesis makes it up; COATCHECK_EXAMPLES says how much."""
+"""Whatever callers hand in: it works, or a typed error says why. Hypothesis makes it up."""
 
 from __future__ import annotations
 
-import os
 import socket
 import string
 import traceback
@@ -29,8 +28,10 @@ from coatcheck.backends.memory import MemoryBackend
 from coatcheck.backends.redis.layout.keys import quoted, unquoted
 from coatcheck.backends.redis.layout.partitions import Partitions
 
+from ..sizes import EXAMPLES
+
 SETTINGS = settings(
-    max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,

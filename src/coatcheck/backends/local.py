@@ -490,7 +490,7 @@ class LocalBackend(Backend):
 
         Raises:
             ArtifactLostError: There is a record without content.
-            ArtifactTooLargeError: The content is larger than this store takes.
+            ArtifactTooLargeError: It has more than `max_size` bytes.
         """
         record = self._live(artifact_id)
         while record is not None:

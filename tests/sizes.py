@@ -1,0 +1,34 @@
+"""How much is tried of what is random or endless: little in `make test`, which has minutes; more in `make soak`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+EXAMPLES: Final = int(os.environ.get("COATCHECK_EXAMPLES", "200"))
+"""What Hypothesis makes up for one test."""
+
+CYCLES: Final = int(os.environ.get("COATCHECK_KILLS", "4"))
+"""How often a server is killed under its writers."""
+
+SECONDS: Final = float(os.environ.get("COATCHECK_FAILURES", "0"))
+"""For how long a failure goes on; once it happens at least."""
+
+EVERY: Final = os.environ.get("COATCHECK_EVERY") == "1"
+"""Whether every combination is tried, where one in turn stands for the others."""
+
+SOAK: Final = {"COATCHECK_EXAMPLES": "1000", "COATCHECK_KILLS": "8", "COATCHECK_FAILURES": "30", "COATCHECK_EVERY": "1"}
+"""The sizes of one round of `make soak`."""
+
+
+def in_turn(things: Sequence[T], number: int) -> Sequence[T]:
+    """One of them, or all if `EVERY` combination is to be tried."""
+    return things if EVERY else [things[number % len(things)]]
+
+
+def each_in_turn(things: Iterable[T], others: Sequence[str]) -> list[tuple[T, str]]:
+    """Each of the first with one of the second in turn, or with all."""
+    return [(thing, other) for number, thing in enumerate(things) for other in in_turn(others, number)]
