@@ -91,7 +91,9 @@ class FileHarness(Harness):
         return AsyncFileArtifactStore(self.directory, **options)
 
     def leftovers(self) -> list[str]:
-        return [str(p) for p in self.directory.rglob("*") if p.is_file() and p.name != ".lock"]
+        own = self.directory / "artifacts"
+        kept = {own / ".indexed", *(own / "locks").iterdir()}
+        return [str(p) for p in self.directory.rglob("*") if p.is_file() and p not in kept]
 
 
 class RedisHarness(Harness):

@@ -20,8 +20,11 @@ from .errors import (
     EvictingServerWarning,
     InvalidArtifactError,
     MissingExtraError,
+    StoreAccessError,
+    StoreClosedError,
     StoreFullError,
     StoreUnavailableError,
+    WrongServerError,
 )
 from .ids import compute_artifact_id, validate_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
@@ -64,9 +67,12 @@ __all__ = [
     "Problem",
     "RedisArtifactStore",
     "RedisOptions",
+    "StoreAccessError",
+    "StoreClosedError",
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "WrongServerError",
     "aopen_store",
     "aresolve_artifact",
     "artifact_ref",

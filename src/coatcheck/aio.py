@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import redis.asyncio
 
@@ -23,12 +23,13 @@ from .arguments import (
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
-from .errors import StoreUnavailableError
+from .errors import StoreClosedError
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
+from .refs import IdLike
 from .search import Filter
-from .sources import SourceLike, TransferProgress
+from .sources import AsyncSourceLike, TransferProgress
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -50,7 +51,7 @@ class AsyncArtifactStore(Face):
     async def _run(self, plan: Plan[T]) -> T:
         if self._closed:
             plan.close()
-            raise StoreUnavailableError("this store was closed: open another one")
+            raise StoreClosedError("this store was closed: open another one")
         return await arun(plan)
 
     @spelled_out(check_details)
@@ -60,19 +61,35 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.store`."""
         return await self._run(self._operations.store(content, content_type, details))
 
-    async def load(self, artifact_id: str) -> Artifact | None:
+    @overload
+    async def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]) -> Artifact: ...
+    @overload
+    async def load(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> Artifact | None: ...
+    async def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False) -> Artifact | None:
         """See `ArtifactStore.load`."""
-        return await self._run(self._operations.load(artifact_id))
+        return await self._run(self._operations.load(artifact_id, run_id, required=required))
 
-    async def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
+    @overload
+    async def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]
+    ) -> ArtifactMetadata: ...
+    @overload
+    async def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None: ...
+    async def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None:
         """See `ArtifactStore.get_metadata`."""
-        return await self._run(self._operations.get_metadata(artifact_id))
+        return await self._run(self._operations.get_metadata(artifact_id, run_id, required=required))
 
-    async def exists(self, artifact_id: str) -> bool:
+    async def exists(self, artifact_id: IdLike) -> bool:
         """See `ArtifactStore.exists`."""
         return await self._run(self._operations.exists(artifact_id))
 
-    async def delete(self, artifact_id: str) -> bool:
+    async def delete(self, artifact_id: IdLike) -> bool:
         """See `ArtifactStore.delete`."""
         return await self._run(self._operations.delete(artifact_id))
 
@@ -121,12 +138,12 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.store_json`."""
         return await self.store(encode_json(data), content_type="application/json", **details)
 
-    async def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
+    async def load_text(self, artifact_id: IdLike, encoding: str = "utf-8") -> str | None:
         """See `ArtifactStore.load_text`."""
         artifact = await self.load(artifact_id)
         return None if artifact is None else artifact.as_text(encoding)
 
-    async def load_json(self, artifact_id: str) -> Any | None:
+    async def load_json(self, artifact_id: IdLike) -> Any | None:
         """See `ArtifactStore.load_json`."""
         artifact = await self.load(artifact_id)
         return None if artifact is None else artifact.as_json()
@@ -144,54 +161,62 @@ class AsyncArtifactStore(Face):
         details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
         return await self._run(self._operations.store_many(items, content_type, details))
 
-    async def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
+    async def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
         """See `ArtifactStore.load_many`."""
         return await self._run(self._operations.load_many(ids))
 
-    async def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
+    async def metadata_many(self, ids: Iterable[IdLike]) -> list[ArtifactMetadata | None]:
         """See `ArtifactStore.metadata_many`."""
         return await self._run(self._operations.metadata_many(ids))
 
     async def find_missing(
-        self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
+        self, ids: Iterable[IdLike], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
     ) -> list[str]:
         """See `ArtifactStore.find_missing`."""
         return await self._run(self._operations.find_missing(ids, ttl, run_id))
 
-    async def delete_many(self, ids: Iterable[str]) -> list[bool]:
+    async def delete_many(self, ids: Iterable[IdLike]) -> list[bool]:
         """See `ArtifactStore.delete_many`."""
         return await self._run(self._operations.delete_many(ids))
 
     @spelled_out(check_details)
     async def store_file(
         self,
-        source: SourceLike,
+        source: AsyncSourceLike,
         *,
         content_type: str = "application/octet-stream",
         progress: TransferProgress | None = None,
         **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
-        """See `ArtifactStore.store_file`. Threads read the source; one may still do so after a cancellation."""
+        """See `ArtifactStore.store_file`. Threads read the source; one may still do so after a cancellation.
+
+        The source may also be an async iterable of bytes, such as the body of a request. It is awaited to its end, and
+        copied to a temporary file where it is long.
+        """
         return await self._run(self._operations.store_file(source, content_type, details, progress))
 
-    async def open(self, artifact_id: str) -> AsyncArtifactReader | None:
+    @overload
+    async def open(self, artifact_id: IdLike, *, required: Literal[True]) -> AsyncArtifactReader: ...
+    @overload
+    async def open(self, artifact_id: IdLike, *, required: bool = False) -> AsyncArtifactReader | None: ...
+    async def open(self, artifact_id: IdLike, *, required: bool = False) -> AsyncArtifactReader | None:
         """See `ArtifactStore.open`."""
-        opened = await self._run(self._operations.open(artifact_id))
+        opened = await self._run(self._operations.open(artifact_id, required=required))
         return None if opened is None else AsyncArtifactReader(opened, self._run)
 
-    async def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    async def load_range(self, artifact_id: IdLike, start: int | None = None, stop: int | None = None) -> bytes | None:
         """See `ArtifactStore.load_range`."""
         return await self._run(self._operations.load_range(artifact_id, start, stop))
 
-    async def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
+    async def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""
         return await self._run(self._operations.touch(artifact_id, ttl, run_id))
 
-    async def release(self, artifact_id: str, run_id: str | None) -> bool:
+    async def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """See `ArtifactStore.release`."""
         return await self._run(self._operations.release(artifact_id, run_id))
 
-    async def leases(self, artifact_id: str) -> list[Lease]:
+    async def leases(self, artifact_id: IdLike) -> list[Lease]:
         """See `ArtifactStore.leases`."""
         return await self._run(self._operations.leases(artifact_id))
 
@@ -250,9 +275,10 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
-        super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
+    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+        self._shown = repr(str(self._arguments[0]))
+        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, check_artifact_id, compute_digest, exact, is_default_id
+from .ids import ID_LENGTH, compute_digest, exact, is_default_id
+from .model import ArtifactMetadata
+from .refs import IdLike, id_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,7 +61,7 @@ class StoreKeywords(TypedDict, total=False):
 
     run_id: str | None
     tags: Mapping[str, str] | None
-    artifact_id: str | None
+    artifact_id: IdLike | None
     ttl: TtlOrDefault
 
 
@@ -83,7 +86,7 @@ class Payload:
     content: Buffer
     content_type: str | None = None
     tags: Mapping[str, str] | None = None
-    artifact_id: str | None = None
+    artifact_id: IdLike | None = None
     ttl: TtlOrDefault = DEFAULT
 
     def details(self, common: StoreKeywords) -> StoreKeywords:
@@ -204,9 +207,9 @@ def check_content_type(value: object) -> str:
 
 def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
-    if isinstance(ids, str):
-        raise InvalidArtifactError("ids must be an iterable of artifact ids, not one str")
-    return [check_artifact_id(artifact_id) for artifact_id in ids]
+    if isinstance(ids, str | Mapping | ArtifactMetadata):
+        raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
+    return [id_of(artifact_id) for artifact_id in ids]
 
 
 def check_run_id(run_id: Any) -> str:
@@ -272,17 +275,41 @@ def check_details(
     *,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
-    artifact_id: str | None = None,
+    artifact_id: IdLike | None = None,
     ttl: TtlOrDefault = DEFAULT,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
+    check = _check_anew if _is_unusual(content_type, run_id, tags, ttl) else _check_often
+    kind, run, pairs, ttl_ms = check(content_type, run_id, tuple(tags.items()) if type(tags) is dict else tags, ttl)
     return Details(
-        None if artifact_id is None else check_artifact_id(artifact_id),
+        None if artifact_id is None else id_of(artifact_id),
+        kind,
+        run,
+        dict(pairs),
+        default_ttl_ms if ttl is DEFAULT else ttl_ms,
+    )
+
+
+def _is_unusual(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> bool:
+    """Whether something may be equal to another thing and yet mean something else, or has no hash."""
+    return not (
+        type(content_type) is str
+        and (run_id is None or type(run_id) is str)
+        and (tags is None or (type(tags) is dict and {str}.issuperset(map(type, (*tags, *tags.values())))))
+        and (ttl is None or ttl is DEFAULT or type(ttl) in (int, float, timedelta))
+    )
+
+
+def _check_anew(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> tuple[str, str | None, Any, int | None]:
+    return (
         check_content_type(content_type),
         check_optional_run_id(run_id),
-        check_tags(tags),
-        default_ttl_ms if ttl is DEFAULT else check_ttl(ttl),
+        tuple(check_tags(dict(tags) if type(tags) is tuple else tags).items()),
+        None if ttl is DEFAULT else check_ttl(ttl),
     )
+
+
+_check_often = lru_cache(maxsize=64, typed=True)(_check_anew)  # the artifacts of a run mostly share them
 
 
 def check_bound(bound: Any, what: str) -> int | None:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 
 class ArtifactError(Exception):
-    """The root of every error that coatcheck raises on purpose."""
+    """The root of every error that coatcheck raises on purpose.
+
+    Attributes:
+        transient: Whether the same call may succeed later although nobody changed anything: worth a retry.
+    """
+
+    transient = False
 
 
 class InvalidArtifactError(ArtifactError, ValueError):
@@ -41,9 +47,31 @@ class ArtifactLostError(ArtifactError):
 class StoreFullError(ArtifactError):
     """The server refuses writes because it reached `maxmemory`. Nothing was written; reads and deletes work."""
 
+    transient = True  # TTLs make room
+
 
 class StoreUnavailableError(ArtifactError):
-    """The store cannot be used now: no server, wrong password, missing permission, read-only replica."""
+    """The store cannot be used now: no server, or one that cannot serve us, as a read-only replica."""
+
+    transient = True
+
+
+class StoreAccessError(StoreUnavailableError):
+    """The server lets us not in, or not do that: wrong password, missing permission, certificate not accepted."""
+
+    transient = False
+
+
+class WrongServerError(StoreUnavailableError):
+    """The server is not of the kind that the store was opened for, as a node of a cluster under `redis://`."""
+
+    transient = False
+
+
+class StoreClosedError(StoreUnavailableError):
+    """The store was closed by `close()`, or at the end of its `with`: open another one."""
+
+    transient = False
 
 
 class AmbiguousWriteError(StoreUnavailableError):

@@ -24,9 +24,14 @@ class Face:
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
     """
 
+    _shown = ""  # where it lies: what `repr` shows, never a password
+
     def __init__(self, backend: Backend, *, default_ttl: Ttl = None) -> None:
         self._operations = Operations(backend, default_ttl)
         self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown})"
 
 
 class RedisFace(Face, Generic[Client]):
@@ -44,8 +49,9 @@ class RedisFace(Face, Generic[Client]):
         **options: Unpack[RedisKeywords],
     ) -> None:
         chosen = RedisOptions(namespace=namespace, **options)
-        self._target = self._target_class.of(url_or_client, tls=chosen.tls)
+        self._target = self._target_class.of(url_or_client, tls=chosen.tls, timeout=chosen.timeout)
         self._options = {**chosen.as_dict(), "default_ttl": default_ttl}
+        self._shown = f"{self._target.shown}, namespace={namespace!r}"
         self._redis = RedisBackend(self._target.transport(), chosen)
         super().__init__(self._redis, default_ttl=default_ttl)
         self._begin()

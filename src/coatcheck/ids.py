@@ -16,6 +16,9 @@ ID_LENGTH = 32
 
 MAX_ID_LENGTH = 200
 
+REF_KEY = "$artifact"
+"""The key of a ticket under which the id lies."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _DEFAULT_ID = re.compile(r"[0-9a-f]{32}")
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _new, _set = object.__new__, object.__setattr__
@@ -45,11 +47,37 @@ def trusted(kind: type[M], **fields: Any) -> M:
     return made
 
 
-class ArtifactMetadata(BaseModel):
-    """One lease's view of an artifact.
+class _Timed(Protocol):
+    @property
+    def created_at(self) -> str: ...
+    @property
+    def expires_at(self) -> str | None: ...
+
+
+class _Dated:
+    """The times of a lease as datetimes, beside the text."""
+
+    @property
+    def created(self: _Timed) -> datetime:
+        """`created_at` as a datetime in UTC."""
+        return _moment(self.created_at)
+
+    @property
+    def expires(self: _Timed) -> datetime | None:
+        """`expires_at` as a datetime in UTC; `None`: never."""
+        return None if self.expires_at is None else _moment(self.expires_at)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class ArtifactMetadata(_Dated, BaseModel):
+    """One lease's view of an artifact. Hashable.
 
     `store` and `list_by_run` return the view of the run that was named; `get_metadata` and `load` return the view
-    of the latest store that still holds.
+    of the latest store that still holds, unless they name a run.
 
     Attributes:
         artifact_id: The id that the ticket carries.
@@ -75,6 +103,14 @@ class ArtifactMetadata(BaseModel):
     )  # AbstractRuntime's name
     expires_at: str | None = None
 
+    def __hash__(self) -> int:  # tags are no part of it: a dict has no hash
+        return hash((self.artifact_id, self.run_id, self.created_at))
+
+    @property
+    def ref(self) -> dict[str, str]:
+        """The ticket: `{"$artifact": id}`."""
+        return {REF_KEY: self.artifact_id}
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable dict; `from_dict` reads it back."""
         return self.model_dump()
@@ -96,6 +132,11 @@ class Artifact(BaseModel):
 
     metadata: ArtifactMetadata
     content: bytes
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.artifact_id!r}, {self.content_type!r:.60}, {len(self.content)} bytes)"
+
+    __str__ = __repr__
 
     @property
     def artifact_id(self) -> str:
@@ -124,8 +165,8 @@ class Artifact(BaseModel):
         return json.loads(self.content.decode("utf-8"))
 
 
-class Lease(BaseModel):
-    """What one run holds on one artifact.
+class Lease(_Dated, BaseModel):
+    """What one run holds on one artifact. Hashable.
 
     Attributes:
         run_id: Who holds it; `None` for the anonymous lease.
@@ -142,6 +183,9 @@ class Lease(BaseModel):
     expires_at: str | None
     content_type: str
     tags: dict[str, str]
+
+    def __hash__(self) -> int:
+        return hash((self.run_id, self.created_at, self.expires_at))
 
 
 class StoreStats(BaseModel):
@@ -188,6 +232,9 @@ class Problem(BaseModel):
     repaired: int
     examples: list[str]
 
+    def __hash__(self) -> int:
+        return hash((self.kind, self.count, self.bytes, self.repaired))
+
 
 class CheckReport(BaseModel):
     """What `check` or `gc` found.
@@ -201,6 +248,9 @@ class CheckReport(BaseModel):
 
     looked_at: int
     problems: list[Problem]
+
+    def __hash__(self) -> int:
+        return hash((self.looked_at, *self.problems))
 
     @property
     def ok(self) -> bool:

@@ -5,7 +5,7 @@ Each method is a plan; `sync.py` runs it in the caller's thread, `aio.py` on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
@@ -31,12 +31,12 @@ from .arguments import (
 from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
 from .errors import InvalidArtifactError
-from .ids import check_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
+from .refs import IdLike, id_of, not_found
 from .search import Filter, check_count, check_order, slice_of
-from .sources import TransferProgress, open_source, read_source
+from .sources import TransferProgress, open_source, read_source, spool
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ class Operations:
         backend = self.backend
         checked = self._checked(content_type, details)
         with ExitStack() as closing:
+            if isinstance(source, AsyncIterable):
+                source = yield from spool(source, backend.chunking, backend.max_size, closing)
             stream = open_source(source, closing)
             content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
             if not isinstance(content, bytes):
@@ -98,40 +100,41 @@ class Operations:
     def _checked(self, content_type: str, details: StoreKeywords) -> Details:
         return check_details(content_type, self._default_ttl_ms, **details)
 
-    def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
-        return (yield from self.backend.open(check_artifact_id(artifact_id)))
+    def open(self, artifact_id: IdLike, *, required: bool = False) -> Plan[OpenedArtifact | None]:
+        return _found((yield from self.backend.open(id_of(artifact_id))), artifact_id, required=required)
 
-    def load_range(self, artifact_id: str, start: int | None, stop: int | None) -> Plan[bytes | None]:
-        wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
+    def load_range(self, artifact_id: IdLike, start: int | None, stop: int | None) -> Plan[bytes | None]:
+        start, stop = check_bound(start, "start"), check_bound(stop, "stop")
         opened = yield from self.open(artifact_id)
         if opened is None:
             return None
-        cursor = Cursor(opened)
+        cursor, length = Cursor.over(opened, start, stop)
         try:
-            first, last, _ = wanted.indices(opened.size)
-            cursor.seek(first, 0)
-            return (yield from cursor.read(max(0, last - first)))
+            return (yield from cursor.read(length))
         finally:
             cursor.close()
 
-    def load(self, artifact_id: str) -> Plan[Artifact | None]:
-        return self.backend.load_one(check_artifact_id(artifact_id))
+    def load(self, artifact_id: IdLike, run_id: str | None, *, required: bool) -> Plan[Artifact | None]:
+        run_id = check_optional_run_id(run_id)
+        artifact = yield from self.backend.load_one(id_of(artifact_id), run_id)
+        return _found(artifact, artifact_id, run_id, required=required)
 
-    def load_many(self, ids: Iterable[str]) -> Plan[list[Artifact | None]]:
+    def load_many(self, ids: Iterable[IdLike]) -> Plan[list[Artifact | None]]:
         return self._many(self.backend.load, ids)
 
-    def get_metadata(self, artifact_id: str) -> Plan[ArtifactMetadata | None]:
-        [view] = yield from self.backend.metadata([check_artifact_id(artifact_id)])
-        return view
+    def get_metadata(self, artifact_id: IdLike, run_id: str | None, *, required: bool) -> Plan[ArtifactMetadata | None]:
+        run_id = check_optional_run_id(run_id)
+        view = yield from self.backend.view(id_of(artifact_id), run_id)
+        return _found(view, artifact_id, run_id, required=required)
 
-    def metadata_many(self, ids: Iterable[str]) -> Plan[list[ArtifactMetadata | None]]:
+    def metadata_many(self, ids: Iterable[IdLike]) -> Plan[list[ArtifactMetadata | None]]:
         return self._many(self.backend.metadata, ids)
 
-    def exists(self, artifact_id: str) -> Plan[bool]:
-        [found] = yield from self.backend.exists([check_artifact_id(artifact_id)])
+    def exists(self, artifact_id: IdLike) -> Plan[bool]:
+        [found] = yield from self.backend.exists([id_of(artifact_id)])
         return found
 
-    def find_missing(self, ids: Iterable[str], ttl: TtlOrDefault, run_id: str | None) -> Plan[list[str]]:
+    def find_missing(self, ids: Iterable[IdLike], ttl: TtlOrDefault, run_id: str | None) -> Plan[list[str]]:
         run_id = check_optional_run_id(run_id)
         ask = self.backend.exists
         if ttl is not DEFAULT:
@@ -144,7 +147,7 @@ class Operations:
         found = yield from self._many(ask, wanted)
         return [artifact_id for artifact_id, there in zip(wanted, found, strict=True) if not there]
 
-    def _many(self, ask: Callable[[list[str]], Plan[list[T]]], ids: Iterable[str]) -> Plan[list[T]]:
+    def _many(self, ask: Callable[[list[str]], Plan[list[T]]], ids: Iterable[IdLike]) -> Plan[list[T]]:
         """Ask about each id once, answer in the order of the question."""
         wanted = check_ids(ids)
         unique = list(dict.fromkeys(wanted))
@@ -153,23 +156,21 @@ class Operations:
         answers = dict(zip(unique, (yield from ask(unique)), strict=True))
         return [answers[artifact_id] for artifact_id in wanted]
 
-    def delete(self, artifact_id: str) -> Plan[bool]:
-        [deleted] = yield from self.backend.delete([check_artifact_id(artifact_id)])
+    def delete(self, artifact_id: IdLike) -> Plan[bool]:
+        [deleted] = yield from self.backend.delete([id_of(artifact_id)])
         return deleted
 
-    def delete_many(self, ids: Iterable[str]) -> Plan[list[bool]]:
+    def delete_many(self, ids: Iterable[IdLike]) -> Plan[list[bool]]:
         return self._many(self.backend.delete, ids)
 
-    def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None) -> Plan[bool]:
-        return (
-            yield from self.backend.touch(check_artifact_id(artifact_id), check_optional_run_id(run_id), check_ttl(ttl))
-        )
+    def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None) -> Plan[bool]:
+        return (yield from self.backend.touch(id_of(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
 
-    def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
-        return (yield from self.backend.release(check_artifact_id(artifact_id), check_optional_run_id(run_id)))
+    def release(self, artifact_id: IdLike, run_id: str | None) -> Plan[bool]:
+        return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))
 
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        return (yield from self.backend.leases(check_artifact_id(artifact_id)))
+    def leases(self, artifact_id: IdLike) -> Plan[list[Lease]]:
+        return (yield from self.backend.leases(id_of(artifact_id)))
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         views = yield from self.backend.list_by_run(check_run_id(run_id))
@@ -224,6 +225,12 @@ class Operations:
 
     def close(self) -> Plan[None]:
         yield from self.backend.close()
+
+
+def _found(result: T | None, artifact_id: IdLike, run_id: str | None = None, *, required: bool) -> T | None:
+    if result is None and required:
+        raise not_found(artifact_id, run_id)
+    return result
 
 
 def _long(length: int, call: Callable[[], T]) -> Plan[T]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import operator
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
+from .arguments import check_bound
 from .backends.opened import Block, OpenedArtifact
 from .plan import Plan
 
@@ -25,6 +26,14 @@ class Cursor:
         self.opened = opened
         self.position = 0
         self._blocks: list[Block] = []
+
+    @classmethod
+    def over(cls, opened: OpenedArtifact, start: int | None, stop: int | None) -> tuple[Cursor, int]:
+        """A cursor of its own at the beginning of `content[start:stop]`, and how long that is."""
+        wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
+        cursor = cls(opened)
+        cursor.position, last, _ = wanted.indices(opened.size)
+        return cursor, max(0, last - cursor.position)
 
     def seek(self, offset: int, whence: int) -> int:
         """Move; the new position, which may lie beyond the end."""
@@ -139,6 +148,18 @@ class ArtifactReader(io.RawIOBase):
         self._check_open()
         return self._cursor.position
 
+    def iter_range(self, start: int | None = None, stop: int | None = None) -> Iterator[bytes]:
+        """`content[start:stop]`, by the rules of slices, in verified pieces; the position stays where it is."""
+        self._check_open()
+        return self._pieces(*Cursor.over(self._cursor.opened, start, stop))
+
+    def _pieces(self, cursor: Cursor, left: int) -> Iterator[bytes]:
+        while left:
+            self._check_open()
+            piece: memoryview = self._run(cursor.piece(left))
+            left -= len(piece)
+            yield bytes(piece)
+
     def close(self) -> None:
         """Close the reader. Idempotent."""
         if not self.closed:
@@ -187,6 +208,18 @@ class AsyncArtifactReader:
         """The position."""
         self._check_open()
         return self._cursor.position
+
+    def iter_range(self, start: int | None = None, stop: int | None = None) -> AsyncIterator[bytes]:
+        """See `ArtifactReader.iter_range`; for `async for`."""
+        self._check_open()
+        return self._pieces(*Cursor.over(self._cursor.opened, start, stop))
+
+    async def _pieces(self, cursor: Cursor, left: int) -> AsyncIterator[bytes]:
+        while left:
+            self._check_open()
+            piece: memoryview = await self._run(cursor.piece(left))
+            left -= len(piece)
+            yield bytes(piece)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._check_open()

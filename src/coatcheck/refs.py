@@ -2,40 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
+
+from .errors import ArtifactNotFoundError, InvalidArtifactError
+from .ids import REF_KEY, check_artifact_id
+from .model import ArtifactMetadata
 
 if TYPE_CHECKING:
     from .aio import AsyncArtifactStore
     from .model import Artifact
     from .store import ArtifactStore
 
-_KEY = "$artifact"
+Ticket = Mapping[str, Any]
+"""`{"$artifact": id}`; what else lies in it is the caller's."""
+
+IdLike = str | Ticket | ArtifactMetadata
+"""What stands for an artifact wherever an id is taken."""
 
 
-def artifact_ref(artifact_id: str) -> dict[str, str]:
-    """The ticket for an artifact: `{"$artifact": id}`."""
-    return {_KEY: artifact_id}
+def artifact_ref(artifact_id: IdLike) -> dict[str, str]:
+    """The ticket for an artifact: `{"$artifact": id}`. `ArtifactMetadata.ref` is the same.
+
+    Raises:
+        InvalidArtifactError: Not an id, nor metadata.
+    """
+    return {REF_KEY: id_of(artifact_id)}
 
 
-def is_artifact_ref(value: Any) -> bool:
+def is_artifact_ref(value: object) -> TypeGuard[Ticket]:
     """Whether a value is a ticket."""
-    return isinstance(value, dict) and _KEY in value
+    return isinstance(value, Mapping) and isinstance(value.get(REF_KEY), str)
 
 
-def get_artifact_id(ref: dict[str, str]) -> str:
+def get_artifact_id(ref: Ticket) -> str:
     """The id in a ticket.
 
     Raises:
-        KeyError: It is not a ticket.
+        InvalidArtifactError: It is not a ticket, or the id in it is none.
     """
-    return ref[_KEY]
+    if not is_artifact_ref(ref):
+        raise InvalidArtifactError(f'{ref!r:.100} is not a ticket: a ticket is {{"$artifact": "<id>"}}')
+    return check_artifact_id(ref[REF_KEY])
 
 
-def resolve_artifact(ref: dict[str, str], store: ArtifactStore) -> Artifact | None:
-    """The artifact that a ticket stands for; `None` when it is absent or the value is not a ticket."""
-    return store.load(get_artifact_id(ref)) if is_artifact_ref(ref) else None
+def id_of(artifact: object) -> str:
+    """The id that an id, a ticket or metadata stand for, checked, as a plain `str`.
+
+    Raises:
+        InvalidArtifactError: None of these.
+    """
+    if isinstance(artifact, str):
+        return check_artifact_id(artifact)
+    if isinstance(artifact, ArtifactMetadata):
+        return check_artifact_id(artifact.artifact_id)
+    if is_artifact_ref(artifact):
+        return check_artifact_id(artifact[REF_KEY])
+    raise InvalidArtifactError(
+        f'artifact_id must be an id, a ticket ({{"$artifact": "<id>"}}) or ArtifactMetadata, '
+        f"not {type(artifact).__name__}"
+    )
 
 
-async def aresolve_artifact(ref: dict[str, str], store: AsyncArtifactStore) -> Artifact | None:
+def not_found(artifact_id: IdLike, run_id: str | None = None) -> ArtifactNotFoundError:
+    """The error for an artifact that is required and absent."""
+    whose = "" if run_id is None else f" that run {run_id!r} leases"
+    return ArtifactNotFoundError(f"there is no artifact {id_of(artifact_id)}{whose}: deleted, expired or never stored")
+
+
+@overload
+def resolve_artifact(ref: Ticket | ArtifactMetadata, store: ArtifactStore, *, required: Literal[True]) -> Artifact: ...
+@overload
+def resolve_artifact(
+    ref: Ticket | ArtifactMetadata, store: ArtifactStore, *, required: bool = False
+) -> Artifact | None: ...
+def resolve_artifact(
+    ref: Ticket | ArtifactMetadata, store: ArtifactStore, *, required: bool = False
+) -> Artifact | None:
+    """The artifact that a ticket stands for, or `None` where it is absent.
+
+    Args:
+        ref: A ticket, or metadata.
+        store: Where to look.
+        required: Raise where it is absent.
+
+    Raises:
+        InvalidArtifactError: Neither a ticket nor metadata.
+        ArtifactNotFoundError: It is absent and `required`.
+    """
+    artifact = store.load(_resolvable(ref))
+    if artifact is None and required:
+        raise not_found(ref)
+    return artifact
+
+
+@overload
+async def aresolve_artifact(
+    ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: Literal[True]
+) -> Artifact: ...
+@overload
+async def aresolve_artifact(
+    ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: bool = False
+) -> Artifact | None: ...
+async def aresolve_artifact(
+    ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: bool = False
+) -> Artifact | None:
     """`resolve_artifact` for an `AsyncArtifactStore`."""
-    return await store.load(get_artifact_id(ref)) if is_artifact_ref(ref) else None
+    artifact = await store.load(_resolvable(ref))
+    if artifact is None and required:
+        raise not_found(ref)
+    return artifact
+
+
+def _resolvable(ref: Ticket | ArtifactMetadata) -> str:
+    return id_of(ref) if isinstance(ref, ArtifactMetadata) else get_artifact_id(ref)

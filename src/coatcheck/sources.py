@@ -12,14 +12,15 @@ import io
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 import xxhash
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .plan import Plan, Work
+from .plan import Plan, Step, Work
 
 MIB: Final = 1024 * 1024
 
@@ -27,6 +28,8 @@ TransferProgress = Callable[[int, int | None], None]
 """Told how many bytes were read while their number is not known yet, then how many of how many were stored."""
 
 SourceLike = str | os.PathLike[str] | BinaryIO
+
+AsyncSourceLike = SourceLike | AsyncIterable[bytes]
 
 
 class Chunking(NamedTuple):
@@ -162,6 +165,46 @@ def open_source(source: object, closing: ExitStack) -> Any:
     return source
 
 
+class _Next(Step):
+    """The next piece of an async iterable; `None` at its end."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: AsyncIterator[Any]) -> None:
+        self._pieces = pieces
+
+    def run(self) -> Any:
+        kind = type(self._pieces).__name__
+        raise InvalidArtifactError(f"{kind} is an async iterable: only an asyncio store can read it")
+
+    async def arun(self) -> Any:
+        return await anext(self._pieces, None)
+
+
+def spool(source: AsyncIterable[Any], chunking: Chunking, max_size: int | None, closing: ExitStack) -> Plan[IO[bytes]]:
+    """The pieces of an async iterable as a file: in memory while they are short, then in a temporary one.
+
+    Args:
+        source: Gives bytes.
+        chunking: What is long.
+        max_size: Largest content in bytes.
+        closing: Closes the file.
+    """
+    file = closing.enter_context(tempfile.SpooledTemporaryFile(chunking.threshold))  # noqa: SIM115  # it is
+    pieces = aiter(source)
+    done = 0
+    while (piece := (yield _Next(pieces))) is not None:
+        data = _bytes(piece, "the iterable")
+        done += len(data)
+        _check_size(done, max_size)
+        if done < chunking.threshold:
+            file.write(data)
+        else:
+            yield Work(partial(file.write, data))
+    file.seek(0)
+    return file
+
+
 def read_source(
     stream: Any, chunking: Chunking, max_size: int | None, progress: TransferProgress | None, closing: ExitStack
 ) -> Plan[bytes | Source]:
@@ -294,16 +337,21 @@ def _fill(stream: Any, buffer: memoryview) -> int:
 
 def _read(stream: Any, size: int) -> bytes:
     piece = _available(stream.read(size))
-    if isinstance(piece, str):
-        raise InvalidArtifactError("the stream gives str: open it in binary mode")
-    if not isinstance(piece, bytes):
-        try:
-            piece = bytes(memoryview(piece))
-        except TypeError:
-            raise InvalidArtifactError(f"the stream gives {type(piece).__name__}, not bytes") from None
+    piece = _bytes(piece, "the stream")
     if len(piece) > size:
         raise InvalidArtifactError(f"the stream gave {len(piece)} bytes when it was asked for {size}")
     return piece
+
+
+def _bytes(piece: Any, giver: str) -> bytes:
+    if isinstance(piece, str):
+        raise InvalidArtifactError(f"{giver} gives str: open it in binary mode")
+    if isinstance(piece, bytes):
+        return piece
+    try:
+        return bytes(memoryview(piece))
+    except TypeError:
+        raise InvalidArtifactError(f"{giver} gives {type(piece).__name__}, not bytes") from None
 
 
 def _available(result: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .arguments import (
     DEFAULT,
@@ -26,6 +26,7 @@ from .arguments import (
 from .backends.opened import WholeArtifact
 from .plan import run
 from .reader import ArtifactReader
+from .refs import IdLike, not_found
 from .search import Filter, slice_of
 from .sources import SourceLike, TransferProgress, read_whole
 
@@ -58,7 +59,7 @@ class ArtifactStore(ABC):
         content_type: str = "application/octet-stream",
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
-        artifact_id: str | None = None,
+        artifact_id: IdLike | None = None,
         ttl: TtlOrDefault = DEFAULT,
     ) -> ArtifactMetadata:
         """Store content and take a lease on it.
@@ -83,25 +84,48 @@ class ArtifactStore(ABC):
             StoreFullError: The server is out of memory; nothing was written.
         """
 
+    @overload
     @abstractmethod
-    def load(self, artifact_id: str) -> Artifact | None:
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]) -> Artifact: ...
+    @overload
+    @abstractmethod
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False) -> Artifact | None: ...
+    @abstractmethod
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False) -> Artifact | None:
         """The artifact with its verified content, or `None`.
 
+        Args:
+            artifact_id: An id, or what stands for it: a ticket or `ArtifactMetadata`. So it is wherever an id is taken.
+            run_id: As this run sees it, with its content type and tags; `None` where the run has no live lease. Left
+                out: as the latest store left it.
+            required: Raise where it would be `None`.
+
         Raises:
+            ArtifactNotFoundError: It is absent and `required`.
             CorruptArtifactError: What lies there is not what was stored.
             ArtifactLostError: The content was evicted under its metadata.
         """
 
+    @overload
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]
+    ) -> ArtifactMetadata: ...
+    @overload
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None: ...
     @abstractmethod
-    def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
-        """The latest store's view of the artifact, without its content, or `None`."""
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None:
+        """The artifact without its content, or `None`; arguments and errors as for `load`."""
 
     @abstractmethod
-    def exists(self, artifact_id: str) -> bool:
+    def exists(self, artifact_id: IdLike) -> bool:
         """Whether the artifact is there, content included (of chunked content: its list of chunks)."""
 
     @abstractmethod
-    def delete(self, artifact_id: str) -> bool:
+    def delete(self, artifact_id: IdLike) -> bool:
         """Remove the artifact for every run; whether there was one. See `release` for giving up one lease."""
 
     @abstractmethod
@@ -165,12 +189,12 @@ class ArtifactStore(ABC):
         """
         return self.store(encode_json(data), content_type="application/json", **details)
 
-    def load_text(self, artifact_id: str, encoding: str = "utf-8") -> str | None:
+    def load_text(self, artifact_id: IdLike, encoding: str = "utf-8") -> str | None:
         """The content as text, or `None` where there is no such artifact."""
         artifact = self.load(artifact_id)
         return None if artifact is None else artifact.as_text(encoding)
 
-    def load_json(self, artifact_id: str) -> Any | None:
+    def load_json(self, artifact_id: IdLike) -> Any | None:
         """The content parsed as JSON, or `None` where there is no such artifact."""
         artifact = self.load(artifact_id)
         return None if artifact is None else artifact.as_json()
@@ -209,15 +233,17 @@ class ArtifactStore(ABC):
             for item in (item if isinstance(item, Payload) else Payload(item) for item in items)
         ]
 
-    def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
+    def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
         """`load` for many ids, in order."""
         return [self.load(artifact_id) for artifact_id in ids]
 
-    def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
+    def metadata_many(self, ids: Iterable[IdLike]) -> list[ArtifactMetadata | None]:
         """`get_metadata` for many ids, in order."""
         return [self.get_metadata(artifact_id) for artifact_id in ids]
 
-    def find_missing(self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None) -> list[str]:
+    def find_missing(
+        self, ids: Iterable[IdLike], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
+    ) -> list[str]:
         """Those ids that `exists` denies, each once, in order.
 
         With `ttl` a run also takes a lease on each one that is there, or makes its lease last as long, so that "already
@@ -231,9 +257,9 @@ class ArtifactStore(ABC):
         """
         if ttl is not DEFAULT or run_id is not None:
             raise self._unsupported("find_missing(ttl=…)")
-        return [artifact_id for artifact_id in dict.fromkeys(ids) if not self.exists(artifact_id)]
+        return [artifact_id for artifact_id in dict.fromkeys(check_ids(ids)) if not self.exists(artifact_id)]
 
-    def delete_many(self, ids: Iterable[str]) -> list[bool]:
+    def delete_many(self, ids: Iterable[IdLike]) -> list[bool]:
         """`delete` for many ids, in order; a bad id fails before anything is deleted, a repeated one answers twice."""
         wanted = check_ids(ids)
         deleted = {artifact_id: self.delete(artifact_id) for artifact_id in dict.fromkeys(wanted)}
@@ -270,16 +296,25 @@ class ArtifactStore(ABC):
             progress(metadata.size_bytes, metadata.size_bytes)
         return metadata
 
-    def open(self, artifact_id: str) -> ArtifactReader | None:
+    @overload
+    def open(self, artifact_id: IdLike, *, required: Literal[True]) -> ArtifactReader: ...
+    @overload
+    def open(self, artifact_id: IdLike, *, required: bool = False) -> ArtifactReader | None: ...
+    def open(self, artifact_id: IdLike, *, required: bool = False) -> ArtifactReader | None:
         """Open an artifact for reading: a seekable binary stream, or `None` where there is no such artifact.
 
         Bytes are verified before they are given, and are never a mix of two contents. If the artifact is deleted or
         replaced meanwhile, the reader goes on with what was opened, or raises `ArtifactLostError`.
+
+        Raises:
+            ArtifactNotFoundError: It is absent and `required`.
         """
         artifact = self.load(artifact_id)
+        if artifact is None and required:
+            raise not_found(artifact_id)
         return None if artifact is None else ArtifactReader(WholeArtifact(artifact), run)
 
-    def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    def load_range(self, artifact_id: IdLike, start: int | None = None, stop: int | None = None) -> bytes | None:
         """`content[start:stop]`, by the rules of slices, or `None` where there is no such artifact.
 
         Of large content only the chunks that are needed are fetched, and verified by their own checksums; the SHA-256
@@ -291,7 +326,7 @@ class ArtifactStore(ABC):
 
     # Leases -----------------------------------------------------------------------------------------------------
 
-    def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
+    def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         """Let a run's live lease end `ttl` seconds from now (`None`: never), be that later or earlier than before.
 
         Returns:
@@ -299,11 +334,11 @@ class ArtifactStore(ABC):
         """
         raise self._unsupported("touch")
 
-    def release(self, artifact_id: str, run_id: str | None) -> bool:
+    def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """Give up one run's lease; the last one takes the artifact with it. Whether there was a live one."""
         raise self._unsupported("release")
 
-    def leases(self, artifact_id: str) -> list[Lease]:
+    def leases(self, artifact_id: IdLike) -> list[Lease]:
         """The live leases of an artifact, oldest store first; empty where there is no such artifact."""
         raise self._unsupported("leases")
 

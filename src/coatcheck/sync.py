@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import redis
 
@@ -13,10 +13,11 @@ from .arguments import DEFAULT, Payload, StoreKeywords, Ttl, TtlOrDefault, check
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import Target
-from .errors import StoreUnavailableError
+from .errors import StoreClosedError
 from .face import Face, RedisFace, reopen
 from .plan import Plan, run
 from .reader import ArtifactReader
+from .refs import IdLike
 from .search import Filter
 from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
@@ -37,7 +38,7 @@ class BackendStore(Face, ArtifactStore):
     def _run(self, plan: Plan[T]) -> T:
         if self._closed:
             plan.close()
-            raise StoreUnavailableError("this store was closed: open another one")
+            raise StoreClosedError("this store was closed: open another one")
         return run(plan)
 
     @spelled_out(check_details)
@@ -46,16 +47,30 @@ class BackendStore(Face, ArtifactStore):
     ) -> ArtifactMetadata:
         return self._run(self._operations.store(content, content_type, details))
 
-    def load(self, artifact_id: str) -> Artifact | None:
-        return self._run(self._operations.load(artifact_id))
+    @overload
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]) -> Artifact: ...
+    @overload
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False) -> Artifact | None: ...
+    def load(self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False) -> Artifact | None:
+        return self._run(self._operations.load(artifact_id, run_id, required=required))
 
-    def get_metadata(self, artifact_id: str) -> ArtifactMetadata | None:
-        return self._run(self._operations.get_metadata(artifact_id))
+    @overload
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: Literal[True]
+    ) -> ArtifactMetadata: ...
+    @overload
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None: ...
+    def get_metadata(
+        self, artifact_id: IdLike, *, run_id: str | None = None, required: bool = False
+    ) -> ArtifactMetadata | None:
+        return self._run(self._operations.get_metadata(artifact_id, run_id, required=required))
 
-    def exists(self, artifact_id: str) -> bool:
+    def exists(self, artifact_id: IdLike) -> bool:
         return self._run(self._operations.exists(artifact_id))
 
-    def delete(self, artifact_id: str) -> bool:
+    def delete(self, artifact_id: IdLike) -> bool:
         return self._run(self._operations.delete(artifact_id))
 
     def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
@@ -94,16 +109,18 @@ class BackendStore(Face, ArtifactStore):
         details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
         return self._run(self._operations.store_many(items, content_type, details))
 
-    def load_many(self, ids: Iterable[str]) -> list[Artifact | None]:
+    def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
         return self._run(self._operations.load_many(ids))
 
-    def metadata_many(self, ids: Iterable[str]) -> list[ArtifactMetadata | None]:
+    def metadata_many(self, ids: Iterable[IdLike]) -> list[ArtifactMetadata | None]:
         return self._run(self._operations.metadata_many(ids))
 
-    def find_missing(self, ids: Iterable[str], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None) -> list[str]:
+    def find_missing(
+        self, ids: Iterable[IdLike], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None
+    ) -> list[str]:
         return self._run(self._operations.find_missing(ids, ttl, run_id))
 
-    def delete_many(self, ids: Iterable[str]) -> list[bool]:
+    def delete_many(self, ids: Iterable[IdLike]) -> list[bool]:
         return self._run(self._operations.delete_many(ids))
 
     @spelled_out(check_details)
@@ -117,20 +134,24 @@ class BackendStore(Face, ArtifactStore):
     ) -> ArtifactMetadata:
         return self._run(self._operations.store_file(source, content_type, details, progress))
 
-    def open(self, artifact_id: str) -> ArtifactReader | None:
-        opened = self._run(self._operations.open(artifact_id))
+    @overload
+    def open(self, artifact_id: IdLike, *, required: Literal[True]) -> ArtifactReader: ...
+    @overload
+    def open(self, artifact_id: IdLike, *, required: bool = False) -> ArtifactReader | None: ...
+    def open(self, artifact_id: IdLike, *, required: bool = False) -> ArtifactReader | None:
+        opened = self._run(self._operations.open(artifact_id, required=required))
         return None if opened is None else ArtifactReader(opened, self._run)
 
-    def load_range(self, artifact_id: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    def load_range(self, artifact_id: IdLike, start: int | None = None, stop: int | None = None) -> bytes | None:
         return self._run(self._operations.load_range(artifact_id, start, stop))
 
-    def touch(self, artifact_id: str, ttl: Ttl, run_id: str | None = None) -> bool:
+    def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
 
-    def release(self, artifact_id: str, run_id: str | None) -> bool:
+    def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         return self._run(self._operations.release(artifact_id, run_id))
 
-    def leases(self, artifact_id: str) -> list[Lease]:
+    def leases(self, artifact_id: IdLike) -> list[Lease]:
         return self._run(self._operations.leases(artifact_id))
 
     def list_runs(self) -> list[str]:
@@ -184,14 +205,21 @@ class FileArtifactStore(BackendStore):
     Args:
         base_dir: `artifacts/` is made below it. A directory that AbstractRuntime wrote is opened as it is.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        mode: Permissions of directories, and of files but for the right to execute: `0o755` lets other users read,
+            `0o2770` is for a group. Left out: those of an `artifacts/` that is there; a new one is for this user only
+            (`0o700`), or for a group if `base_dir` is (setgid, and its group may write). Given, it also says that the
+            owner of the directory is trusted, whoever that is: else another user's directory is only read.
 
     Raises:
-        StoreUnavailableError: The directory cannot be used.
+        InvalidArtifactError: An argument makes no sense.
+        StoreFullError: There is no room for the directory.
+        StoreUnavailableError: The directory cannot be used, or other users could tamper with it.
     """
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl})
-        super().__init__(FileBackend(Path(base_dir)), default_ttl=default_ttl)
+    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
+        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+        self._shown = repr(str(self._arguments[0]))
+        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -17,6 +17,7 @@ from .aio import (
 )
 from .arguments import Ttl, spelled_out
 from .backends.redis import RedisKeywords, RedisOptions
+from .backends.redis.layout.partitions import check_namespace
 from .backends.redis.transport.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
 from .errors import InvalidArtifactError
 from .store import ArtifactStore
@@ -100,7 +101,12 @@ def _directory(url: str, namespace: str | None) -> Path:
     directory = local_directory(url)
     if directory is None:
         raise InvalidArtifactError(f"{url!r}: write the directory as file:///absolute/path")
-    return directory if namespace is None else directory / quote(namespace, safe="")
+    if namespace is None:
+        return directory
+    check_namespace(namespace)
+    if namespace.lower() in (".", "..", "artifacts"):
+        raise InvalidArtifactError(f"invalid namespace {namespace!r}: no directory of its own can have that name")
+    return directory / quote(namespace, safe="")
 
 
 def _named(namespace: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,9 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> ArtifactStore:
-    return open_store(url)
+def store(url: str) -> Iterator[ArtifactStore]:
+    with open_store(url) as store:
+        yield store
 
 
 class Outcome:
@@ -312,7 +313,7 @@ def test_a_damaged_artifact_leaves_the_old_file(coatcheck: Coatcheck, store: Art
     view = store.store(b"content")
     target = tmp_path / "f"
     target.write_bytes(b"old")
-    next((tmp_path / "store").rglob(f"{view.artifact_id}.bin")).write_bytes(b"CONTENT")
+    next((tmp_path / "store").rglob(f"{view.digest}.bin")).write_bytes(b"CONTENT")
 
     assert coatcheck("get", view.artifact_id, "-o", str(target), "--force").code == 4
     assert target.read_bytes() == b"old"
@@ -673,7 +674,7 @@ def test_the_code_says_whose_fault_it_is(coatcheck: Coatcheck, store: ArtifactSt
     assert coatcheck("get", view.artifact_id).code == 4
     content.unlink()
     assert coatcheck("get", view.artifact_id).code == 4
-    assert coatcheck("runs", url=f"file://{tmp_path}/store/artifacts/.lock").code == 3
+    assert coatcheck("runs", url=f"file://{tmp_path}/store/artifacts/.indexed").code == 3
 
 
 def test_no_exception_is_a_traceback(coatcheck: Coatcheck, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -878,8 +879,8 @@ def test_serve_is_about_the_embedded_engine(coatcheck: Coatcheck) -> None:
 def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
     stored = store.store(b"content", run_id="a")
     assert coatcheck("check", "--read-data").code == 0
-    folder = tmp_path / "store" / "artifacts"
-    (folder / f"{stored.artifact_id}.bin").write_bytes(b"damaged")
+    folder = tmp_path / "store" / "artifacts" / "blobs"
+    (folder / f"{stored.digest}.bin").write_bytes(b"damaged")
     (folder / "orphan.bin").write_bytes(b"left behind")
     checked = coatcheck("check", "--read-data", "--grace", "0", "--json")
     assert checked.code == 1

@@ -7,11 +7,14 @@ import multiprocessing
 import os
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
 from coatcheck import AsyncRedisArtifactStore, FileArtifactStore, RedisArtifactStore, StoreUnavailableError
+from coatcheck.backends.redis.transport.base import Part
+from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.compression import Zstd
 from coatcheck.testing import eventually
 
@@ -93,28 +96,52 @@ def test_a_reply_to_a_cancelled_call_reaches_no_other(server, client, namespace)
         client.client_unpause()
 
 
-def test_what_is_left_to_read_reaches_nobody(store) -> None:
-    stored = store.store(b"content")
-    [connection] = store._operations.backend.session.transport.node(0)._idle
-    connection.send_command("ECHO", "stale")
-    eventually(connection.can_read)
-    assert store.load_text(stored.artifact_id) == "content"
-    assert store.list_all() == [stored]
-
-
-def test_what_is_left_to_read_reaches_no_task(server, namespace) -> None:
+def test_what_comes_unasked_reaches_no_task(server, namespace) -> None:
     async def main() -> None:
         async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
             stored = await store.store(b"content")
-            [connection] = store._operations.backend.session.transport.node(0)._held().idle
-            await connection.send_command("ECHO", "stale")
+            [wire] = store._operations.backend.session.transport.node(0)._held().idle
+            wire._transport.write(b"ECHO stale\r\n")
             async with asyncio.timeout(10):
-                while not await connection.can_read():
+                while wire.usable:
                     await asyncio.sleep(0.01)
             assert await store.load_text(stored.artifact_id) == "content"
             assert await store.list_all() == [stored]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("trusted", "patience"), [(0, 0), (3600, 1)])
+def test_idle_connections_that_were_closed_are_replaced(
+    server, client, namespace, monkeypatch, trusted, patience
+) -> None:
+    monkeypatch.setattr("coatcheck.backends.redis.transport.wire._TRUSTED", trusted)
+    with RedisArtifactStore(f"{server.url}?client_name=ours", namespace=namespace, retry_for=patience) as store:
+        with ThreadPoolExecutor(20) as threads:
+            list(threads.map(lambda n: store.store(b"%d" % n), range(100)))
+        hang_up(client)
+        stored = store.store(b"content")
+        hang_up(client)
+        assert store.load(stored.artifact_id).content == b"content"
+
+
+def test_idle_connections_of_tasks_that_were_closed_are_replaced(server, client, namespace) -> None:
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(f"{server.url}?client_name=ours", namespace=namespace, retry_for=1) as store:
+            await asyncio.gather(*(store.store(b"%d" % n) for n in range(20)))
+            hang_up(client)
+            stored = await store.store(b"content")
+            hang_up(client)
+            assert await store.load_text(stored.artifact_id) == "content"
+
+    asyncio.run(main())
+
+
+def hang_up(client: redis.Redis) -> None:
+    """Let the server close the connections of our store."""
+    for one in client.client_list():
+        if one["name"] == "ours":
+            client.client_kill_filter(one["id"])
 
 
 def test_an_async_store_starts_anew_on_another_event_loop(server, namespace) -> None:
@@ -154,11 +181,8 @@ def test_children_use_the_store_of_their_parent(store, namespace, method) -> Non
 
 def _client_id(store) -> int:
     """What the server calls the connection that this process uses."""
-    node = store._operations.backend.session.transport.node(0)
-    connection = node.take()
-    connection.send_command("CLIENT", "ID")
-    number = connection.read_response()
-    node.give_back(connection, clean=True)
+    transport = store._operations.backend.session.transport
+    [[number]] = transport.send([Part(transport.node(0), pack((b"CLIENT", b"ID")), 1)])
     return number
 
 

@@ -19,7 +19,7 @@ import redis.asyncio.cluster
 import redis.cluster
 from redis.crc import key_slot
 
-from coatcheck import AmbiguousWriteError, InvalidArtifactError, StoreUnavailableError
+from coatcheck import AmbiguousWriteError, InvalidArtifactError, StoreUnavailableError, WrongServerError
 from coatcheck.backends.redis.transport.base import Close, Pipelines, Refresh, Transport
 from coatcheck.backends.redis.transport.connect import AsyncTarget, Target
 from coatcheck.backends.redis.transport.durability import Confirmation
@@ -36,6 +36,8 @@ SHORT = b"60000"  # milliseconds that keys of these tests live
 
 class Unit:
     """Commands for one slot, the script among them by hash or with its source."""
+
+    slow = False
 
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
         self.slot, self.commands, self.replies = slot, commands, len(commands)
@@ -162,7 +164,7 @@ def test_the_first_error_reply_is_raised(line, server) -> None:
 
 def test_a_server_without_scripts_is_named(line) -> None:
     with Server(require(ENGINES[0]), "--rename-command", "EVALSHA", "") as server:
-        with pytest.raises(StoreUnavailableError, match="needs Lua scripts"):
+        with pytest.raises(WrongServerError, match="needs Lua scripts"):
             line(server.url).deliver(script(b"return 1", b"a"))
 
 
@@ -482,7 +484,7 @@ def test_an_uncovered_slot_is_named_with_its_cure(lines) -> None:
 def test_a_node_of_a_cluster_is_told_from_a_server(line, cluster) -> None:
     for node in cluster.primaries():
         sent = line(f"redis://{node.address}")
-        with pytest.raises(StoreUnavailableError, match=re.escape(f"redis+cluster://{node.address}")):
+        with pytest.raises(WrongServerError, match=re.escape(f"redis+cluster://{node.address}")):
             sent.deliver(*map(put, KEYS))
         with pytest.raises(StoreUnavailableError, match=r"redis\+cluster://"):
             sent.deliver(script(b"return 1", b"a", b"b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,8 @@ from coatcheck import (
     RedisArtifactStore,
     StoreStats,
 )
-from coatcheck.ui import app
+from coatcheck.testing.waiting import eventually
+from coatcheck.ui import app, lookup
 from coatcheck.ui.lookup import HEAD, PAGE
 from coatcheck.ui.content import file_name, wanted_range
 from coatcheck.ui.words import relative, size, visible
@@ -312,6 +314,29 @@ def test_a_lost_server_is_said_on_every_page_without_its_password() -> None:
             page = see(visitor, path, 503)
             assert "The store does not answer" in page.text
             assert "hunter2" not in page.text
+
+
+class Slow(InMemoryArtifactStore):
+    """Takes its time to count, as long as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def stats(self) -> StoreStats:
+        self.go.wait(30)
+        return super().stats()
+
+
+def test_figures_that_take_long_come_with_a_later_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_PATIENCE", 0.05)
+    with Slow() as store, browse(store) as visitor:
+        store.store(b"x" * 4321, run_id="a")
+        try:
+            assert "still being counted" in see(visitor, "/").text
+        finally:
+            store.go.set()
+        eventually(lambda: "4.32 kB" in see(visitor, "/").text and "still being" not in see(visitor, "/").text)
 
 
 class Damaged(InMemoryArtifactStore):

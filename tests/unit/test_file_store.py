@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
 import importlib.util
+import io
 import json
 import multiprocessing
 import os
 import signal
+import stat
 import sys
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -22,23 +28,48 @@ from coatcheck import (
     FileArtifactStore,
     InMemoryArtifactStore,
     InvalidArtifactError,
+    StoreFullError,
     StoreUnavailableError,
     artifact_ref,
+    open_store,
 )
+from coatcheck.backends.file import FileBackend
+from coatcheck.folders import Folder
+from coatcheck.testing.waiting import eventually
+
+from ..users import ALICE, GROUP, MALLORY, as_user, commons  # noqa: F401  # commons is a fixture
 
 
 @pytest.fixture
 def store(tmp_path):
-    return FileArtifactStore(tmp_path)
+    with FileArtifactStore(tmp_path) as store:
+        yield store
+
+
+def meta_of(directory, name):
+    return directory / "artifacts" / "refs" / f"{name}.meta"
+
+
+def contents(directory):
+    return [path.read_bytes() for path in (directory / "artifacts" / "blobs").iterdir()]
+
+
+def kinds_of(report):
+    return {problem.kind: problem.count for problem in report.problems}
+
+
+def blob_of(directory, content):
+    return directory / "artifacts" / "blobs" / f"{hashlib.sha256(content).hexdigest()}.bin"
 
 
 def test_the_layout_is_the_inherited_one(store, tmp_path) -> None:
     stored = store.store(b"content", content_type="text/plain", run_id="run", tags={"k": "v"})
-    assert (tmp_path / "artifacts" / f"{stored.artifact_id}.bin").read_bytes() == b"content"
-    meta = json.loads((tmp_path / "artifacts" / f"{stored.artifact_id}.meta").read_text())
-    inherited = {k: meta[k] for k in ("artifact_id", "content_type", "size_bytes", "created_at", "run_id", "tags")}
-    assert inherited == {
+    assert (tmp_path / "artifacts" / "blobs" / f"{stored.digest}.bin").read_bytes() == b"content"
+    meta = json.loads(meta_of(tmp_path, stored.artifact_id).read_text())
+    inherited = ("artifact_id", "blob_id", "content_type", "size_bytes", "created_at", "run_id", "tags")
+    assert {name: meta[name] for name in inherited} == {
         "artifact_id": stored.artifact_id,
+        "blob_id": stored.digest,
         "content_type": "text/plain",
         "size_bytes": 7,
         "created_at": stored.created_at,
@@ -178,9 +209,9 @@ def test_killed_writers_leave_whole_artifacts(tmp_path) -> None:
         assert loaded.content == loaded.content[:1] * 20_000
 
 
-@pytest.mark.parametrize("crash_at", range(1, 8))
+@pytest.mark.parametrize("crash_at", range(1, 17))
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_a_crash_between_any_two_renames_leaves_old_or_new(tmp_path, monkeypatch, crash_at, before) -> None:
+def test_a_crash_between_any_two_steps_leaves_old_or_new(tmp_path, monkeypatch, crash_at, before) -> None:
     store = FileArtifactStore(tmp_path)
     if before is not None:
         store.store(before, artifact_id="name", run_id="a")
@@ -189,14 +220,17 @@ def test_a_crash_between_any_two_renames_leaves_old_or_new(tmp_path, monkeypatch
         pass
 
     steps = iter(range(1, 100))
-    real = Path.replace
 
-    def replace(self, target):
-        if next(steps) == crash_at:
-            raise Crash
-        return real(self, target)
+    def crashing(step):
+        def call(self, *arguments):
+            if next(steps) == crash_at:
+                raise Crash
+            return step(self, *arguments)
 
-    monkeypatch.setattr(Path, "replace", replace)
+        return call
+
+    for step in (Folder.create, Folder.rename, Folder.remove, Folder.sync):
+        monkeypatch.setattr(Folder, step.__name__, crashing(step))
     try:
         store.store(b"new", artifact_id="name", run_id="b")
         finished = True
@@ -206,12 +240,19 @@ def test_a_crash_between_any_two_renames_leaves_old_or_new(tmp_path, monkeypatch
     after = FileArtifactStore(tmp_path)
     loaded = after.load("name")
     assert (loaded and loaded.content) in ({b"new"} if finished else {before, b"new"})
+    assert [view.artifact_id for run in "ab" for view in after.list_by_run(run)] == ["name"] * (loaded is not None)
+    assert not set(kinds_of(after.check(read_data=True, grace=0))) - {"orphan-content", "stale-index-member"}
     if loaded:
         assert loaded.metadata.run_id == ("b" if loaded.content == b"new" else "a")
     after.store(b"newest", artifact_id="name", run_id="c")
     assert after.load_text("name") == "newest"
     assert after.delete("name")
     assert after.load("name") is None
+    for path in (tmp_path / "artifacts").glob("*/.*"):
+        os.utime(path, (1, 1))  # as if nobody had written to it for long
+    assert after.gc(dry_run=False, grace=0).ok
+    assert contents(tmp_path) == []
+    assert not [path for path in (tmp_path / "artifacts" / "runs").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "Aux", "prn", "com1", "LPT9"])
@@ -226,7 +267,7 @@ def test_symbolic_links_are_not_followed(store, tmp_path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     stored = store.store(b"content", artifact_id="name")
-    content = tmp_path / "artifacts" / "name.bin"
+    content = blob_of(tmp_path, b"content")
     content.unlink()
     content.symlink_to(secret)
     with pytest.raises(CorruptArtifactError, match="symbolic link"):
@@ -235,7 +276,7 @@ def test_symbolic_links_are_not_followed(store, tmp_path) -> None:
     store.store(b"content", artifact_id="name")
     assert secret.read_bytes() == b"secret"
     assert store.load_text("name") == "content"
-    meta = tmp_path / "artifacts" / f"{stored.artifact_id}.meta"
+    meta = meta_of(tmp_path, stored.artifact_id)
     meta.unlink()
     meta.symlink_to(secret)
     with pytest.raises(CorruptArtifactError, match="symbolic link"):
@@ -250,14 +291,14 @@ def test_a_linked_artifacts_directory_is_refused(tmp_path) -> None:
 
 
 def test_pipes_do_not_hang_a_reader(store, tmp_path) -> None:
-    os.mkfifo(tmp_path / "artifacts" / "name.meta")
+    os.mkfifo(meta_of(tmp_path, "name"))
     with pytest.raises(CorruptArtifactError, match="regular file"):
         store.get_metadata("name")
 
 
 def test_damaged_content_is_noticed(store, tmp_path) -> None:
     store.store(b"content", artifact_id="name")
-    path = tmp_path / "artifacts" / "name.bin"
+    path = blob_of(tmp_path, b"content")
     for damage in (b"contenu", b"conten", b"", b"content+"):
         path.write_bytes(damage)
         with pytest.raises(CorruptArtifactError, match="name"):
@@ -288,35 +329,42 @@ def test_damaged_content_is_noticed(store, tmp_path) -> None:
     ],
 )
 def test_damaged_metadata_is_a_typed_error(store, tmp_path, meta) -> None:
-    store.store(b"neighbour", artifact_id="other")
-    (tmp_path / "artifacts" / "name.meta").write_bytes(meta)
+    store.store(b"neighbour", artifact_id="other", run_id="a")
+    store.store(b"damaged soon", artifact_id="name", run_id="a")
+    meta_of(tmp_path, "name").write_bytes(meta)
     with pytest.raises(CorruptArtifactError, match=r"name\.meta"):
         store.load("name")
-    assert store.load_text("other") == "neighbour"
     with pytest.raises(CorruptArtifactError):
         store.delete_by_run("a")  # an error while listing deletes nothing
+    assert [view.artifact_id for view in store.list_all()] == ["other"]
+    assert store.list_by_run("a") == [store.get_metadata("other")]
+    assert store.stats().artifacts == 1
+    assert {problem.kind: problem.examples for problem in store.check().problems} == {"damaged-metadata": ["name"]}
+    assert store.gc(dry_run=False, grace=0).problems == []  # the damaged one might name any content
     assert store.load_text("other") == "neighbour"
 
 
 def test_metadata_of_other_content_do_not_pass_under_a_default_id(store, tmp_path) -> None:
     name = store.store(b"content").artifact_id
-    meta = tmp_path / "artifacts" / f"{name}.meta"
+    meta = meta_of(tmp_path, name)
     digest = hashlib.sha256(b"other").hexdigest()
     forged = {**json.loads(meta.read_bytes()), "digest": digest, "size_bytes": 5}
     meta.write_text(json.dumps(forged))
-    meta.with_suffix(".bin").write_bytes(b"other")
+    blob_of(tmp_path, b"other").write_bytes(b"other")
     for read in (store.load, store.get_metadata, store.exists, store.open):
         with pytest.raises(CorruptArtifactError, match=name):
             read(name)
 
 
 def test_foreign_files_are_left_alone(store, tmp_path) -> None:
-    foreign = tmp_path / "artifacts" / "not an id!.meta"
-    foreign.write_text("not ours")
+    foreign = [tmp_path / "artifacts" / folder / "not an id!.meta" for folder in (".", "refs", "blobs")]
+    for path in foreign:
+        path.write_text("not ours")
     store.store(b"x", run_id="a")
     assert len(store.list_all()) == 1
     store.delete_by_run("a")
-    assert foreign.read_text() == "not ours"
+    assert store.gc(dry_run=False, grace=0).problems == []
+    assert [path.read_text() for path in foreign] == ["not ours"] * 3
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path) -> None:
@@ -347,4 +395,239 @@ def test_processes_share_a_directory(tmp_path) -> None:
     assert len(store.list_all()) == 15
     for view in store.list_all():
         assert {lease.run_id for lease in store.leases(view.artifact_id)} == {"run0", "run1", "run2"}
-    assert not list((tmp_path / "artifacts").glob("*.tmp"))
+    assert not list((tmp_path / "artifacts").rglob("*.tmp"))
+    assert store.check(read_data=True, grace=0).problems == []
+
+
+def test_content_is_kept_once_and_goes_with_the_last_artifact(store, tmp_path) -> None:
+    default = store.store(b"content", run_id="a").artifact_id
+    store.store(b"content", artifact_id="one", run_id="a")
+    store.store(b"content", artifact_id="two", run_id="b")
+    assert contents(tmp_path) == [b"content"]
+    assert store.stats().stored_bytes == 7
+
+    store.store(b"other", artifact_id="two", run_id="b")
+    assert store.delete(default)
+    assert store.load_text("one") == "content"
+    assert sorted(contents(tmp_path)) == [b"content", b"other"]
+    assert store.delete_by_run("a") == 1
+    assert contents(tmp_path) == [b"other"]
+
+
+def test_fields_of_other_software_stay(store, tmp_path) -> None:
+    store.store(b"content", artifact_id="name", run_id="a")
+    theirs = {"metadata": {"ü": [1, None]}, "descriptor": {"kind": "x"}, "access": {"load": 3}}
+    meta = meta_of(tmp_path, "name")
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), **theirs}))
+
+    store.touch("name", 60, "a")
+    store.find_missing(["name"], ttl=60, run_id="b")
+    store.store(b"content", artifact_id="name", run_id="c")
+    store.release("name", "a")
+    assert {name: json.loads(meta.read_text())[name] for name in theirs} == theirs
+
+
+def test_blobs_of_any_name_are_read(store, tmp_path) -> None:
+    meta = {"content_type": "t", "size_bytes": 6, "created_at": "2025-01-01T00:00:00Z", "run_id": "a"}
+    for name, blob in (("one", "legacy1"), ("two", "abc123")):
+        (tmp_path / "artifacts" / "blobs" / f"{blob}.bin").write_bytes(b"theirs")
+        meta_of(tmp_path, name).write_text(json.dumps({**meta, "artifact_id": name, "blob_id": blob}))
+
+    assert store.load_text("one") == store.load_text("two") == "theirs"
+    assert store.touch("one", 60, "a")
+    assert store.load_text("one") == "theirs"
+    assert store.check(read_data=True, grace=0).problems == []
+    assert store.delete("one")
+    assert store.gc(dry_run=False, grace=0).ok
+    assert contents(tmp_path) == [b"theirs"]
+
+
+def test_a_content_that_abstractruntime_may_need_is_left_to_gc(tmp_path) -> None:
+    theirs = write_blobs(tmp_path)
+    with FileArtifactStore(tmp_path) as store:
+        mine = store.store(b"new content", artifact_id="mine").artifact_id
+        assert store.delete(mine)
+        assert store.load_text(theirs) == "new content"
+        assert store.delete(theirs)
+        assert kinds_of(store.gc(grace=0)) == {"orphan-content": 1}
+        assert store.gc(dry_run=False, grace=0).ok
+        assert contents(tmp_path) == []
+
+
+def test_a_listing_of_a_run_reads_nothing_of_others(store, tmp_path, monkeypatch) -> None:
+    for i in range(20):
+        store.store(b"%d" % i, run_id=f"run {i % 10}")
+    read = Mock(return_value=None)
+    get = FileBackend._get
+    monkeypatch.setattr(FileBackend, "_get", lambda *arguments: read() or get(*arguments))
+
+    assert {view.tags.get("k") for view in store.list_by_run("run 3")} == {None}
+    assert read.call_count == 2
+    assert store.delete_by_run("run 3") == 2
+    assert store.list_by_run("run 3") == []
+
+
+def test_a_lease_that_had_ended_is_entered_again(store) -> None:
+    store.store(b"content", artifact_id="name", run_id="a", ttl=0.01)
+    store.store(b"content", artifact_id="name", run_id="b")
+    eventually(lambda: store.list_by_run("a") == [])
+
+    store.store(b"other", artifact_id="name", run_id="a")
+    assert len(store.list_by_run("a")) == 1
+
+
+@pytest.mark.parametrize("damage", ["size", "huge"])
+def test_a_content_of_another_size_is_not_read(store, tmp_path, damage) -> None:
+    store.store(b"content", artifact_id="name")
+    with blob_of(tmp_path, b"content").open("r+b") as file:
+        file.truncate(6 if damage == "size" else 1 << 40)
+    for read in (store.load, store.open, store.load_range):
+        with pytest.raises(CorruptArtifactError, match="name"):
+            read("name")
+    assert not store.exists("name")
+    assert kinds_of(store.check()) == {"damaged-content": 1}
+    store.store(b"content", artifact_id="name")
+    assert store.load_text("name") == "content"
+
+
+@pytest.mark.parametrize("namespace", ["", ".", "..", "artifacts", "Artifacts", "a/b", "é", "a:content"])
+def test_a_namespace_is_a_directory_of_its_own(tmp_path, namespace) -> None:
+    with pytest.raises(InvalidArtifactError, match="namespace"):
+        open_store(f"file://{tmp_path}/store", namespace=namespace)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("act", ["store", "store_file", "touch", "acquire", "open"])
+def test_a_full_disk_is_told_and_deleting_makes_room(store, tmp_path, monkeypatch, act) -> None:
+    store.store(b"old", artifact_id="name", run_id="a")
+    act = {
+        "store": lambda: store.store(b"new", artifact_id="name", run_id="b"),
+        "store_file": lambda: store.store_file(io.BytesIO(bytes(20 << 20))),
+        "touch": lambda: store.touch("name", 60, "a"),
+        "acquire": lambda: store.find_missing(["name"], ttl=60, run_id="b"),
+        "open": lambda: FileArtifactStore(tmp_path / "new"),
+    }[act]
+
+    def refuse(*_, **__) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("create", "make"):
+        monkeypatch.setattr(Folder, name, refuse)
+    with pytest.raises(StoreFullError, match="make room"):
+        act()
+    assert store.load_text("name") == "old"
+    assert store.delete("name")
+    assert store.list_all() == []
+
+
+def test_figures_are_told_beside_deletes(store) -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            for i in range(5):
+                store.store(b"%d" % i, artifact_id=f"name{i}", run_id="a", ttl=60)
+            store.delete_by_run("a")
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        for _ in range(200):
+            assert store.stats().artifacts <= 5
+            assert len(store.list_by_run("a")) <= 5
+            assert store.load("name1") is None or store.exists("name1") in (True, False)
+        stop.set()
+        working.result()
+    assert store.check(read_data=True, grace=0).problems == []
+
+
+# Other users ----------------------------------------------------------------------------------------------------
+
+
+def modes(directory):
+    return {stat.S_IMODE(path.lstat().st_mode) for path in directory.rglob("*") if path.is_dir()}, {
+        stat.S_IMODE(path.lstat().st_mode) for path in directory.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "folders", "files", "locks"),
+    [(None, 0o700, 0o600, 0o600), (0o755, 0o755, 0o644, 0o600), (0o2770, 0o2770, 0o660, 0o660)],
+)
+def test_files_are_for_whom_the_directory_is(tmp_path, mode, folders, files, locks) -> None:
+    for umask in (0, 0o077):
+        before = os.umask(umask)
+        try:
+            with FileArtifactStore(tmp_path / f"{umask}", mode=mode) as store:
+                store.store(b"content", artifact_id="name", run_id="a")
+                store.store_file(io.BytesIO(bytes(17 << 20)))
+        finally:
+            os.umask(before)
+        assert modes(tmp_path / f"{umask}") == ({folders}, {files, locks})
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o600, -1, "0o700", True, 1 << 20])
+def test_modes_that_make_no_sense_are_refused(tmp_path, mode) -> None:
+    with pytest.raises(InvalidArtifactError, match="mode"):
+        FileArtifactStore(tmp_path / "store", mode=mode)
+
+
+def test_a_directory_where_others_could_tamper_is_refused(commons) -> None:
+    planted, swappable = commons / "planted", commons / "swappable"
+    (planted / "artifacts").mkdir(parents=True)
+    (planted / "artifacts").chmod(0o777)
+    swappable.mkdir()
+    swappable.chmod(0o777)
+
+    for directory in (planted, swappable):
+        with pytest.raises(StoreUnavailableError, match="chmod"):
+            FileArtifactStore(directory)
+    for folder in ("refs", "blobs", "runs", "needs", "locks"):
+        home = commons / folder / "artifacts"
+        home.mkdir(parents=True)
+        (home / folder).symlink_to(commons)
+        with pytest.raises(StoreUnavailableError, match="symbolic link"):
+            FileArtifactStore(home.parent)
+
+
+def test_another_member_of_a_group_uses_its_store(commons) -> None:
+    shared = commons / "shared"
+    shared.mkdir()
+    os.chown(shared, ALICE, GROUP)
+    shared.chmod(0o2775)
+
+    def work(store):
+        store.store(b"mine", artifact_id="name", run_id=f"run {os.geteuid()}")
+        return sorted(view.artifact_id for view in store.list_all()), store.load_text("name")
+
+    for user in (ALICE, MALLORY):
+        assert as_user(user, lambda: work(FileArtifactStore(shared)), groups=(GROUP,), umask=0o077) == str(
+            (["name"], "mine")
+        )
+    with FileArtifactStore(shared) as store:
+        assert store.list_runs() == sorted(f"run {user}" for user in (ALICE, MALLORY))
+
+
+def test_one_who_may_only_read_can_do_that_and_block_nobody(commons) -> None:
+    directory = commons / "store"
+    with FileArtifactStore(directory, mode=0o755) as store:
+        for name in ("name", "ended"):
+            store.store(b"content", artifact_id=name, run_id="a", ttl=0.01 if name == "ended" else None)
+
+        def read():
+            theirs = FileArtifactStore(directory)
+            return [theirs.load_text("name"), *(v.artifact_id for v in [*theirs.list_all(), *theirs.list_by_run("a")])]
+
+        eventually(lambda: not store.exists("ended"))
+        assert as_user(MALLORY, read) == str(["content", "name", "name"])
+        said = as_user(MALLORY, lambda: FileArtifactStore(directory).store(b"x"))
+        assert said.startswith("StoreUnavailableError: ")
+        locks = directory / "artifacts" / "locks"
+        for path in locks.iterdir():
+            assert "Permission denied" in as_user(MALLORY, path.open)
+        os.chown(directory / "artifacts", ALICE, ALICE)
+        with FileArtifactStore(directory) as foreign:  # root may do anything: it is asked to mean it
+            assert foreign.load_text("name") == "content"
+            with pytest.raises(StoreUnavailableError, match="another user's"):
+                foreign.delete("name")
+        with FileArtifactStore(directory, mode=0o755) as trusted:
+            assert trusted.delete("name")

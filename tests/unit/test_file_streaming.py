@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 
@@ -25,11 +26,16 @@ CONTENT = os.urandom(55_000)
 
 @pytest.fixture
 def store(tmp_path):
-    return chunk(FileArtifactStore(tmp_path), Chunking(size=10_000, threshold=20_000, window=2))
+    with chunk(FileArtifactStore(tmp_path), Chunking(size=10_000, threshold=20_000, window=2)) as store:
+        yield store
 
 
 def parts(tmp_path):
-    return sorted(path for path in (tmp_path / "artifacts").iterdir() if path.suffix == ".part")
+    return sorted((tmp_path / "artifacts" / "blobs").glob(".*.part"))
+
+
+def blob(tmp_path, content=CONTENT):
+    return tmp_path / "artifacts" / "blobs" / f"{hashlib.sha256(content).hexdigest()}.bin"
 
 
 def test_others_work_while_a_large_file_is_stored_and_gc_leaves_it_alone(store, tmp_path) -> None:
@@ -42,14 +48,14 @@ def test_others_work_while_a_large_file_is_stored_and_gc_leaves_it_alone(store, 
             other.store(b"other", run_id="b")
             assert other.gc(dry_run=False, grace=0).problems == []
 
-    stored = store.store_file(io.BytesIO(CONTENT), progress=meanwhile)
+    store.store_file(io.BytesIO(CONTENT), progress=meanwhile)
     assert seen
     assert parts(tmp_path) == []
-    assert (tmp_path / "artifacts" / f"{stored.artifact_id}.bin").read_bytes() == CONTENT
+    assert blob(tmp_path).read_bytes() == CONTENT
 
 
 def test_a_part_that_nobody_writes_is_a_leftover(store, tmp_path) -> None:
-    left = tmp_path / "artifacts" / f".{'0' * 32}.part"
+    left = tmp_path / "artifacts" / "blobs" / f".{'0' * 32}.part"
     left.write_bytes(b"x" * 100)
     assert store.gc(grace=0).problems == []
     os.utime(left, (1, 1))
@@ -67,7 +73,7 @@ def test_a_disk_that_refuses_is_told_and_nothing_stays(store, tmp_path, monkeypa
     with pytest.raises(kind):
         store.store_file(io.BytesIO(CONTENT))
     monkeypatch.undo()
-    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == [".lock"]
+    assert not [path for name in ("refs", "blobs") for path in (tmp_path / "artifacts" / name).iterdir()]
 
 
 def test_an_error_of_the_source_is_not_one_of_the_store(store, tmp_path) -> None:
@@ -88,7 +94,7 @@ def test_an_error_of_the_source_is_not_one_of_the_store(store, tmp_path) -> None
 @pytest.mark.parametrize("damaged", [CONTENT[:-1], CONTENT[:-1] + b"?", CONTENT + b"?", b""])
 def test_a_damaged_file_is_not_opened(store, tmp_path, damaged) -> None:
     stored = store.store(CONTENT)
-    (tmp_path / "artifacts" / f"{stored.artifact_id}.bin").write_bytes(damaged)
+    blob(tmp_path).write_bytes(damaged)
     for act in (store.open, store.load_range):
         with pytest.raises(CorruptArtifactError, match=stored.artifact_id):
             act(stored.artifact_id)
@@ -99,14 +105,14 @@ def test_a_file_that_is_cut_under_a_reader_is_damage(store, tmp_path) -> None:
     stored = store.store(large)
     with store.open(stored.artifact_id) as reader:
         assert reader.read(10) == large[:10]
-        os.truncate(tmp_path / "artifacts" / f"{stored.artifact_id}.bin", 1_500_000)
+        os.truncate(blob(tmp_path, large), 1_500_000)
         with pytest.raises(CorruptArtifactError):
             reader.read()
 
 
 def test_a_lost_file_is_told(store, tmp_path) -> None:
     stored = store.store(CONTENT)
-    (tmp_path / "artifacts" / f"{stored.artifact_id}.bin").unlink()
+    blob(tmp_path).unlink()
     with pytest.raises(ArtifactLostError):
         store.open(stored.artifact_id)
     store.store_file(io.BytesIO(CONTENT))

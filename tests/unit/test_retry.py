@@ -9,13 +9,13 @@ from coatcheck import AmbiguousWriteError
 from coatcheck.backends.redis.scripts.script import Command
 from coatcheck.backends.redis.transport.base import BrokenError, NotSentError
 from coatcheck.backends.redis.transport.durability import Confirmation
-from coatcheck.backends.redis.transport.pool import Own
+from coatcheck.backends.redis.transport.pool import Login, Own
 from coatcheck.backends.redis.transport.retry import deliver
 from redis.exceptions import ResponseError
 
 
 TRANSPORT = SimpleNamespace(node=lambda slot: NODE, engine=None, is_cluster=False, follows=False)
-NODE = Own("h:1", "", object)
+NODE = Own("h:1", "", object, Login({"socket_connect_timeout": 5}), 30)
 PING = Command(0, (b"PING",), lambda reply: reply)
 
 

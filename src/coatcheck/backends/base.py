@@ -60,10 +60,13 @@ class Backend(ABC):
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """Artifacts with verified content, `None` where absent, in order."""
 
-    def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
-        """The same for one artifact."""
-        [artifact] = yield from self.load([artifact_id])
-        return artifact
+    @abstractmethod
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        """The same for one artifact; with the view of `view`."""
+
+    @abstractmethod
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        """An artifact as a run sees it, `None` where it has no live lease; `run_id=None`: the latest live store's."""
 
     @abstractmethod
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:

@@ -1,20 +1,25 @@
-"""What memory and file have in common: who leases what, as plain records under one lock.
+"""What memory and file have in common: who leases what, as plain records.
 
 The rules of leases are the same as in the Redis scripts; here each operation reads a record, changes it and writes it
-back. Where records and contents lie is up to the subclass.
+back, under a lock on the artifact. Where records and contents lie is up to the subclass.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ..arguments import Request, SourceRequest, StoreRequest, check_size
-from ..errors import ArtifactLostError, CorruptArtifactError, InvalidArtifactError
+from ..errors import (
+    ArtifactLostError,
+    CorruptArtifactError,
+    InvalidArtifactError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from ..ids import ID_LENGTH, compute_digest
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
@@ -24,6 +29,9 @@ from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+
+UNUSABLE: Final = (CorruptArtifactError, InvalidArtifactError, StoreUnavailableError)
+"""What reading a record may raise that says something of this record only."""
 
 
 @dataclass(slots=True)
@@ -77,6 +85,11 @@ class Record:
         """The lease that was stored last."""
         return max(self.leases.values(), key=lambda lease: lease.created)
 
+    def seen_by(self, run_id: str | None) -> ArtifactMetadata | None:
+        """The artifact as a run sees it; `None`: as the latest store left it."""
+        lease = self.latest() if run_id is None else self.leases.get(run_id)
+        return None if lease is None else self.view(lease)
+
     def view(self, lease: LeaseRecord) -> ArtifactMetadata:
         """The artifact as one lease sees it."""
         return ArtifactMetadata(
@@ -89,6 +102,14 @@ class Record:
             digest=self.digest.hex() or None,
             expires_at=None if lease.deadline is None else format_time(lease.deadline * 1000),
         )
+
+
+class Orphan(NamedTuple):
+    """What belongs to no record: the kind of problem, a name, and bytes."""
+
+    kind: str
+    name: str
+    size: int
 
 
 class LocalBackend(Backend):
@@ -104,12 +125,12 @@ class LocalBackend(Backend):
     # For subclasses ----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _writing(self) -> AbstractContextManager[object]:
-        """Keeps every other reader and writer out."""
+    def _writing(self, artifact_id: str) -> AbstractContextManager[object]:
+        """Keeps every other writer of an artifact out."""
 
     @abstractmethod
-    def _reading(self) -> AbstractContextManager[object]:
-        """Keeps writers out."""
+    def _ids(self, run_id: str | None) -> list[str]:
+        """Ids of all records, damaged ones included, or of those that a run may lease."""
 
     @abstractmethod
     def _get(self, artifact_id: str) -> Record | None:
@@ -120,20 +141,22 @@ class LocalBackend(Backend):
         """Write a record whose content is there already."""
 
     @abstractmethod
-    def _put_content(self, record: Record, content: bytes | Path, previous: Record | None) -> None:
-        """Write a record with its content, which may lie in a file of `_stage`; readers see both or neither."""
+    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
+        """Write a record with its content, which may be what `_stage` named; readers see both or neither."""
 
     @abstractmethod
-    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | Path]:
+    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
         """Read a source to where `_put_content` takes it from. Nobody else waits meanwhile."""
+
+    def _unstage(self, content: bytes | str) -> None:
+        """Give up what `_stage` returned; it may have been taken."""
 
     @abstractmethod
     def _remove(self, record: Record) -> None:
-        """Remove a record and its content."""
+        """Remove a record, and its content unless others need it."""
 
-    @abstractmethod
-    def _records(self) -> Iterable[Record]:
-        """All records, with expired leases still in them."""
+    def _settle(self, run_id: str, ids: Iterable[str]) -> None:
+        """Told of ids that a run does not lease although `_ids` named them."""
 
     @abstractmethod
     def _content(self, record: Record) -> bytes | None:
@@ -165,8 +188,7 @@ class LocalBackend(Backend):
             try:
                 stored = yield from self._plan(lambda: self._store_content(request, content))
             finally:
-                if isinstance(content, Path):
-                    content.unlink(missing_ok=True)
+                self._unstage(content)
         assert stored is not None
         if progress is not None:
             progress(request.size, request.size)
@@ -178,19 +200,27 @@ class LocalBackend(Backend):
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         return self._plan(lambda: [self._load(artifact_id) for artifact_id in ids])
 
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        return self._plan(lambda: self._load(artifact_id, run_id))
+
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        def look() -> ArtifactMetadata | None:
+            record = self._live(artifact_id)
+            return None if record is None else record.seen_by(run_id)
+
+        return self._plan(look)
+
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         def look() -> list[ArtifactMetadata | None]:
-            with self._reading():
-                records = [self._live(artifact_id) for artifact_id in ids]
+            records = [self._live(artifact_id) for artifact_id in ids]
             return [None if record is None else record.view(record.latest()) for record in records]
 
         return self._plan(look)
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         def look() -> list[bool]:
-            with self._reading():
-                records = [self._live(artifact_id) for artifact_id in ids]
-                return [record is not None and self._has_content(record) for record in records]
+            records = [self._live(artifact_id) for artifact_id in ids]
+            return [record is not None and self._has_content(record) for record in records]
 
         return self._plan(look)
 
@@ -202,7 +232,7 @@ class LocalBackend(Backend):
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         def change() -> bool:
-            with self._writing():
+            with self._writing(artifact_id):
                 record = self._live(artifact_id)
                 if record is None or run_id not in record.leases:
                     return False
@@ -215,7 +245,7 @@ class LocalBackend(Backend):
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         def change() -> bool:
-            with self._writing():
+            with self._writing(artifact_id):
                 record = self._live(artifact_id)
                 return record is not None and self._give_up(record, run_id)
 
@@ -223,8 +253,7 @@ class LocalBackend(Backend):
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         def look() -> list[Lease]:
-            with self._reading():
-                record = self._live(artifact_id)
+            record = self._live(artifact_id)
             if record is None:
                 return []
             views = [record.view(lease) for lease in sorted(record.leases.values(), key=lambda c: c.created)]
@@ -234,7 +263,10 @@ class LocalBackend(Backend):
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         def look() -> list[ArtifactMetadata]:
-            return [record.view(record.leases[run_id]) for record in self._live_records() if run_id in record.leases]
+            ids = self._ids(run_id)
+            views = [r.view(r.leases[run_id]) for r in self._live_records(ids) if run_id in r.leases]
+            self._try(lambda: self._settle(run_id, set(ids).difference(view.artifact_id for view in views)))
+            return views
 
         return self._plan(look)
 
@@ -243,28 +275,32 @@ class LocalBackend(Backend):
 
     def views(self) -> list[ArtifactMetadata]:
         """The latest live view of every artifact."""
-        return [record.view(record.latest()) for record in self._live_records()]
+        return [record.view(record.latest()) for record in self._live_records(self._ids(None))]
 
     def list_runs(self) -> Plan[list[str]]:
         def look() -> list[str]:
-            runs = {run for record in self._live_records() for run in record.leases}
+            runs = {run for record in self._live_records(self._ids(None)) for run in record.leases}
             return [run for run in runs if run is not None]
 
         return self._plan(look)
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         def change() -> int:
-            with self._writing():
-                now = self._now()
-                # Listed whole before anything is removed: an error while reading deletes nothing.
-                mine = [record for record in self._records() if run_id in record.leases]
-                return sum(record.prune(now) and self._give_up(record, run_id) for record in mine)
+            # Read whole before anything is removed: an error while reading deletes nothing.
+            records = [self._get(artifact_id) for artifact_id in self._ids(run_id)]
+            mine = [record.artifact_id for record in records if record is not None and run_id in record.leases]
+            count = 0
+            for artifact_id in mine:
+                with self._writing(artifact_id):
+                    record = self._live(artifact_id)
+                    count += record is not None and self._give_up(record, run_id)
+            return count
 
         return self._plan(change)
 
     def stats(self) -> Plan[StoreStats]:
         def look() -> StoreStats:
-            records = list(self._live_records())
+            records = list(self._live_records(self._ids(None)))
             contents = {record.digest or record.artifact_id: record for record in records}
             return StoreStats(
                 artifacts=len(records),
@@ -273,7 +309,7 @@ class LocalBackend(Backend):
                 contents=len(contents),
                 artifact_bytes=sum(record.size * len(record.leases) for record in records),
                 content_bytes=sum(record.size for record in contents.values()),
-                stored_bytes=sum(self._stored_bytes(record) for record in records),
+                stored_bytes=sum(self._stored_bytes(record) for record in contents.values()),
             )
 
         return self._plan(look)
@@ -289,23 +325,18 @@ class LocalBackend(Backend):
 
     # Maintenance -------------------------------------------------------------------------------------------------
 
-    def _names(self) -> list[str]:
-        """Ids of all records, damaged ones included."""
-        with self._reading():
-            return [record.artifact_id for record in self._records()]
-
-    def _orphans(self, grace_ms: int) -> list[tuple[str, int]]:  # noqa: ARG002  # for backends that can have some
-        """Names and sizes of what belongs to no record and is older than the grace period."""
+    def _orphans(self, grace_ms: int) -> list[Orphan]:  # noqa: ARG002  # for backends that can have some
+        """What belongs to no record and is older than the grace period."""
         return []
 
-    def _remove_orphan(self, name: str, grace_ms: int) -> bool:
+    def _remove_orphan(self, orphan: Orphan, grace_ms: int) -> bool:
         """Remove it if it still is one; whether it was."""
         raise NotImplementedError
 
     def _inspect(self, *, repair: bool, grace_ms: int, progress: Progress, data: bool | None) -> CheckReport:
         """`data`: None for gc, else whether contents are read and verified."""
         found = ProblemCounter()
-        names = self._names()
+        names = self._ids(None)
         for looked_at, artifact_id in enumerate(names, 1):
             problem = self._examine(artifact_id, read_data=bool(data))
             if problem == "expired-artifact":
@@ -318,29 +349,29 @@ class LocalBackend(Backend):
             if progress is not None:
                 progress(looked_at)
         orphans = self._orphans(grace_ms)
-        for name, size in orphans:
-            removed = repair and self._remove_orphan(name, grace_ms)
-            found.add("orphan-content", name, size=size, repaired=removed)
+        for orphan in orphans:
+            removed = repair and self._remove_orphan(orphan, grace_ms)
+            found.add(orphan.kind, orphan.name, size=orphan.size, repaired=removed)
         return found.report(len(names) + len(orphans))
 
     def _examine(self, artifact_id: str, *, read_data: bool) -> str | None:
         """The problem of one artifact, if it has one."""
-        problem = None
         try:
-            with self._reading():
-                record = self._get(artifact_id)
-                if record is not None and not record.prune(self._now()):
-                    problem = "expired-artifact"
-                elif record is not None and not self._has_content(record):
-                    problem = "lost-content"
-        except CorruptArtifactError:
-            problem = "damaged-metadata"
-        if problem is None and read_data:
+            record = self._get(artifact_id)
+        except UNUSABLE:
+            return "damaged-metadata"
+        if record is None:
+            return None
+        if not record.prune(self._now()):
+            return "expired-artifact"
+        if read_data or not self._has_content(record):
             try:
                 self._load(artifact_id)
-            except (CorruptArtifactError, ArtifactLostError):
-                problem = "damaged-content"
-        return problem
+            except ArtifactLostError:
+                return "lost-content"
+            except UNUSABLE:
+                return "damaged-content"
+        return None
 
     # The rules ---------------------------------------------------------------------------------------------------
 
@@ -357,22 +388,29 @@ class LocalBackend(Backend):
         record = self._get(artifact_id)
         return record if record is not None and record.prune(self._now()) else None
 
-    def _live_records(self) -> Iterator[Record]:
-        with self._reading():
-            records = list(self._records())
-        now = self._now()
+    def _live_records(self, ids: Iterable[str]) -> Iterator[Record]:
         expired = []
-        for record in records:
-            if record.prune(now):
-                yield record
-            else:
-                expired.append(record.artifact_id)
-        self._sweep(expired)
+        for artifact_id in ids:
+            with suppress(*UNUSABLE):  # one bad record breaks no listing; `check` tells of it
+                record = self._get(artifact_id)
+                if record is None:
+                    continue
+                if record.prune(self._now()):
+                    yield record
+                else:
+                    expired.append(artifact_id)
+        self._try(lambda: self._sweep(expired))
+
+    @staticmethod
+    def _try(tidy: Callable[[], None]) -> None:
+        """Tidy up after a listing, if that can be done: who may only read, or finds a full disk, lists all the same."""
+        with suppress(*UNUSABLE, StoreFullError, OSError):
+            tidy()
 
     def _sweep(self, ids: Iterable[str]) -> None:
-        """Remove what a listing found expired."""
+        """Remove what has expired."""
         for artifact_id in ids:
-            with self._writing():
+            with self._writing(artifact_id):
                 record = self._get(artifact_id)
                 if record is not None and not record.prune(self._now()):
                     self._remove(record)
@@ -391,9 +429,9 @@ class LocalBackend(Backend):
         assert stored is not None
         return stored
 
-    def _store_content(self, request: Request, content: bytes | Path | None) -> ArtifactMetadata | None:
+    def _store_content(self, request: Request, content: bytes | str | None) -> ArtifactMetadata | None:
         """Store a content; without one, only if it is there already, else return `None`."""
-        with self._writing():
+        with self._writing(request.artifact_id):
             now = self._now()
             lease = LeaseRecord(
                 request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
@@ -406,6 +444,7 @@ class LocalBackend(Backend):
             if previous is not None and previous.prune(now):
                 if previous.digest == record.digest:
                     record = previous
+                    lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
                     if request.run_id in record.leases:  # a store never shortens a lease
                         lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
                 elif previous.is_named or record.is_named:
@@ -423,7 +462,7 @@ class LocalBackend(Backend):
             return record.view(lease)
 
     def _acquire(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
-        with self._writing():
+        with self._writing(artifact_id):
             record = self._live(artifact_id)
             if record is None or not self._has_content(record):
                 return False
@@ -440,29 +479,47 @@ class LocalBackend(Backend):
             return True
 
     def _delete(self, artifact_id: str) -> bool:
-        with self._writing():
+        with self._writing(artifact_id):
             record = self._get(artifact_id)
             if record is None:
                 return False
+            was_live = record.prune(self._now())
             self._remove(record)
-            return record.prune(self._now())
+            return was_live
 
     def _open(self, artifact_id: str) -> OpenedArtifact | None:
         artifact = self._load(artifact_id)
         return None if artifact is None else WholeArtifact(artifact)
 
-    def _load(self, artifact_id: str) -> Artifact | None:
-        with self._reading():
-            record = self._live(artifact_id)
-            if record is None:
-                return None
-            check_size(record.size, self.max_size, f"artifact {artifact_id}")
-            content = self._content(record)
-        if content is None:
-            raise lost(artifact_id)
+    def _load(self, artifact_id: str, run_id: str | None = None) -> Artifact | None:
+        found = self._find(artifact_id, self._content)
+        if found is None:
+            return None
+        record, content = found
+        view = record.seen_by(run_id)
+        if view is None:
+            return None
         if len(content) != record.size or (record.digest and compute_digest(content) != record.digest):
             raise damaged(artifact_id)
-        return Artifact(metadata=record.view(record.latest()), content=content)
+        return Artifact(metadata=view, content=content)
+
+    def _find(self, artifact_id: str, look: Callable[[Record], T | None]) -> tuple[Record, T] | None:
+        """A live record and its content, as one of the ways to look gives it; `None` where there is no artifact.
+
+        Raises:
+            ArtifactLostError: There is a record without content.
+            ArtifactTooLargeError: It has more than `max_size` bytes.
+        """
+        record = self._live(artifact_id)
+        while record is not None:
+            check_size(record.size, self.max_size, f"artifact {artifact_id}")
+            content = look(record)
+            if content is not None:
+                return record, content
+            before, record = record, self._live(artifact_id)
+            if record == before:  # else it was deleted or replaced between the two looks
+                raise lost(artifact_id)
+        return None
 
 
 class _OnePage(Listing):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from io import BytesIO
-from pathlib import Path
+from typing import TypeVar
 
 from ..plan import Plan, Work
 from ..sources import Source, TransferProgress
 from .local import Clock, LocalBackend, Record
+
+T = TypeVar("T")
 
 
 class MemoryBackend(LocalBackend):
@@ -26,32 +28,44 @@ class MemoryBackend(LocalBackend):
         self._lock = threading.RLock()
         self._artifacts: dict[str, Record] = {}
         self._contents: dict[bytes, tuple[bytes, set[str]]] = {}  # digest -> content, ids that need it
+        self._runs: dict[str | None, set[str]] = {}  # run -> what it may lease
         self._ends: list[tuple[int, str]] = []  # heap of (deadline, id): when to look whether a record has ended
 
-    def _writing(self) -> AbstractContextManager[object]:
+    def _writing(self, artifact_id: str) -> AbstractContextManager[object]:  # noqa: ARG002  # one lock for all
         return self._lock
 
-    _reading = _writing
+    def _plan(self, call: Callable[[], T]) -> Plan[T]:
+        def alone() -> T:
+            with self._lock:
+                return call()
+
+        return super()._plan(alone)
+
+    def _ids(self, run_id: str | None) -> list[str]:
+        return list(self._artifacts if run_id is None else self._runs.get(run_id, ()))
 
     def _get(self, artifact_id: str) -> Record | None:
         record = self._artifacts.get(artifact_id)
         return None if record is None else record.copy()
 
     def _put(self, record: Record) -> None:
+        self._leave_runs(record.artifact_id)
         self._artifacts[record.artifact_id] = record.copy()
+        for run in record.leases:
+            self._runs.setdefault(run, set()).add(record.artifact_id)
         deadlines = [lease.deadline for lease in record.leases.values()]
         if None not in deadlines:
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
         self._drop_expired()
 
-    def _put_content(self, record: Record, content: bytes | Path, previous: Record | None) -> None:
+    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
         assert isinstance(content, bytes)
         if previous is not None:
             self._drop_content(previous)
         self._contents.setdefault(record.digest, (content, set()))[1].add(record.artifact_id)
         self._put(record)
 
-    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | Path]:
+    def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
         content = BytesIO()
         for first in range(0, self.chunking.count(source.size), self.chunking.window):
             chunks = yield Work(partial(source.chunks, first, self.chunking.window))
@@ -66,7 +80,15 @@ class MemoryBackend(LocalBackend):
         if not needed_by:
             del self._contents[record.digest]
 
+    def _leave_runs(self, artifact_id: str) -> None:
+        record = self._artifacts.get(artifact_id)
+        for run in record.leases if record is not None else ():
+            self._runs[run].discard(artifact_id)
+            if not self._runs[run]:
+                del self._runs[run]
+
     def _remove(self, record: Record) -> None:
+        self._leave_runs(record.artifact_id)
         del self._artifacts[record.artifact_id]
         self._drop_content(record)
 
@@ -81,9 +103,6 @@ class MemoryBackend(LocalBackend):
             if record is not None and not record.prune(now):
                 self._remove(record)
 
-    def _records(self) -> Iterable[Record]:
-        return [record.copy() for record in self._artifacts.values()]
-
     def _content(self, record: Record) -> bytes | None:
         return self._contents[record.digest][0]
 
@@ -91,5 +110,4 @@ class MemoryBackend(LocalBackend):
         return record.digest in self._contents
 
     def _stored_bytes(self, record: Record) -> int:
-        content, needed_by = self._contents[record.digest]
-        return len(content) // len(needed_by)
+        return len(self._contents[record.digest][0])

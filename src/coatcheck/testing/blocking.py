@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Iterator
 from typing import Any, Self
 
 from ..aio import AsyncArtifactStore
@@ -75,6 +76,14 @@ class BlockingReader(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         count: int = self._run(self._reader.readinto(buffer))
         return count
+
+    def iter_range(self, start: int | None = None, stop: int | None = None) -> Iterator[bytes]:
+        pieces = self._reader.iter_range(start, stop)
+
+        async def all_pieces() -> list[bytes]:
+            return [piece async for piece in pieces]
+
+        return iter(self._run(all_pieces()))
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return self._reader.seek(offset, whence)

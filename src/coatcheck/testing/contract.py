@@ -8,7 +8,19 @@ from typing import Any, Protocol
 import pytest
 
 from ..store import ArtifactStore
-from .cases import acquiring, batches, expiry, inherited, invalid, leases, listing, maintenance, replacement, streaming
+from .cases import (
+    acquiring,
+    batches,
+    expiry,
+    inherited,
+    invalid,
+    leases,
+    listing,
+    maintenance,
+    naming,
+    replacement,
+    streaming,
+)
 
 
 class StoreHarness(Protocol):
@@ -35,6 +47,7 @@ class ArtifactStoreContract(
     maintenance.Maintenance,
     streaming.Streaming,
     invalid.Invalid,
+    naming.Naming,
 ):
     """All cases. A subclass provides the fixture `harness`."""
 

@@ -210,6 +210,10 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         assert latest == list(kept.leases.values())[-1][0]
         found = {lease.run_id: (lease.tags, lease.expires_at is None) for lease in store.leases(name)}
         assert found == kept.leases
+        for run, (tags, _) in kept.leases.items():
+            view = store.get_metadata(name, run_id=run)
+            assert view is not None
+            assert run is None or (view.run_id, view.tags) == (run, tags)
 
 
 def machine_for(open_harness: Callable[[], StoreHarness]) -> type[ArtifactStoreMachine]:

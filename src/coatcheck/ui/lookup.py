@@ -37,7 +37,7 @@ HEAD: Final = 64 * 1024
 _RUNS: Final = 25  # runs on a page: each is asked for its figures
 _SAMPLE: Final = 1000  # newest artifacts that the overview looks at
 _PIECE: Final = 1024 * 1024  # bytes of a content that are sent at a time
-_PATIENCE: Final = 3.0  # seconds for figures that a page can do without
+_PATIENCE: Final = 2.0  # seconds for figures that a page can do without
 _TIES: Final = 64  # artifacts that may share a time of store, one of each partition
 
 
@@ -92,13 +92,15 @@ class Overview:
     """The store at a glance.
 
     Attributes:
-        stats: Figures about everything; `None`: they took too long.
+        stats: Figures about everything; `None`: they are still being counted.
+        counted: When that was.
         newest: The artifacts that were stored last, newest first.
         everything: Whether there are no others.
         now: When this was.
     """
 
     stats: StoreStats | None
+    counted: datetime | None
     newest: list[ArtifactMetadata]
     everything: bool
     now: datetime
@@ -140,8 +142,9 @@ class Lookup:
     async def overview(self) -> Overview:
         """The store at a glance."""
         newest = await _ask(self._store.search, limit=_SAMPLE + 1)
-        stats = await _in_time(self._stats.get())
-        return Overview(stats, newest[:_SAMPLE], len(newest) <= _SAMPLE, datetime.now(UTC))
+        await _in_time(self._stats.get())
+        stats, counted = self._stats.last or (None, None)
+        return Overview(stats, counted, newest[:_SAMPLE], len(newest) <= _SAMPLE, datetime.now(UTC))
 
     async def runs(self, containing: str, after: str) -> Page[tuple[str, Figures | None]]:
         """Runs by name, with figures as far as these come in time.
@@ -274,25 +277,39 @@ class Opened:
 
 
 class _Recent(Generic[T]):
-    """An answer that is dear: kept for two seconds, or for ten times as long as it took."""
+    """An answer that is dear: kept for two seconds, or for ten times as long as it took.
+
+    Attributes:
+        last: The last answer, and when it came; `None` before the first, and after a change.
+    """
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
-        self._answer: T | None = None
         self._good_until = 0.0
+        self._asking: asyncio.Task[T] | None = None
+        self.last: tuple[T, datetime] | None = None
 
     async def get(self) -> T:
-        """The answer."""
-        if self._answer is None or time.monotonic() > self._good_until:
-            began = time.monotonic()
-            self._answer = await self._ask()
-            ended = time.monotonic()
+        """The answer. Who cannot wait for it leaves it to those who ask later."""
+        if self.last is not None and time.monotonic() < self._good_until:
+            return self.last[0]
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_anew())
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # whether awaited or not
+        return await asyncio.shield(self._asking)
+
+    async def _ask_anew(self) -> T:
+        began = time.monotonic()
+        answer = await self._ask()
+        ended = time.monotonic()
+        if asyncio.current_task() is self._asking:  # else it was forgotten meanwhile
+            self.last = answer, datetime.now(UTC)
             self._good_until = ended + max(2.0, 10 * (ended - began))
-        return self._answer
+        return answer
 
     def forget(self) -> None:
         """It is no longer true."""
-        self._answer = None
+        self.last = self._asking = None
 
 
 async def _ask(method: Callable[..., Any], *args: Any, **options: Any) -> Any:

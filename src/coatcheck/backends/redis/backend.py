@@ -52,8 +52,11 @@ class RedisBackend(Backend):
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         return self._reading.load(ids)
 
-    def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
-        return self._reading.load_one(artifact_id)
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        return self._reading.load_one(artifact_id, run_id)
+
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        return self._reading.view(artifact_id, run_id)
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
         return self._reading.metadata(ids)

@@ -14,6 +14,7 @@ from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
 from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER
+from .transport.connect import TIMEOUT
 from .transport.durability import LEVELS, Durability
 
 Certificates = Literal["required", "optional", "none"]
@@ -38,6 +39,7 @@ class RedisKeywords(TypedDict, total=False):
     max_size: int | None
     durability: Durability
     retry_for: float
+    timeout: float
     cache_size: int
     cache_dir: str | os.PathLike[str] | None
     cache_dir_size: int
@@ -70,6 +72,9 @@ class RedisOptions:
             `AmbiguousWriteError`. (The asyncio store finds out with its first write whether the server can.)
         retry_for: Seconds during which a call is repeated while the server cannot be reached. The default is longer
             than a failover on a healthy Sentinel or cluster takes, and shorter than a caller's patience.
+        timeout: Seconds for one exchange with a server, whatever it does: at most 8 MiB each way; large contents take
+            many exchanges. What has no answer by then counts as a broken connection. A URL of redis-py's kind may say
+            `socket_timeout`; a caller's own client has its own.
         cache_size: Bytes of contents to keep in this process, so that loading them again sends none; 0: no cache.
             Whether an artifact is there, and what it stands for, is asked of the server every time.
         cache_dir: A local directory for a second tier that processes of this user share; contents lie there as they
@@ -97,6 +102,7 @@ class RedisOptions:
     max_size: int | None = None
     durability: Durability = "memory"
     retry_for: float = 3.0
+    timeout: float = TIMEOUT
     cache_size: int = 0
     cache_dir: str | os.PathLike[str] | None = None
     cache_dir_size: int = 1024**3
@@ -122,6 +128,9 @@ class RedisOptions:
         directory: object = self.cache_dir
         if directory is not None and (not isinstance(directory, str | os.PathLike) or not os.fspath(directory)):
             raise InvalidArtifactError(f"cache_dir must be a directory or None, not {directory!r}")
+        timeout: object = self.timeout
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+            raise InvalidArtifactError(f"timeout must be seconds, more than 0, not {self.timeout!r}")
         if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
 

@@ -10,7 +10,7 @@ from ...cache import ContentCache, Fetched
 from ...envelope import HEADER, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
-from ...model import Artifact, ArtifactMetadata, trusted
+from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
@@ -36,6 +36,7 @@ _TRIES: Final = 5  # how often a plan starts over because others changed what it
 _LEASES: Final = (b"HRANDFIELD", None, b"%d" % records.FEW, b"WITHVALUES")
 _CONTENT: Final = (b"GET", None)
 _GET_LEASES: Final = Form(_LEASES)
+_GET_OWN: Final = Form((b"HMGET", None, b"h", None), (b"TIME",))
 _PART: Final = (b"GETRANGE", None, b"0")
 _GET_LENGTH: Final = Form((b"STRLEN", None))
 _GET_CONTENT: Final = Form(_CONTENT)
@@ -82,6 +83,21 @@ class Reading:
             for artifact_id, view in zip(ids, views, strict=True)
         ]
 
+    def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
+        """See `Backend.view`."""
+        if run_id is None:
+            [view] = yield from self.metadata([artifact_id])
+            return view
+        keys, field = self._session.of(artifact_id), records.lease_field(run_id)
+        (header, lease), (seconds, microseconds) = yield from self._session.read(
+            Filled(_GET_OWN, keys.slot, (keys.artifact(artifact_id.encode()), field), _same)
+        )
+        if lease is None:
+            return None
+        view = records.decode_view(artifact_id, header, field, lease)
+        now = format_time(int(seconds) * 1_000_000 + int(microseconds))
+        return view if view.expires_at is None or view.expires_at > now else None
+
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.exists`."""
         if len(ids) == 1 and is_default_id(ids[0]):
@@ -116,13 +132,13 @@ class Reading:
 
     # Artifacts -------------------------------------------------------------------------------------------------
 
-    def load_one(self, artifact_id: str) -> Plan[Artifact | None]:
+    def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         """See `Backend.load_one`."""
-        if self._cache is not None and not self._cache.lacks(artifact_id):
-            return self._load_through_cache(artifact_id)
-        return (
-            self._load_small(artifact_id) if is_default_id(artifact_id) else self._load_one(artifact_id, self._artifact)
-        )
+        if self._cache is not None and (run_id is not None or not self._cache.lacks(artifact_id)):
+            return self._load_through_cache(artifact_id, run_id)
+        if run_id is None and is_default_id(artifact_id):
+            return self._load_small(artifact_id)
+        return self._load_one(artifact_id, self._artifact, run_id)
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
@@ -179,15 +195,15 @@ class Reading:
         view, sealed = found
         if sealed is not None and self._cache is None and _is_small(view, sealed):
             return self._unsealed(view, sealed)
-        return (yield from self._load_one(artifact_id, self._artifact, found))
+        return (yield from self._load_one(artifact_id, self._artifact, found=found))
 
-    def _load_through_cache(self, artifact_id: str) -> Plan[Artifact | None]:
-        [view] = yield from self.metadata([artifact_id])
+    def _load_through_cache(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
+        view = yield from self.view(artifact_id, run_id)
         self._check_size(view)
         [cached] = yield from self._cached([view])
         if view is None or cached is not None:
             return cached
-        return (yield from self._load_one(artifact_id, self._artifact))
+        return (yield from self._load_one(artifact_id, self._artifact, run_id))
 
     def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -221,12 +237,16 @@ class Reading:
         most = b"%d" % (view.size_bytes + HEADER.size)
         return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
-    def _load_one(self, artifact_id: str, finish: Finish[T], found: Found | None = None) -> Plan[T | None]:
+    def _load_one(
+        self, artifact_id: str, finish: Finish[T], run_id: str | None = None, found: Found | None = None
+    ) -> Plan[T | None]:
         """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
-            guess = attempt == 0 and is_default_id(artifact_id)
-            if attempt > 0 or found is None:
+            if run_id is not None:
+                found = yield from self._look_as(artifact_id, run_id)
+            elif attempt > 0 or found is None:
+                guess = attempt == 0 and is_default_id(artifact_id)
                 found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
@@ -263,6 +283,12 @@ class Reading:
         *parts, sealed = found
         view = records.decode_view(artifact_id, *parts)
         return view, sealed or (yield from self._session.read(self._get(view)))
+
+    def _look_as(self, artifact_id: str, run_id: str) -> Plan[tuple[ArtifactMetadata, bytes | None] | None]:
+        """Metadata as a run sees them, and content."""
+        view = yield from self.view(artifact_id, run_id)
+        self._check_size(view)
+        return None if view is None else (view, (yield from self._session.read(self._get(view))))
 
     def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
         if is_manifest(sealed):

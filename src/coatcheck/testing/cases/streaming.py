@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import pytest
 
 from ... import (
     ArtifactLostError,
+    ArtifactMetadata,
     ArtifactStore,
     InvalidArtifactError,
     compute_artifact_id,
 )
+from ..blocking import Blocking
 
 LARGE = hashlib.shake_128(b"streamed").digest(65_500)  # incompressible; the last of its chunks is shorter
 TEXT = b'{"key": "value", "n": 12345}, ' * 3000
@@ -209,6 +211,41 @@ class Streaming:
         for start in ends:
             for stop in ends:
                 assert store.load_range(stored.artifact_id, start, stop) == content[start:stop], (start, stop)
+
+    def test_a_reader_gives_ranges_in_pieces(self, store: ArtifactStore) -> None:
+        stored = store.store(LARGE)
+        with store.open(stored, required=True) as reader:
+            assert reader.read(10) == LARGE[:10]
+            for start, stop in ((None, None), (9_999, 30_001), (-1024, None), (5, 5), (10, 2), (0, 10**9)):
+                assert b"".join(reader.iter_range(start, stop)) == LARGE[start:stop]
+            assert max(map(len, reader.iter_range())) <= len(LARGE)
+            assert reader.read(10) == LARGE[10:20]
+            with pytest.raises(InvalidArtifactError, match="start"):
+                reader.iter_range("0")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="closed"):
+            list(reader.iter_range())
+
+    @pytest.mark.parametrize("size", [0, 10, 65_500])
+    def test_an_asyncio_store_takes_async_iterables(self, store: ArtifactStore, harness: Any, size: int) -> None:
+        async def body(last: object = b"") -> AsyncIterator[Any]:
+            for start in range(0, size, 7_001):
+                yield memoryview(LARGE)[start : min(start + 7_001, size)]
+            yield last
+
+        def put(source: object) -> ArtifactMetadata:
+            return store.store_file(source, run_id="a", content_type="text/x")  # type: ignore[arg-type]
+
+        if not isinstance(store, Blocking):
+            with pytest.raises(InvalidArtifactError, match="only an asyncio store"):
+                put(body())
+            return
+        for last in ("text", 5):
+            with pytest.raises(InvalidArtifactError, match="the iterable gives"):
+                put(body(last))
+        assert harness.leftovers() == []
+        stored = put(body())
+        assert stored == store.list_by_run("a")[0]
+        assert store.load(stored, required=True).content == LARGE[:size]
 
     @pytest.mark.parametrize("bound", ["1", 1.0, b"1", [1]])
     def test_ranges_are_whole_numbers(self, store: ArtifactStore, bound: Any) -> None:

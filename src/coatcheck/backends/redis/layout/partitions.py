@@ -43,6 +43,24 @@ def tags(count: int) -> tuple[str, ...]:
     return tuple(found[n] for n in range(count))
 
 
+def check_namespace(namespace: str) -> None:
+    """Check that a namespace can be told apart from all others.
+
+    Raises:
+        InvalidArtifactError: It has other characters than it may, or a word that names a kind of key.
+    """
+    if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:  # type: ignore[redundant-expr]
+        raise InvalidArtifactError(
+            f"invalid namespace {namespace!r}: 1 to 100 of letters, digits, '_', '.', ':' and '-'"
+        )
+    taken = KINDS.intersection(namespace.split(":"))
+    if taken:
+        raise InvalidArtifactError(
+            f"invalid namespace {namespace!r}: {min(taken)!r} names a kind of key, its keys could be those of "
+            "another namespace; choose another word"
+        )
+
+
 class Partitions:
     """The partitions of one namespace.
 
@@ -55,16 +73,7 @@ class Partitions:
     """
 
     def __init__(self, namespace: str, count: int) -> None:
-        if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:  # type: ignore[redundant-expr]
-            raise InvalidArtifactError(
-                f"invalid namespace {namespace!r}: 1 to 100 of letters, digits, '_', '.', ':' and '-'"
-            )
-        taken = KINDS.intersection(namespace.split(":"))
-        if taken:
-            raise InvalidArtifactError(
-                f"invalid namespace {namespace!r}: {min(taken)!r} names a kind of key, its keys could be those of "
-                "another namespace; choose another word"
-            )
+        check_namespace(namespace)
         self.prefix = f"{namespace}:".encode()
         self.count = count
         if count == 1:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
-from redis.exceptions import RedisError
 
 from ....embedded import EmbeddedEngine
-from .base import BrokenError, NotSentError, Part
-from .errors import ERROR_REPLIES, TRANSPORT_ERRORS, broken, not_sent
+from .base import BrokenError, Part, Result
+from .errors import TRANSPORT_ERRORS, broken, not_sent
 from .pool import PerLoop
 from .topology import Owners, Routed, Topology
 
 
 class AwaitedTransport(Routed):
-    """Pipelines over redis-py's asyncio connections; see `BlockingTransport`."""
+    """Pipelines over wires of asyncio; see `BlockingTransport`."""
 
     def __init__(
         self,
@@ -28,7 +25,7 @@ class AwaitedTransport(Routed):
         self._find = find
         self._refreshing = PerLoop(asyncio.Lock)
 
-    async def send(self, parts: Sequence[Part]) -> list[list[Any] | NotSentError | BrokenError]:
+    async def send(self, parts: Sequence[Part]) -> list[Result]:
         if len(parts) == 1:
             return [await _exchange(parts[0])]
         return await asyncio.gather(*map(_exchange, parts))
@@ -58,27 +55,21 @@ class AwaitedTransport(Routed):
             self.engine.close()
 
 
-async def _exchange(part: Part) -> list[Any] | NotSentError | BrokenError:
+async def _exchange(part: Part) -> Result:
     node, buffers, count = part
-    if not isinstance(buffers, list):  # making them takes time
-        buffers = await asyncio.to_thread(list, buffers)
     try:
-        connection = await node.take()
-    except (RedisError, OSError) as error:
-        return not_sent(error, node)
-    replies: list[Any] = []
-    try:
-        async with asyncio.timeout(node.timeout) as limit:
-            await connection.send_packed_command(buffers)
-            while len(replies) < count:
-                if replies and node.timeout is not None:
-                    limit.reschedule(asyncio.get_running_loop().time() + node.timeout)
-                try:
-                    replies.append(await connection.read_response(disable_decoding=True, disconnect_on_error=False))
-                except ERROR_REPLIES as error:
-                    replies.append(error)
+        wire = await node.take()
     except TRANSPORT_ERRORS as error:
-        return broken(error, node)
+        return not_sent(error, node)
+    result: Result
+    clean = False
+    try:
+        result = await wire.exchange(buffers, count)
+        clean = True
+    except TRANSPORT_ERRORS as error:
+        result = broken(error, node)
     finally:
-        await node.give_back(connection, clean=len(replies) == count)
-    return replies
+        await node.give_back(wire, clean=clean)
+    if type(result) is BrokenError:
+        node.forget_idle()
+    return result

@@ -26,6 +26,14 @@ class BrokenError(Exception):
     """The connection broke after sending began: what was executed is unknown."""
 
 
+class UnexpectedError(BrokenError):
+    """What came is not what a Redis server replies: others will not be better."""
+
+
+Result = list[Any] | NotSentError | BrokenError
+"""What came back from one node: replies (errors among them in place), or what kept them away."""
+
+
 class Sendable(Protocol):
     """One unit: commands for one slot that are sent, and sent again, together and in order."""
 
@@ -51,20 +59,21 @@ class Node(Protocol):
     Attributes:
         name: `host:port` or the path of its socket, for messages.
         trust: Where the certificates lie that it accepts, for messages; empty: the system's.
-        timeout: Seconds to send and for each reply, where the connections have no timeout of their own.
         incarnation: Differs as soon as another process may answer than before.
     """
 
     name: str
     trust: str
-    timeout: float | None
     incarnation: object
 
     def take(self) -> Any:
-        """A connected connection with nothing left to read on it; awaited by asyncio transports."""
+        """A wire, see `wire.py`; awaited by asyncio transports."""
 
-    def give_back(self, connection: Any, *, clean: bool) -> Any:
+    def give_back(self, wire: Any, *, clean: bool) -> Any:
         """Keep it for the next taker, or close it if it is not `clean`: all replies read."""
+
+    def forget_idle(self) -> None:
+        """Close what is idle: a connection broke, so the others most likely did."""
 
     def close(self) -> Any:
         """Close what is idle, and everything that is given back from now on."""
@@ -134,8 +143,7 @@ class Transport(Protocol):
 class Pipelines(Step):
     """Packed commands for one or several nodes: all are sent, then all replies are read.
 
-    The result has one entry a part: its replies (errors among them in place), or the `NotSentError` or `BrokenError`
-    that kept them away. What happens to one node is never raised.
+    There is one result a part; what happens to one node is never raised.
     """
 
     __slots__ = ("parts", "transport")
@@ -144,12 +152,12 @@ class Pipelines(Step):
         self.transport = transport
         self.parts = parts
 
-    def run(self) -> list[list[Any] | NotSentError | BrokenError]:
-        results: list[list[Any] | NotSentError | BrokenError] = self.transport.send(self.parts)
+    def run(self) -> list[Result]:
+        results: list[Result] = self.transport.send(self.parts)
         return results
 
-    async def arun(self) -> list[list[Any] | NotSentError | BrokenError]:
-        results: list[list[Any] | NotSentError | BrokenError] = await self.transport.send(self.parts)
+    async def arun(self) -> list[Result]:
+        results: list[Result] = await self.transport.send(self.parts)
         return results
 
 

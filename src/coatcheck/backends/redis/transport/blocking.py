@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
-
-from redis.exceptions import RedisError
+from time import monotonic
 
 from ....embedded import EmbeddedEngine
-from .base import BrokenError, NotSentError, Part
-from .errors import ERROR_REPLIES, TRANSPORT_ERRORS, broken, not_sent
+from .base import BrokenError, Part, Result
+from .errors import TRANSPORT_ERRORS, broken, not_sent
 from .topology import Owners, Routed, Topology
 
 
 class BlockingTransport(Routed):
-    """Pipelines over redis-py's blocking connections.
+    """Pipelines over blocking wires.
 
     Args:
         topology: Which server answers for which slot.
@@ -32,14 +30,15 @@ class BlockingTransport(Routed):
         self._refreshing = threading.Lock()
         self._process = os.getpid()
 
-    def send(self, parts: Sequence[Part]) -> list[list[Any] | NotSentError | BrokenError]:
+    def send(self, parts: Sequence[Part]) -> list[Result]:
         if len(parts) == 1:  # most calls
-            exchange = _exchange(parts[0])
+            exchange = _exchange(parts[0], monotonic())
             try:
                 return [next(exchange) or next(exchange)]  # type: ignore[list-item]
             finally:
                 exchange.close()
-        exchanges = [_exchange(part) for part in parts]
+        start = monotonic()
+        exchanges = [_exchange(part, start) for part in parts]
         try:
             early = [next(exchange) for exchange in exchanges]
             return [result or next(exchange) for result, exchange in zip(early, exchanges, strict=True)]  # type: ignore[misc]
@@ -65,27 +64,24 @@ class BlockingTransport(Routed):
             self.engine.close()
 
 
-def _exchange(part: Part) -> Generator[list[Any] | NotSentError | BrokenError | None, None, None]:
+def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
     """Yields nothing when all is sent, then the result; the result at once if that failed."""
     node, buffers, count = part
     try:
-        connection = node.take()
-    except (RedisError, OSError) as error:
+        wire = node.take()
+    except TRANSPORT_ERRORS as error:
         yield not_sent(error, node)
         return
-    replies: list[Any] = []
-    result: list[Any] | BrokenError = replies
+    clean = False
     try:
-        connection.send_packed_command(buffers)
+        wire.send(buffers, count, start)
         yield None
-        read = connection.read_response
-        while len(replies) < count:
-            try:
-                replies.append(read(disable_decoding=True, disconnect_on_error=False))
-            except ERROR_REPLIES as error:
-                replies.append(error)
+        result: Result = wire.receive()
+        clean = True
     except TRANSPORT_ERRORS as error:
         result = broken(error, node)
     finally:
-        node.give_back(connection, clean=len(replies) == count)
+        node.give_back(wire, clean=clean)
+    if type(result) is BrokenError:
+        node.forget_idle()
     yield result

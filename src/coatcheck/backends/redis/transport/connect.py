@@ -24,8 +24,9 @@ from ....errors import InvalidArtifactError
 from .awaited import AwaitedTransport
 from .base import Node, Transport
 from .blocking import BlockingTransport
+from .borrowed import AsyncBorrowed, AsyncBorrowedNode, Borrowed
 from .discovery import AsyncFindCluster, AsyncFindPrimary, FindCluster, FindPrimary, no_cluster, owners
-from .pool import AsyncBorrowed, AsyncBorrowedNode, AsyncOwn, Borrowed, Own
+from .pool import AsyncOwn, Login, Own
 from .topology import ClusterTopology, Owners, Topology
 from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell
 
@@ -33,12 +34,13 @@ __all__ = ["SCHEMES", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", 
 
 URL_VARIABLE: Final = "COATCHECK_URL"
 
+TIMEOUT: Final = 30.0  # seconds for one exchange: 8 MiB over a slow link take a while
+
 _SECURITY: Final = ("ssl_", "credential_provider", "redis_connect_func")  # what a copy must not lack
 
 _MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loop; tasks beyond that wait for one
 
 _DEFAULTS: Final[dict[str, Any]] = {
-    "socket_timeout": 30.0,  # seconds for one send or one reply: 16 MiB over a slow link take a while
     "socket_connect_timeout": 5.0,
     "protocol": 2,  # one handshake less, and no push messages between replies
     # Nothing is said of the library: that takes a permission, and a refusal would stand in the server's log of them.
@@ -63,19 +65,21 @@ class Target:
     client_class: type = redis.Redis
     cluster_class: type = redis.cluster.RedisCluster
 
-    def __init__(self, url: str | None, client: Any, tls: Mapping[str, object]) -> None:
+    def __init__(self, url: str | None, client: Any, tls: Mapping[str, object], timeout: float = TIMEOUT) -> None:
         self._url = url
         self._client = client
         self._tls = tls
+        self._timeout = timeout
         self.is_cluster = isinstance(client, self.cluster_class) if url is None else kind_of(url) == "cluster"
 
     @classmethod
-    def of(cls, url_or_client: object, *, tls: Mapping[str, object] | None = None) -> Self:
+    def of(cls, url_or_client: object, *, tls: Mapping[str, object] | None = None, timeout: float = TIMEOUT) -> Self:
         """The target that a store's first argument means.
 
         Args:
             url_or_client: What the store was given.
             tls: redis-py's options for TLS (`ssl_ca_certs`…), where they are not part of the URL.
+            timeout: Seconds for one exchange with a server, where the URL says nothing of it. A client has its own.
         """
         if url_or_client is None:
             url_or_client = os.environ.get(URL_VARIABLE) or f"{EMBEDDED}://"
@@ -86,7 +90,7 @@ class Target:
                     f"{hide_password(url_or_client)!r} is not the URL of a Redis or Valkey server; "
                     f"known schemes: {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
                 )
-            return cls(url_or_client, None, tls or {})
+            return cls(url_or_client, None, tls or {}, timeout)
         if isinstance(url_or_client, cls.client_class | cls.cluster_class):
             if tls and any(value is not None for value in tls.values()):
                 raise InvalidArtifactError(f"{', '.join(tls)}: only with a URL; a client brings its own")
@@ -97,6 +101,11 @@ class Target:
             for wanted in (cls.client_class, cls.cluster_class)
         )
         raise InvalidArtifactError(f"expected a URL, a {client} or a {cluster} client, not {kind}")
+
+    @property
+    def shown(self) -> str:
+        """What may be seen of it."""
+        return f"<{type(self._client).__name__}>" if self._url is None else repr(hide_password(self._url))
 
     def transport(self) -> Transport:
         """The way to it; the embedded engine is started now, a server is contacted when it is needed.
@@ -145,10 +154,18 @@ class Target:
 
     def _place(self, url: str) -> Place:
         retry = Retry(NoBackoff(), 0)
-        return Place(url, self._tls, redis.connection.parse_url, redis.Connection, {**_DEFAULTS, "retry": retry})
+        return Place(url, self._tls, redis.connection.parse_url, redis.Connection, self._defaults(retry))
 
     def _node(self, place: Place, *address: Any) -> Node:
-        return Own(place.name(*address), place.trust, place.connection(*address))
+        return Own(*self._parts(place, *address))
+
+    def _defaults(self, retry: object) -> dict[str, Any]:
+        return {**_DEFAULTS, "socket_timeout": self._timeout, "retry": retry}
+
+    @staticmethod
+    def _parts(place: Place, *address: Any, **settings: Any) -> tuple[Any, ...]:
+        make = place.connection(*address, redis_connect_func=_not_yet, **settings)
+        return place.name(*address), place.trust, make, Login(place.settings), place.timeout
 
     def _with_client(self) -> Transport:
         pool = self._client.connection_pool
@@ -184,12 +201,13 @@ class AsyncTarget(Target):
     def _place(self, url: str) -> Place:
         retry = AsyncRetry(NoBackoff(), 0)
         parse = redis.asyncio.connection.parse_url
-        return Place(url, self._tls, parse, redis.asyncio.Connection, {**_DEFAULTS, "retry": retry})
+        return Place(url, self._tls, parse, redis.asyncio.Connection, self._defaults(retry))
 
     def _node(self, place: Place, *address: Any) -> Node:
         limit = place.max_connections or _MAX_CONNECTIONS
-        make = place.connection(*address, socket_timeout=None)
-        return AsyncOwn(place.name(*address), place.trust, make, limit, place.settings["socket_timeout"])
+        # The limits are ours: before Python 3.12, those of redis-py sometimes swallow a cancellation.
+        parts = self._parts(place, *address, socket_timeout=None, socket_connect_timeout=None)
+        return AsyncOwn(*parts, limit=limit)
 
     def _with_client(self) -> Transport:
         pool = self._client.connection_pool
@@ -219,6 +237,10 @@ def _name(settings: Mapping[str, Any]) -> str:
     if "path" in settings:
         return str(settings["path"])
     return spell((settings["host"], settings.get("port", 6379))) if "host" in settings else "the primary"
+
+
+def _not_yet(_connection: Any) -> None:
+    """Instead of redis-py's login: ours is said on the wire, see `pool.Login`."""
 
 
 def _no_other(host: str, port: int) -> Node:

@@ -14,6 +14,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterCrossSlotError,
     ClusterDownError,
+    InvalidResponse,
     MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
@@ -33,14 +34,18 @@ from ....errors import (
     AmbiguousWriteError,
     ArtifactError,
     CorruptArtifactError,
+    StoreAccessError,
     StoreFullError,
     StoreUnavailableError,
+    WrongServerError,
 )
-from .base import BrokenError, Node, NotSentError, RefusedError, UncoveredError
+from .base import BrokenError, Node, NotSentError, RefusedError, UncoveredError, UnexpectedError
+from .replies import MalformedError
 
-Failure = TypeVar("Failure", NotSentError, RefusedError, BrokenError)
+Failure = TypeVar("Failure", NotSentError, RefusedError, BrokenError, UnexpectedError)
 
-TRANSPORT_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+_MALFORMED: Final = (MalformedError, InvalidResponse)
+TRANSPORT_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OSError, *_MALFORMED)
 ERROR_REPLIES: Final = (ResponseError, BusyLoadingError, AuthenticationError, AuthorizationError)
 
 _ELSEWHERE: Final = (ClusterDownError, MasterDownError, BusyLoadingError)  # another server may answer by now
@@ -52,7 +57,12 @@ _NO_LUA: Final = re.compile(r"unknown command '?eval|scripting engine", re.IGNOR
 def says_later(error: Exception) -> bool:
     """Whether an error reply says: not executed, ask again."""
     text = str(error)
-    return isinstance(error, (*_ELSEWHERE, TryAgainError)) or text.startswith("BUSY ") or _HALF_MOVED in text
+    return (
+        isinstance(error, (*_ELSEWHERE, TryAgainError))
+        or type(error) is RedisConnectionError  # too many clients
+        or text.startswith("BUSY ")
+        or _HALF_MOVED in text
+    )
 
 
 def says_elsewhere(error: Exception) -> bool:
@@ -76,18 +86,24 @@ def no_connection(error: BaseException, name: str, trust: str) -> NotSentError:
     for cause in _causes(error):
         if isinstance(cause, MasterNotFoundError):  # its details may show how the Sentinels are logged in to
             return NotSentError(str(cause).partition(" : ")[0])
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return RefusedError(
-                f"the certificate of {name} was not accepted: {cause.verify_message}; "
-                f"expected one for {_host(name)!r}, {trusted(trust)}"
-            )
-        if type(cause) is ssl.SSLError:
-            return RefusedError(f"no TLS with {name}: {cause.reason or cause}; {_TLS_CURE}")
         if isinstance(cause, ssl.SSLError):
-            return _because(NotSentError(f"{_text(error, name)}; {_TLS_CURE}"), error)
-        if isinstance(cause, _LASTING):
+            return _no_tls(cause, error, name, trust)
+        if isinstance(cause, _MALFORMED):
+            return _because(RefusedError(unexpected(cause, name)), cause)
+        if isinstance(cause, _LASTING) and not says_later(cause):
             return _because(RefusedError(_text(cause, name)), cause)
     return _because(NotSentError(_text(error, name)), error)
+
+
+def _no_tls(cause: ssl.SSLError, error: BaseException, name: str, trust: str) -> NotSentError:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RefusedError(
+            f"the certificate of {name} was not accepted: {cause.verify_message}; "
+            f"expected one for {_host(name)!r}, {trusted(trust)}"
+        )
+    if type(cause) is ssl.SSLError:
+        return RefusedError(f"no TLS with {name}: {cause.reason or cause}; {_TLS_CURE}")
+    return _because(NotSentError(f"{_text(error, name)}; {_TLS_CURE}"), error)
 
 
 _TLS_CURE: Final = "check that the port speaks TLS, and whether it asks for a certificate (ssl_certfile, ssl_keyfile)"
@@ -100,7 +116,14 @@ def trusted(trust: str) -> str:
 
 def broken(error: BaseException, node: Node) -> BrokenError:
     """How the connection to a node broke."""
+    if isinstance(error, _MALFORMED):
+        return _because(UnexpectedError(unexpected(error, node.name)), error)
     return _because(BrokenError(_text(error, node.name)), error)
+
+
+def unexpected(error: BaseException, name: str = "the server") -> str:
+    """What to say of replies that make no sense."""
+    return f"unexpected reply from {name} ({error}): is this a Redis server?"
 
 
 def is_misplaced(error: Exception) -> bool:
@@ -108,9 +131,9 @@ def is_misplaced(error: Exception) -> bool:
     return isinstance(error, AskError | ClusterCrossSlotError) or "cluster_enabled" in str(error)
 
 
-def misplaced(node: Node) -> StoreUnavailableError:
+def misplaced(node: Node) -> WrongServerError:
     """The error for a server that turns out to be a node of a cluster."""
-    return StoreUnavailableError(
+    return WrongServerError(
         f"{node.name} is a node of a cluster: open the store with redis+cluster://{node.name} "
         "(rediss+cluster:// with TLS) or with a redis.cluster.RedisCluster client"
     )
@@ -158,7 +181,7 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
         "the metadata of this artifact are damaged: delete() it, store it again",
     ),
     ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
-    ("NOPERM", StoreUnavailableError, "the user lacks a permission that coatcheck needs: {text}"),
+    ("NOPERM", StoreAccessError, "the user lacks a permission that coatcheck needs: {text}"),
     ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
     ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),
 )
@@ -168,14 +191,16 @@ _CODES: Final = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", NoPermissio
 def translate(error: BaseException) -> ArtifactError:
     """The public error for an error reply or a refused connection."""
     text = str(error)
+    if isinstance(error, UnexpectedError):
+        return StoreUnavailableError(text)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), text)
     for marker, kind, message in _MEANINGS:
         if marker in code:
             return kind(message.format(text=text))
     if isinstance(error, RefusedError | AuthenticationError | AuthorizationError):
-        return StoreUnavailableError(f"the server refused the connection: {text}")
+        return StoreAccessError(f"the server refused the connection: {text}")
     if _NO_LUA.search(text):
-        return StoreUnavailableError(f"coatcheck needs Lua scripts (EVALSHA, EVAL), and this server has none: {text}")
+        return WrongServerError(f"coatcheck needs Lua scripts (EVALSHA, EVAL), and this server has none: {text}")
     return StoreUnavailableError(f"unexpected reply from the server: {text}")
 
 
@@ -191,7 +216,7 @@ def _because(failure: Failure, error: BaseException) -> Failure:
 
 
 def _text(error: BaseException, name: str) -> str:
-    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    text = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     return text if name in text else f"{name}: {text}"
 
 

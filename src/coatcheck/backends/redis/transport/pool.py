@@ -1,136 +1,147 @@
-"""Nodes: where the connections to one server wait between pipelines.
+"""Nodes of a store that was opened by URL: where the wires to one server wait between pipelines.
 
-redis-py's pools lock, count and send events on each way in and out: about 20 µs of every call, twice that on asyncio;
-and they raise beyond 100 connections. A store that was opened by URL keeps its connections in a plain stack instead;
-a caller's own client keeps its pools.
-
-Connections are taken and given back so that an interrupt at any point closes them: one that nobody holds any more is
-closed by the garbage collector, and nothing here counts connections but the semaphore of asyncio.
+Wires are taken and given back so that an interrupt at any point closes them: one that nobody holds any more is closed
+by the garbage collector, and nothing here counts wires but the semaphore of asyncio. Threads have as many as they need:
+redis-py's pools raise beyond 100, and take 20 µs of every call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, ResponseError
+
+from .replies import MalformedError
+from .resp import merge, pack
+from .wire import AsyncWire, Wire
 
 T = TypeVar("T")
 
 
-class Own:
-    """Blocking connections, the last one used first. `list.pop` and `list.append` are atomic: threads need no lock.
+class Login:
+    """What is said first on each wire, in one round trip: who we are; and the question whether this is a server.
+
+    HELLO needs no permission, is answered while a script keeps the server busy, and changes nothing.
+
+    Args:
+        settings: Those of redis-py.
+
+    Attributes:
+        within: Seconds to connect, and seconds to be answered.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.within: float = settings["socket_connect_timeout"]
+        user, password = settings.get("username"), settings.get("password")
+        commands: list[tuple[str, ...]] = []
+        if user or password:
+            commands.append(("AUTH", user, password or "") if user else ("AUTH", password or ""))
+        if name := settings.get("client_name"):
+            commands.append(("CLIENT", "SETNAME", name))
+        if database := settings.get("db"):
+            commands.append(("SELECT", str(database)))
+        commands.append(("HELLO",))
+        self.count = len(commands)
+        self.buffers = list(merge([pack([word.encode() for word in command]) for command in commands]))
+
+    def check(self, replies: Sequence[Any]) -> None:
+        """See whether we are let in.
+
+        Raises:
+            RedisError: We are not.
+            MalformedError: This is no Redis server.
+        """
+        *answers, hello = replies
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        if isinstance(hello, AuthenticationError) or not isinstance(hello, ResponseError | list):
+            raise hello if isinstance(hello, Exception) else MalformedError("no answer to HELLO")
+
+
+class _Own:
+    """What blocking and asyncio nodes have in common.
 
     Args:
         name: See `Node`.
         trust: See `Node`.
-        make: Makes a connection, not connected yet.
+        make: Makes a connection of redis-py that does not log in.
+        login: Said on each new wire.
+        timeout: Seconds for one exchange.
     """
 
-    timeout: float | None = None  # its connections have their own
-
-    def __init__(self, name: str, trust: str, make: Callable[[], Any]) -> None:
+    def __init__(self, name: str, trust: str, make: Callable[[], Any], login: Login, timeout: float) -> None:
         self.name = name
         self.trust = trust
         self.incarnation = object()
         self._make = make
-        self._idle: list[Any] = []
-        self._process = os.getpid()
+        self._login = login
+        self._timeout = timeout
         self._closed = False
 
-    def take(self) -> Any:
-        if self._process != os.getpid():  # forked: the connections are the parent's
-            self._idle, self._process = [], os.getpid()
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._make()
-        else:
+
+class Own(_Own):
+    """Blocking wires, the last one used first. `list.pop` and `list.append` are atomic: threads need no lock."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._idle: list[Wire] = []
+        self._process = os.getpid()
+
+    def take(self) -> Wire:
+        if self._process != os.getpid():  # forked: the wires are the parent's
+            self.forget_idle()
+            self._process = os.getpid()
+        while self._idle:
             try:
-                if not connection.can_read():
-                    return connection
-            except (RedisError, OSError):
-                pass
-            connection.disconnect()  # closed by the server, or not read to its end
+                wire = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if wire.usable:
+                return wire
+            wire.close()
+        return self._connect()
+
+    def _connect(self) -> Wire:
+        connection = self._make()
         try:
             connection.connect()
+            sock, connection._sock = connection._sock, None  # noqa: SLF001  # no part of its interface is lean
+            wire = Wire(sock, self._login.within)
         except BaseException:
             connection.disconnect()
             raise
+        try:
+            wire.send(self._login.buffers, self._login.count, monotonic())
+            self._login.check(wire.receive())
+        except BaseException:
+            wire.close()
+            raise
+        wire.timeout = self._timeout
         self.incarnation = object()
-        return connection
+        return wire
 
-    def give_back(self, connection: Any, *, clean: bool) -> None:
+    def give_back(self, wire: Wire, *, clean: bool) -> None:
         if not clean:
-            connection.disconnect()
+            wire.close()
             return
-        self._idle.append(connection)
+        self._idle.append(wire)
         if self._closed:
-            self.close()
+            self.forget_idle()
+
+    def forget_idle(self) -> None:
+        with suppress(IndexError):  # there may be other threads
+            while True:
+                self._idle.pop().close()
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            self._idle.pop().disconnect()
-
-
-class _Watch:
-    """Notices each new connection that somebody else's pool makes."""
-
-    trust = ""
-    timeout: float | None = None  # its connections have their own
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.incarnation = object()
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def _seen(self, connection: Any) -> None:
-        if connection not in self._known:
-            self._known.add(connection)
-            connection.register_connect_callback(self._connected)
-            self._connected()
-
-    def _connected(self, _connection: Any = None) -> None:
-        self.incarnation = object()
-
-
-class Borrowed(_Watch):
-    """The pool of a caller's client; whoever made it closes it.
-
-    Args:
-        name: See `Node`.
-        pool: A redis-py pool.
-        ours: Whether it is our doing that the pool exists, so that it is ours to close.
-    """
-
-    def __init__(self, name: str, pool: Any, *, ours: bool = False) -> None:
-        super().__init__(name)
-        self._pool = pool
-        self._ours = ours
-
-    def take(self) -> Any:
-        connection = self._pool.get_connection()
-        try:
-            self._seen(connection)
-        except BaseException:
-            self._pool.release(connection)
-            raise
-        return connection
-
-    def give_back(self, connection: Any, *, clean: bool) -> None:
-        try:
-            if not clean:
-                connection.disconnect()
-        finally:
-            self._pool.release(connection)
-
-    def close(self) -> None:
-        if self._ours:
-            self._pool.disconnect()
+        self.forget_idle()
 
 
 class PerLoop(Generic[T]):
@@ -138,10 +149,12 @@ class PerLoop(Generic[T]):
 
     Args:
         make: Makes it on the running loop.
+        end: What to do with it when its loop is found closed.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], T], end: Callable[[T], None] = lambda _: None) -> None:
         self._make = make
+        self._end = end
         self._things: dict[asyncio.AbstractEventLoop, T] = {}
         self._process = os.getpid()
         self._inherited: object = None
@@ -156,143 +169,89 @@ class PerLoop(Generic[T]):
             # Forked: the parent's loops share their selectors with us. Closing anything of theirs would disturb it.
             self._inherited, self._things, self._process = self._things, {}, os.getpid()
         for other in list(self._things):
-            if other.is_closed():
-                self._things.pop(other, None)
+            if other.is_closed() and (thing := self._things.pop(other, None)) is not None:
+                self._end(thing)
         return self._things.setdefault(loop, self._make())
+
+    def all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """What there is in this process, by loop."""
+        return list(self._things.items()) if self._process == os.getpid() else []
 
 
 class _Held:
-    """Connections of one event loop."""
+    """The wires of one event loop."""
 
     __slots__ = ("free", "idle")
 
     def __init__(self, limit: int) -> None:
-        self.idle: list[Any] = []
+        self.idle: list[AsyncWire] = []
         self.free = asyncio.Semaphore(limit)
 
+    def forget_idle(self) -> None:
+        while self.idle:
+            self.idle.pop().close()
 
-class AsyncOwn:
+
+class AsyncOwn(_Own):
     """`Own` for asyncio; tasks beyond the limit wait.
 
     Args:
-        name: See `Node`.
-        trust: See `Node`.
-        make: Makes a connection, not connected yet.
-        limit: Connections at a time on one event loop.
-        timeout: Seconds to log in, to send and for each reply. The connections must have no timeout of their own:
-            redis-py's would sometimes swallow a cancellation, before Python 3.12.
+        *args: See `_Own`.
+        limit: Wires at a time on one event loop.
     """
 
-    def __init__(self, name: str, trust: str, make: Callable[[], Any], limit: int, timeout: float | None) -> None:
-        self.timeout = timeout
-        self.name = name
-        self.trust = trust
-        self.incarnation = object()
-        self._make = make
-        self._held = PerLoop(lambda: _Held(limit))
-        self._closed = False
+    def __init__(self, *args: Any, limit: int) -> None:
+        super().__init__(*args)
+        self._held = PerLoop(lambda: _Held(limit), _Held.forget_idle)
 
-    async def take(self) -> Any:
+    async def take(self) -> AsyncWire:
         held = self._held()
         await held.free.acquire()
         try:
-            connection = held.idle.pop() if held.idle else self._make()
-            if await _connect(connection, self.timeout):
-                self.incarnation = object()
+            while held.idle:
+                if (wire := held.idle.pop()).usable:
+                    return wire
+            return await self._connect()
         except BaseException:
             held.free.release()
             raise
-        return connection
 
-    async def give_back(self, connection: Any, *, clean: bool) -> None:
-        held = self._held()
+    async def _connect(self) -> AsyncWire:
+        connection = self._make()
         try:
-            if clean and not self._closed:
-                held.idle.append(connection)
-            else:
-                await connection.disconnect(nowait=True)
-        finally:
-            held.free.release()
+            async with asyncio.timeout(self._login.within):
+                await connection.connect()
+            writer, connection._writer = connection._writer, None  # noqa: SLF001  # see Own
+            wire = AsyncWire(writer, self._login.within)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        try:
+            self._login.check(await wire.exchange(self._login.buffers, self._login.count))
+        except BaseException:
+            wire.close()
+            raise
+        wire.timeout = self._timeout
+        self.incarnation = object()
+        return wire
+
+    async def give_back(self, wire: AsyncWire, *, clean: bool) -> None:
+        held = self._held()
+        held.free.release()
+        if clean and not self._closed:
+            held.idle.append(wire)
+        else:
+            wire.close()
+
+    def forget_idle(self) -> None:
+        """Those of the running loop."""
+        self._held().forget_idle()
 
     async def close(self) -> None:
         self._closed = True
-        idle = self._held().idle
-        while idle:
-            await idle.pop().disconnect()
-
-
-class AsyncBorrowed(_Watch):
-    """`Borrowed` for asyncio."""
-
-    def __init__(self, name: str, pool: Any) -> None:
-        super().__init__(name)
-        self._pool = pool
-
-    async def take(self) -> Any:
-        connection = await self._pool.get_connection()
-        self._seen(connection)
-        return connection
-
-    async def give_back(self, connection: Any, *, clean: bool) -> None:
-        try:
-            if not clean:
-                await connection.disconnect(nowait=True)
-        finally:
-            await self._pool.release(connection)
-
-    async def close(self) -> None:
-        """Not ours to close."""
-
-
-class AsyncBorrowedNode(_Watch):
-    """A node of a caller's asyncio cluster client, which is a pool of its own kind.
-
-    Args:
-        node: redis-py's `ClusterNode`.
-        ours: See `Borrowed`.
-    """
-
-    def __init__(self, node: Any, *, ours: bool = False) -> None:
-        super().__init__(node.name)
-        self._node = node
-        self._ours = ours
-
-    async def take(self) -> Any:
-        connection = self._node.acquire_connection()
-        try:
-            await _connect(connection, self.timeout)
-            self._seen(connection)
-        except BaseException:
-            self._node.release(connection)
-            raise
-        return connection
-
-    async def give_back(self, connection: Any, *, clean: bool) -> None:
-        try:
-            if not clean:
-                await connection.disconnect(nowait=True)
-        finally:
-            self._node.release(connection)
-
-    async def close(self) -> None:
-        if self._ours:
-            await self._node.disconnect()
-
-
-async def _connect(connection: Any, timeout: float | None) -> bool:  # noqa: ASYNC109  # for a part of it
-    """Connect it where that is needed, and say whether it was."""
-    if connection.is_connected:
-        try:
-            # Before redis-py 8 it had a longer name.
-            if not await getattr(connection, "can_read", connection.can_read_destructive)():
-                return False
-        except (RedisError, OSError):
-            pass
-        await connection.disconnect(nowait=True)  # closed by the server, or not read to its end
-    try:
-        async with asyncio.timeout(timeout):
-            await connection.connect()
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    return True
+        here = asyncio.get_running_loop()
+        for loop, held in self._held.all():
+            if loop is here or loop.is_closed():
+                held.forget_idle()
+            else:
+                loop.call_soon_threadsafe(held.forget_idle)

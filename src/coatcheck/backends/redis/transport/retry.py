@@ -16,7 +16,19 @@ from typing import Any, Final
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
 
 from ....plan import Pause, Plan, Work
-from .base import BrokenError, Node, NotSentError, Part, Pipelines, Refresh, RefusedError, Sendable, Transport
+from .base import (
+    BrokenError,
+    Node,
+    NotSentError,
+    Part,
+    Pipelines,
+    Refresh,
+    RefusedError,
+    Result,
+    Sendable,
+    Transport,
+    UnexpectedError,
+)
 from .durability import Confirmation
 from .errors import gave_up, is_misplaced, misplaced, says_elsewhere, says_later, translate
 from .resp import Piece, merge, pack, split
@@ -27,8 +39,6 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _HOPS: Final = 8  # how often commands are sent elsewhere without a pause
 _ASKING: Final = pack([b"ASKING"])
-
-Result = list[Any] | NotSentError | BrokenError
 
 
 def deliver(
@@ -203,7 +213,7 @@ class _Delivery:
 
     def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
         """Give each unit its replies, and see what there is to do about errors among them."""
-        if isinstance(result, RefusedError):
+        if isinstance(result, RefusedError | UnexpectedError):
             raise translate(result) from result
         if isinstance(result, NotSentError | BrokenError):
             for letter in letters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -90,6 +91,7 @@ class Place:
         settings: What it takes besides host and port.
         sentinel_settings: What redis-py's client of a Sentinel takes.
         max_connections: As the URL says.
+        timeout: Seconds for one exchange.
         trust: See `Node`.
 
     Raises:
@@ -132,6 +134,8 @@ class Place:
         security = self._security(name, tls, options)
         self.settings: dict[str, Any] = {**defaults, **security, **options}
         self._checked(lambda: self.connection_class(**self.settings) and None)  # finds unknown options
+        self.timeout = self._seconds("socket_timeout")
+        self._seconds("socket_connect_timeout")
         secure = {option: value for option, value in self.settings.items() if option.startswith("ssl_")}
         self.sentinel_settings = {**login, **secure, "ssl": name == "rediss", "protocol": 2}
         self.trust = str(secure.get("ssl_ca_certs") or "")
@@ -149,6 +153,12 @@ class Place:
         """Makes connections to a server, with other settings where they are given."""
         where = dict(zip(("host", "port"), address, strict=False))
         return partial(self.connection_class, **where, **{**self.settings, **changes})
+
+    def _seconds(self, option: str) -> float:
+        seconds: float = self.settings[option]
+        if not 0 < seconds < math.inf:
+            raise self._invalid(f"{option} must be seconds, more than 0")
+        return seconds
 
     def _one(self, url: str) -> None:
         try:

@@ -1,0 +1,203 @@
+"""Wires: one connection to a server each, blocking or awaited, with a deadline for every exchange on it.
+
+redis-py connects; from then on its socket is read and written here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final
+
+from .replies import Replies
+from .resp import Piece
+
+_SMALL: Final = 64 * 1024  # bytes that go out in one call
+_EXACT: Final = 0.01  # seconds by which a deadline may be missed, to spare system calls
+_TRUSTED: Final = 1.0  # seconds after an exchange in which nobody looks whether the connection still stands
+_CLOSED: Final = "the server closed the connection"
+
+
+class Wire:
+    """A blocking connection.
+
+    Args:
+        sock: A connected socket; it is the wire's own from here on.
+        timeout: Seconds for one exchange.
+    """
+
+    __slots__ = ("_deadline", "_limit", "_replies", "_socket", "timeout")
+
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
+        self._socket = sock
+        self.timeout = timeout
+        self._replies = Replies()
+        self._deadline = 0.0
+        self._limit = 0.0  # seconds for the next call of the socket
+
+    def send(self, buffers: Iterable[Piece], count: int, start: float) -> None:
+        """Send a pipeline that has so many replies, in the time that runs since `start`.
+
+        Raises:
+            OSError: The connection broke, or the time is up.
+        """
+        self._replies.expect(count)
+        self._deadline = start + self.timeout
+        if self._limit < self.timeout:
+            self._limit = self.timeout + _EXACT
+            self._hurry()
+        for buffer in buffers:
+            if len(buffer) < _SMALL:
+                self._socket.sendall(buffer)
+            else:
+                rest = memoryview(buffer)
+                while rest:
+                    rest = rest[self._socket.send(rest) :]
+                    self._hurry()
+
+    def receive(self) -> list[Any]:
+        """All replies of the pipeline that was sent, error replies in place.
+
+        Raises:
+            OSError: The connection broke, or the time is up.
+            MalformedError: What came is not what a server replies.
+        """
+        replies, receive = self._replies, self._socket.recv_into
+        while True:
+            self._hurry()
+            size = receive(replies.space())
+            if size == 0:
+                raise ConnectionResetError(_CLOSED)
+            if replies.took(size):
+                return replies.all()
+
+    def _hurry(self) -> None:
+        """Let the next call of the socket take no longer than there is time."""
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if left < self._limit - _EXACT:
+            self._socket.settimeout(left)
+            self._limit = left
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing came on it since: an end, or what nobody asked for. Looked for after some idle time only."""
+        if monotonic() < self._deadline - self.timeout + _TRUSTED:
+            return True
+        self._socket.settimeout(0.0)
+        self._limit = 0.0
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close it, in whatever state."""
+        self._socket.close()
+
+    def __del__(self) -> None:
+        self._socket.close()  # whoever held it was interrupted, or never closed its store
+
+
+class AsyncWire(asyncio.BufferedProtocol):
+    """A connection of asyncio.
+
+    Args:
+        writer: Of a connection; it is the wire's own from here on.
+        timeout: Seconds for one exchange.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter, timeout: float) -> None:
+        self.timeout = timeout
+        self._writer = writer  # which closes the connection when it is deleted
+        self._transport = writer.transport
+        self._loop = asyncio.get_running_loop()
+        self._replies = Replies()
+        self._waiting: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._transport.set_protocol(self)
+
+    async def exchange(self, buffers: Iterable[Piece], count: int) -> list[Any]:
+        """Send a pipeline and return its replies; see `Wire`."""
+        self._replies.expect(count)
+        if self._failure is not None:
+            raise self._failure
+        self._waiting = waiting = self._loop.create_future()
+        self._deadline = self._loop.time() + self.timeout
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(self._deadline, self._check_time)
+        try:
+            if isinstance(buffers, list):
+                for buffer in buffers:
+                    self._transport.write(buffer)
+            else:  # making them takes time
+                pieces = iter(buffers)
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    self._transport.write(piece)
+            await waiting
+        finally:
+            self._waiting = None
+        return self._replies.all()
+
+    @property
+    def usable(self) -> bool:
+        """See `Wire`; the event loop notices by itself."""
+        return self._failure is None
+
+    def close(self) -> None:
+        """Close it, in whatever state, on its own loop or when that is closed."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._loop.is_closed():
+            with suppress(OSError):
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        else:
+            self._transport.abort()
+
+    # What the event loop calls ---------------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # as much as fits
+        return self._replies.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            complete = self._replies.took(nbytes)
+        except Exception as error:  # noqa: BLE001  # for whoever waits
+            self._fail(error)
+            return
+        if complete and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def eof_received(self) -> None:
+        self._fail(ConnectionResetError(_CLOSED))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._fail(exc or ConnectionResetError(_CLOSED))
+
+    def _check_time(self) -> None:
+        """The alarm of some exchange, perhaps of an earlier one."""
+        self._alarm = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._alarm = self._loop.call_at(self._deadline, self._check_time)
+        else:
+            self._fail(TimeoutError())
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._transport.abort()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(self._failure)

@@ -1,0 +1,126 @@
+"""Replies that come in pieces of any size, and what is no reply."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from coatcheck.backends.redis.transport.replies import _END, MalformedError, Replies
+from redis.exceptions import BusyLoadingError, ResponseError
+
+MIB = 1024 * 1024
+
+# Contents that look like headers, or come to their ends where headers do.
+PIECES = [
+    *(b"\n*123456789\r\n", b"\r\n$99999\r\n", b"*", b"\n*", b"\n$", b"$80000\r\n", b"\n*1234", b"\n", b"\r", b"\n%5"),
+    *(b"\n$12345678901234", b"\r\n+" + _END + b"\r\n", b">999999", b"a" * 20, b"b" * 69_990, b"c" * 200_000),
+]
+
+
+def encode(value: Any) -> bytes:
+    if value is None:
+        return b"$-1\r\n"
+    if isinstance(value, bytes):
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    return b"*%d\r\n" % len(value) + b"".join(map(encode, value))
+
+
+def random_value(chance: random.Random, depth: int = 0) -> Any:
+    kind = chance.random()
+    if kind < 0.1:
+        return None
+    if kind < 0.2:
+        return chance.randrange(-5, 10**12)
+    if kind < 0.4 and depth < 3:
+        return [random_value(chance, depth + 1) for _ in range(chance.randrange(5))]
+    return b"".join(chance.choices(PIECES, k=chance.randrange(4)))
+
+
+def read(replies: Replies, data: bytes, count: int, sizes: Iterable[int]) -> list[Any]:
+    replies.expect(count)
+    position, complete = 0, False
+    for size in sizes:
+        piece = data[position : position + min(size, len(replies.space()))]
+        replies.space()[: len(piece)] = piece
+        complete = replies.took(len(piece))
+        position += len(piece)
+        if position == len(data):
+            break
+    assert complete
+    return replies.all()
+
+
+def forever(size: int) -> Iterable[int]:
+    while True:
+        yield size
+
+
+def test_any_replies_in_pieces_of_any_size() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    replies = Replies()
+    for _ in range(1000):
+        values = [random_value(chance) for _ in range(chance.randrange(1, 6))]
+        data = b"".join(map(encode, values))
+        longest = 3 if len(data) < 1000 else 70_000
+        sizes = (chance.choice([1, chance.randint(1, longest), MIB]) for _ in forever(1))
+        assert read(replies, data, len(values), sizes) == values
+
+
+@pytest.mark.parametrize("size", [69_999, 70_000, 70_001, 20 * MIB])
+def test_values_of_any_size(size) -> None:
+    values = [b"a" * size, [b"small", size], b"b" * size]
+    assert read(Replies(), b"".join(map(encode, values)), 3, forever(MIB)) == values
+
+
+def test_error_replies_have_their_place() -> None:
+    first, second, third = read(Replies(), b"-LOADING it\r\n:1\r\n-ODD text\r\n", 3, forever(4))
+    assert isinstance(first, BusyLoadingError)
+    assert second == 1
+    assert isinstance(third, ResponseError)
+    assert str(third) == "ODD text"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0" * 100,
+        b"*2147483647\r\n",
+        b"*100000\r\n",
+        b"*1\r\n*1\r\n*0000000000000001\r\n",
+        b"*1\r\n" * 2000,
+        b"%99999999\r\n~99999999\r\n",
+        b"*-2\r\n",
+        b"$9999999999\r\n",
+        b"$536870913\r\n",
+        b"$x\r\n",
+        b":x\r\n",
+        b":99999999999999999999999999\r\n",
+        b"$80000\r\n" + b"a" * 80_002,
+        b":1\r\n:2\r\n",
+        b":1\r\n*",
+        b":1\r\n*999999",
+        b"$80000\r\n" + b"a" * 80_000 + b"\r\n:1\r\n",
+        b"$80000\r\n" + b"a" * 80_000 + b"\r\n$80000\r\n",
+        b"+" + b"a" * 40 * MIB,
+        b"*2\r\n$100000000\r\n" + b"a" * 40 * MIB,
+        b"-MOVED nowhere\r\n",
+    ],
+    ids=lambda data: repr(data[:20]),
+)
+@pytest.mark.parametrize("size", [3, 64 * 1024])
+def test_what_is_no_reply_ends_at_once(data, size) -> None:
+    if size < 10 and len(data) > MIB:
+        pytest.skip("the same in more time")
+    try:
+        [reply] = read(Replies(), data, 1, forever(size))
+    except MalformedError:
+        pass
+    else:
+        assert isinstance(reply, MalformedError)
