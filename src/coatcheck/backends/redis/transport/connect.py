@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -42,6 +43,12 @@ _MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loo
 _DEFAULTS: Final[dict[str, Any]] = {
     "socket_connect_timeout": 5.0,
     "protocol": 2,  # one handshake less, and no push messages between replies
+    # Nothing is said of the library: that takes a permission, and a refusal would stand in the server's log of them.
+    **(
+        {"driver_info": None}
+        if "driver_info" in inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+        else {"lib_name": None, "lib_version": None}
+    ),
 }
 
 
