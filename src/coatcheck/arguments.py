@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, compute_digest, exact, is_default_id
+from .ids import ID_LENGTH, REF_KEY, compute_digest, exact, is_default_id
 from .model import ArtifactMetadata
 from .refs import IdLike, id_of
 
@@ -207,7 +207,7 @@ def check_content_type(value: object) -> str:
 
 def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
-    if isinstance(ids, str | Mapping | ArtifactMetadata):
+    if isinstance(ids, str | ArtifactMetadata) or (isinstance(ids, Mapping) and REF_KEY in ids):
         raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
     return [id_of(artifact_id) for artifact_id in ids]
 
