@@ -37,6 +37,8 @@ SHORT = b"60000"  # milliseconds that keys of these tests live
 class Unit:
     """Commands for one slot, the script among them by hash or with its source."""
 
+    slow = False
+
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
         self.slot, self.commands, self.replies = slot, commands, len(commands)
 
