@@ -138,7 +138,7 @@ class Reading:
             return self._load_through_cache(artifact_id, run_id)
         if run_id is None and is_default_id(artifact_id):
             return self._load_small(artifact_id)
-        return self._load_one(artifact_id, self._artifact, run_id=run_id)
+        return self._load_one(artifact_id, self._artifact, run_id)
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
@@ -204,7 +204,7 @@ class Reading:
         [cached] = yield from self._cached([view])
         if view is None or cached is not None:
             return cached
-        return (yield from self._load_one(artifact_id, self._artifact, run_id=run_id))
+        return (yield from self._load_one(artifact_id, self._artifact, run_id))
 
     def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -239,15 +239,15 @@ class Reading:
         return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
     def _load_one(
-        self, artifact_id: str, finish: Finish[T], found: Found | None = None, run_id: str | None = None
+        self, artifact_id: str, finish: Finish[T], run_id: str | None = None, found: Found | None = None
     ) -> Plan[T | None]:
         """Load, or go on from what was `found`; again where others changed it meanwhile."""
         before: tuple[str | None, str, bytes | None] | None = None
         for attempt in range(_TRIES):
-            guess = attempt == 0 and is_default_id(artifact_id)
             if run_id is not None:
                 found = yield from self._look_as(artifact_id, run_id)
             elif attempt > 0 or found is None:
+                guess = attempt == 0 and is_default_id(artifact_id)
                 found = yield from (self._guess(artifact_id) if guess else self._look(artifact_id))
             if found is None:
                 return None
