@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from ..arguments import Payload
 from ..errors import InvalidArtifactError
-from ..ids import ID_LENGTH
+from ..ids import ID_LENGTH, REF_KEY
 from ..values.builtin import TYPED_JSON
 from ..values.codecs import Codecs
-from ..values.tagged import ARTIFACT, TYPE, dumps, encode, tagged_bytes
+from ..values.tagged import TYPE, dumps, encode, tagged_bytes
 
 FLOOR: Final = 1024
 """Bytes as JSON below which nothing goes for the sake of `total`: a ticket takes some itself."""
@@ -86,7 +86,7 @@ class Cut:
         """The state with tickets; `ids`: under which the payloads were stored."""
         names = dict(zip((payload.content for payload in self.payloads), ids, strict=True))
         for piece in self._leaving:
-            piece.body[piece.key] = {**self._ticket(piece), ARTIFACT: names[self._payload(piece).content]}
+            piece.body[piece.key] = {**self._ticket(piece), REF_KEY: names[self._payload(piece).content]}
         for piece in _staying(self._top.pieces):
             if isinstance(piece.value, bytes):
                 piece.body[piece.key] = tagged_bytes(piece.value)
@@ -195,7 +195,7 @@ class Cut:
         if piece.ticket is None:
             payload = self._payload(piece)
             size = len(memoryview(payload.content))
-            piece.ticket = {ARTIFACT: "0" * ID_LENGTH, "type": payload.content_type, "size": size}
+            piece.ticket = {REF_KEY: "0" * ID_LENGTH, "type": payload.content_type, "size": size}
             preview = self._show(piece)
             if preview is not None:
                 piece.ticket["preview"] = preview

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, TypeVar, Unpack, overload
 from ..aio import AsyncArtifactStore
 from ..arguments import spelled_out
 from ..errors import ArtifactDecodeError, ArtifactNotFoundError, InvalidArtifactError
-from ..ids import validate_artifact_id
+from ..ids import REF_KEY, validate_artifact_id
 from ..model import Artifact
 from ..plan import Plan, Step, Work, arun, run
 from ..store import ArtifactStore
 from ..values.conversion import as_type
 from ..values.storing import MISSING
-from ..values.tagged import ARTIFACT, Decoder, Encoder, Path, show
+from ..values.tagged import Decoder, Encoder, Path, show
 from .cutting import Cut, KeptTicket
 from .options import OffloadKeywords, OffloadOptions, ResolveKeywords, ResolveOptions
 
@@ -161,7 +161,7 @@ def _resolve(value: Any, store: Store, type: Any, options: ResolveOptions) -> Pl
 
 
 def _read(ticket: dict[str, Any], path: Path) -> _Ticket:
-    artifact_id, kind, size = ticket[ARTIFACT], ticket.get("type"), ticket.get("size")
+    artifact_id, kind, size = ticket[REF_KEY], ticket.get("type"), ticket.get("size")
     try:
         validate_artifact_id(artifact_id)
     except InvalidArtifactError as error:

@@ -6,8 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from ..arguments import StoreKeywords, check_details, spelled_out
-from ..errors import ArtifactNotFoundError
-from ..refs import get_artifact_id, is_artifact_ref
+from ..refs import IdLike, id_of, not_found
 from .builtin import BytesCodec, JsonCodec, MsgpackCodec, PickleCodec, TextCodec
 from .codecs import Codecs
 from .conversion import as_type
@@ -94,20 +93,20 @@ async def astore_value(
 
 @overload
 def load_value(
-    store: ArtifactStore, ref: Any, type: type[T], *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: ArtifactStore, ref: IdLike, type: type[T], *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> T: ...
 @overload
 def load_value(
-    store: ArtifactStore, ref: Any, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: ArtifactStore, ref: IdLike, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> Any: ...
 def load_value(
-    store: ArtifactStore, ref: Any, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: ArtifactStore, ref: IdLike, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> Any:
     """The value that was stored.
 
     Args:
         store: Where from.
-        ref: An artifact's id, or its ticket.
+        ref: An artifact's id, its ticket or its metadata.
         type: What it has to be: a class, or anything that pydantic understands, such as `list[Model]`, to which it is
             converted; `bytes`: the content as it is. Left out: what the content type says.
         default: What to return where there is no such artifact; left out: that is an error.
@@ -118,34 +117,30 @@ def load_value(
         ArtifactDecodeError: The content is not what its content type says, or not a `type`.
         MissingExtraError: It takes a package that is not installed; says which extra has it.
     """
-    artifact_id = _id(ref)
+    artifact_id = id_of(ref)
     return _value(artifact_id, store.load(artifact_id), type, default, codecs)
 
 
 @overload
 async def aload_value(
-    store: AsyncArtifactStore, ref: Any, type: type[T], *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: AsyncArtifactStore, ref: IdLike, type: type[T], *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> T: ...
 @overload
 async def aload_value(
-    store: AsyncArtifactStore, ref: Any, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: AsyncArtifactStore, ref: IdLike, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> Any: ...
 async def aload_value(
-    store: AsyncArtifactStore, ref: Any, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
+    store: AsyncArtifactStore, ref: IdLike, type: Any = None, *, default: Any = MISSING, codecs: Codecs = CODECS
 ) -> Any:
     """`load_value` for an `AsyncArtifactStore`."""
-    artifact_id = _id(ref)
+    artifact_id = id_of(ref)
     return _value(artifact_id, await store.load(artifact_id), type, default, codecs)
-
-
-def _id(ref: Any) -> str:
-    return get_artifact_id(ref) if is_artifact_ref(ref) else ref
 
 
 def _value(artifact_id: str, artifact: Artifact | None, type: Any, default: Any, codecs: Codecs) -> Any:
     if artifact is None:
         if default is MISSING:
-            raise ArtifactNotFoundError(f"artifact {artifact_id} is not there: it was deleted, expired or never stored")
+            raise not_found(artifact_id)
         return default
     if type is bytes:
         return artifact.content

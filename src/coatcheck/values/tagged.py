@@ -23,8 +23,8 @@ from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidArtifactError
+from ..ids import REF_KEY
 
-ARTIFACT: Final = "$artifact"
 TYPE: Final = "$type"
 VALUE: Final = "value"
 
@@ -155,7 +155,7 @@ class Encoder(Walk):
             self._keys[depth] = key
             plain[str.__str__(key)] = self._encode(item, depth + 1)
         self._leave(value)
-        if TYPE in plain or ARTIFACT in plain:
+        if TYPE in plain or REF_KEY in plain:
             return self._tag("dict", plain)
         return plain
 
@@ -211,7 +211,7 @@ class Decoder(Walk):
 
     def _decode(self, plain: Any, depth: int) -> Any:
         if isinstance(plain, dict):
-            if ARTIFACT in plain:
+            if REF_KEY in plain:
                 if self._ticket is None:
                     self._refuse(depth, "is a ticket, within content that has none")
                 return self._ticket(plain, self._path(depth))
