@@ -17,7 +17,7 @@ from .leasing import Leasing
 from .listing import Lists
 from .options import RedisOptions
 from .reading import Reading
-from .session import Session
+from .session import Session, heard
 from .storing import Storing
 from .transport.base import Close, Transport
 
@@ -41,58 +41,58 @@ class RedisBackend(Backend):
         self._lists = Lists(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        return self._storing.store(requests)
+        return heard(self._storing.store(requests))
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
-        return self._reading.open(artifact_id)
+        return heard(self._reading.open(artifact_id))
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
-        return self._reading.load(ids)
+        return heard(self._reading.load(ids))
 
     def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
-        return self._reading.load_one(artifact_id, run_id)
+        return heard(self._reading.load_one(artifact_id, run_id))
 
     def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
-        return self._reading.view(artifact_id, run_id)
+        return heard(self._reading.view(artifact_id, run_id))
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        return self._reading.metadata(ids)
+        return heard(self._reading.metadata(ids))
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        return self._reading.exists(ids)
+        return heard(self._reading.exists(ids))
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
-        return self._leasing.acquire(ids, run_id, ttl_ms)
+        return heard(self._leasing.acquire(ids, run_id, ttl_ms))
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        return self._leasing.delete(ids)
+        return heard(self._leasing.delete(ids))
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
-        return self._leasing.touch(artifact_id, run_id, ttl_ms)
+        return heard(self._leasing.touch(artifact_id, run_id, ttl_ms))
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
-        return self._leasing.release(artifact_id, run_id)
+        return heard(self._leasing.release(artifact_id, run_id))
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        return self._leasing.leases(artifact_id)
+        return heard(self._leasing.leases(artifact_id))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
-        return self._leasing.delete_by_run(run_id)
+        return heard(self._leasing.delete_by_run(run_id))
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        return self._lists.list_by_run(run_id)
+        return heard(self._lists.list_by_run(run_id))
 
     def listing(self, *, newest_first: bool) -> Listing:
         return self._lists.listing(newest_first=newest_first)
 
     def list_runs(self) -> Plan[list[str]]:
-        return self._lists.list_runs()
+        return heard(self._lists.list_runs())
 
     def stats(self) -> Plan[StoreStats]:
-        return self._lists.stats()
+        return heard(self._lists.stats())
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
         return maintenance.gc(self.session, self._reading, dry_run=dry_run, grace_ms=grace_ms, progress=progress)

@@ -21,7 +21,7 @@ from .layout.keys import Keys, listed, unquoted
 from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Command
-from .session import Session
+from .session import Session, heard
 
 _SCANNED: Final = 500  # members that one round trip asks for: a millisecond of a large index
 
@@ -163,6 +163,12 @@ class _ByTime(Listing):
         self._walks = [_Walk(keys, newest_first) for keys in session.partitions.all]
 
     def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:
+        return heard(self._next(count))
+
+    def late(self) -> Plan[list[ArtifactMetadata]]:
+        return heard(self._late())
+
+    def _next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:
         count = min(count, ROUND)
         size = count if len(self._walks) == 1 else max(10, 2 * count // len(self._walks))
         places: list[_Place] = []
@@ -180,7 +186,7 @@ class _ByTime(Listing):
             places.append((walk.keys, walk.ahead.popleft()[1]))
         return (yield from self._views(places)) if places else None
 
-    def late(self) -> Plan[list[ArtifactMetadata]]:
+    def _late(self) -> Plan[list[ArtifactMetadata]]:
         walks = [walk for walk in self._walks if walk.fetched > 1]
         places = yield from (self._stored_since(walks) if self._newest_first else self._passed(walks))
         return (yield from self._views(places)) if places else []

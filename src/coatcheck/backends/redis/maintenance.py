@@ -27,7 +27,7 @@ from .reading import Reading
 from .scripts import calls
 from .scripts.calls import Chunks, Name
 from .scripts.script import Command
-from .session import Session
+from .session import Session, heard
 from .upload import STAGING_MS
 
 _PAGE: Final = 500
@@ -151,13 +151,13 @@ class Inspection:
             while True:
                 # An error here ends the inspection: a listing that failed is no reason to remove anything.
                 scan = (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _PAGE)
-                cursor, names = yield from self._session.ask_node(node, Command(0, scan, tuple))
+                cursor, names = yield from self._session.ask_node(node, Command(0, scan, _scanned))
                 kinds: dict[str, _OfOneKind] = {}
                 for key in set(names):
                     self._sort(key, kinds)
                 for kind, look in rooms.items():
                     if kind in kinds:
-                        yield from look(kinds[kind])
+                        yield from heard(look(kinds[kind]))
                 looked_at += len(names)
                 if self._progress is not None:
                     self._progress(looked_at)
@@ -418,6 +418,12 @@ def _name_of(artifact_id: bytes, header: Any) -> Name:
     """An artifact and its content, from its header."""
     readable = isinstance(header, bytes) and len(header) > 33 and header[0] == records.VERSION
     return Name.of(artifact_id.decode(), records.content_id_of(header[1:33]) if readable else None)
+
+
+def _scanned(reply: Any) -> tuple[bytes, list[bytes]]:
+    cursor, names = reply
+    int(cursor)
+    return cursor, [bytes(name) for name in names if isinstance(name, bytes)]
 
 
 def _same(reply: Any) -> Any:

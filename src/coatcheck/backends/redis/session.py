@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from ...errors import CorruptArtifactError, StoreUnavailableError
+from ...errors import ArtifactError, CorruptArtifactError, StoreUnavailableError
 from ...plan import Plan
 from .eviction import Question, warn
 from .layout.keys import Keys
@@ -20,11 +20,16 @@ from .mending import mend, unindexed
 from .scripts.script import Call, Command, Unit
 from .transport.base import Node, Transport
 from .transport.durability import Durability, confirmation, refused
+from .transport.errors import unexpected
 from .transport.retry import deliver, find_primaries
 
 T = TypeVar("T")
 
 _PING = Command(0, (b"PING",), bytes)
+
+# What Python raises where a reply is not of the type that its command has on every server.
+_UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError)
+
 _MENDED = 3  # how often a call is repeated because indexes were in disorder
 
 
@@ -76,7 +81,7 @@ class Session:
 
     def ask_node(self, node: Node, unit: Unit[T]) -> Plan[T]:
         """Ask one node, whatever the slots say."""
-        return unit.read((yield from deliver(self.transport, [unit], self.retry_for, writes=False, node=node)))
+        return _read_one(unit, (yield from deliver(self.transport, [unit], self.retry_for, writes=False, node=node)))
 
     def primaries(self) -> Plan[Sequence[Node]]:
         """The nodes that hold the partitions."""
@@ -106,10 +111,10 @@ class Session:
         """One unit, past the layers that have nothing to do: most calls are that."""
         if self._question is None:
             try:
-                return unit.read((yield from self._delivered((unit,), writes=writes)))
+                return _read_one(unit, (yield from self._delivered((unit,), writes=writes)))
             except CorruptArtifactError as error:
                 yield from self._mended(error)
-        return unit.read((yield from self._send((unit,), writes=writes)))
+        return _read_one(unit, (yield from self._send((unit,), writes=writes)))
 
     def _send(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
         """Mend what a script found in disorder, and ask again."""
@@ -149,10 +154,32 @@ class Session:
         return deliver(self.transport, units, self.retry_for, writes=writes, behind=self._behind if writes else None)
 
 
+def heard(plan: Plan[T]) -> Plan[T]:
+    """The same plan; what it cannot do with a reply is an error that says so, and not one of Python's.
+
+    Only for plans that run nothing of the caller's.
+    """
+    try:
+        return (yield from plan)
+    except ArtifactError:
+        raise
+    except _UNREADABLE as error:
+        raise StoreUnavailableError(unexpected(error)) from error
+
+
+def _read_one(unit: Unit[T], replies: Sequence[Any]) -> T:
+    try:
+        return unit.read(replies)
+    except ArtifactError:
+        raise
+    except _UNREADABLE as error:
+        raise StoreUnavailableError(unexpected(error)) from error
+
+
 def _read(units: Sequence[Unit[T]], replies: list[Any]) -> list[T]:
     results, start = [], 0
     for unit in units:
         stop = start + unit.replies
-        results.append(unit.read(replies[start:stop]))
+        results.append(_read_one(unit, replies[start:stop]))
         start = stop
     return results

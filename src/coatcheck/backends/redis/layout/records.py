@@ -19,6 +19,7 @@ FOREVER: Final = 2**48 - 1
 DEFAULT_TYPE: Final = "application/octet-stream"
 
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
+_LAST_CREATED: Final = 2**53  # us: beyond, scores are not exact
 _HEADER: Final = 33  # version, digest
 _LEASE: Final = 13  # deadline, created
 FEW: Final = 9  # fields: header, note of the latest, leases
@@ -163,6 +164,17 @@ def _decode_field(field: bytes, artifact_id: str) -> str | None:
         return unquoted(field[1:]) if field[:1] == b"=" else None
     except CorruptArtifactError:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} has a damaged run id") from None
+
+
+def times(created: int, deadline: int) -> tuple[int, int]:
+    """Time of a store in us and deadline in ms, as a script told them.
+
+    Raises:
+        ValueError: They can be none.
+    """
+    if not (0 <= created < _LAST_CREATED and (0 <= deadline <= _LAST_TIME or deadline == FOREVER)):
+        raise ValueError(f"stored at {created} us until {deadline} ms")
+    return created, deadline
 
 
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:

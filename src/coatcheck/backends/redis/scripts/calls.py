@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from ....arguments import Request
 from ....envelope import Sealed
 from ....ids import ID_LENGTH, is_default_id
+from ..layout import records
 from ..layout.keys import Keys, member_of, quoted
 from ..layout.records import encode_header, encode_view
 from .script import Call, Filled, Script, ScriptForm
@@ -481,7 +482,7 @@ def outcomes(reply: Any) -> list[Outcome]:
 def _first_outcome(replies: Any) -> Outcome:
     [[outcome]] = replies
     if outcome[0] == b"ok" and len(outcome) == 3:
-        return Outcome("ok", outcome[1], outcome[2])
+        return Outcome("ok", *records.times(outcome[1], outcome[2]))
     return _outcome(outcome)
 
 
@@ -492,7 +493,7 @@ def _outcome(reply: Any) -> Outcome:
     if kind == b"ok":
         created, deadline, told, *chunks = (*rest, 0) if len(rest) == 2 else rest
         token, count = chunks or (b"", 0)
-        return Outcome("ok", created, deadline, token=token, chunks=count, told=told == 1)
+        return Outcome("ok", *records.times(created, deadline), token=token, chunks=count, told=told == 1)
     if kind == b"other":
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":

@@ -1,0 +1,189 @@
+"""Servers that reply what no Redis server replies: every operation answers with an error of ours, on both faces."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from coatcheck import (
+    ArtifactError,
+    ArtifactStore,
+    AsyncArtifactStore,
+    AsyncRedisArtifactStore,
+    RedisArtifactStore,
+    StoreUnavailableError,
+    compute_artifact_id,
+)
+
+ID = compute_artifact_id(b"x")
+LARGE = b"large" * 20_000
+CHUNKED = bytes(17 << 20)
+
+REPLIES = {
+    "simple string": b"+OK\r\n",
+    "text": b"$3\r\nabc\r\n",
+    "empty text": b"$0\r\n\r\n",
+    "number": b":7\r\n",
+    "negative number": b":-7\r\n",
+    "nothing": b"$-1\r\n",
+    "no list": b"*-1\r\n",
+    "empty list": b"*0\r\n",
+    "numbers": b"*2\r\n:1\r\n:2\r\n",
+    "texts": b"*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+    "nothings": b"*4\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n",
+    "list in a list": b"*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n:5\r\n",
+    "outcome without its rest": b"*1\r\n*1\r\n$2\r\nok\r\n",
+    "outcome of texts": b"*1\r\n*3\r\n$2\r\nok\r\n$1\r\nx\r\n$1\r\ny\r\n",
+    "outcome beyond time": b"*1\r\n*3\r\n$2\r\nok\r\n:9223372036854775807\r\n:9223372036854775807\r\n",
+    "other content": b"*1\r\n*2\r\n$5\r\nother\r\n$3\r\nabc\r\n",
+    "a hundred lists": b"*1\r\n" * 100 + b":1\r\n",
+    "map": b"%1\r\n+a\r\n+b\r\n",
+    "null": b"_\r\n",
+    "truth": b"#t\r\n",
+    "fraction": b",1.5\r\n",
+    "error": b"-ERR nonsense\r\n",
+    "error without words": b"-\r\n",
+    "list of billions": b"*2147483647\r\n",
+    "value of gigabytes": b"$9999999999\r\n",
+    "web page": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html>\r\n",
+    "no type": b"?what\r\n",
+    "long line": b"+" + b"a" * 1_000_000 + b"\r\n",
+}
+
+OPERATIONS: dict[str, Callable[[Any], Any]] = {
+    "store": lambda s: s.store(b"x", run_id="a", tags={"k": "v"}, ttl=60),
+    "store explicit": lambda s: s.store(b"x", artifact_id="name"),
+    "store large": lambda s: s.store(LARGE * 5),
+    "store placed": lambda s: s.store(LARGE),
+    "store_text": lambda s: s.store_text("x"),
+    "store_json": lambda s: s.store_json({"x": 1}),
+    "store_many": lambda s: s.store_many([b"x", LARGE, b"y"], run_id="a"),
+    "store_file": lambda s: s.store_file(io.BytesIO(LARGE)),
+    "store_file chunked": lambda s: s.store_file(io.BytesIO(CHUNKED)),
+    "load": lambda s: s.load(ID),
+    "load explicit": lambda s: s.load("name"),
+    "load own": lambda s: s.load(ID, run_id="a"),
+    "load_many": lambda s: s.load_many([ID, "name"]),
+    "load_text": lambda s: s.load_text(ID),
+    "load_json": lambda s: s.load_json(ID),
+    "load_range": lambda s: s.load_range(ID, 1, 2),
+    "open": lambda s: s.open(ID),
+    "get_metadata": lambda s: s.get_metadata("name"),
+    "metadata_many": lambda s: s.metadata_many([ID, "name"]),
+    "exists": lambda s: s.exists("name"),
+    "find_missing": lambda s: s.find_missing([ID, "name"]),
+    "claim": lambda s: s.find_missing([ID, "name"], ttl=60, run_id="a"),
+    "delete": lambda s: s.delete(ID),
+    "delete_many": lambda s: s.delete_many([ID, "name"]),
+    "touch": lambda s: s.touch(ID, 60, "a"),
+    "release": lambda s: s.release("name", "a"),
+    "leases": lambda s: s.leases(ID),
+    "list_by_run": lambda s: s.list_by_run("a"),
+    "list_all": lambda s: s.list_all(),
+    "list_runs": lambda s: s.list_runs(),
+    "search": lambda s: s.search(content_type="text/plain", order="asc"),
+    "delete_by_run": lambda s: s.delete_by_run("a"),
+    "stats": lambda s: s.stats(),
+    "gc": lambda s: s.gc(dry_run=False, grace=0),
+    "check": lambda s: s.check(read_data=True, repair=True, grace=0),
+}
+
+
+class Liar:
+    """Replies the same to every command but those of the login."""
+
+    LOGIN = {b"HELLO": b"*0\r\n", b"CLIENT": b"+OK\r\n", b"SELECT": b"+OK\r\n", b"AUTH": b"+OK\r\n"}
+
+    def __init__(self) -> None:
+        self.reply = b"+OK\r\n"
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._listen)]
+        self._threads[0].start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._talk, args=(client,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _talk(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as commands:
+            try:
+                while line := commands.readline():
+                    words = [commands.read(int(commands.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
+                    client.sendall(self.LOGIN.get(words[0].upper(), self.reply))
+            except (OSError, ValueError):
+                return
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@contextmanager
+def lying() -> Iterator[Liar]:
+    liar = Liar()
+    try:
+        yield liar
+    finally:
+        liar.close()
+
+
+def test_no_operation_is_left_out() -> None:
+    left_out = {"close"}
+    for contract in (ArtifactStore, AsyncArtifactStore):
+        public = {name for name, value in vars(contract).items() if callable(value) and not name.startswith("_")}
+        tried = {word.partition(" ")[0] for word in OPERATIONS}
+        assert public - tried == left_out
+
+
+@pytest.mark.filterwarnings("ignore::coatcheck.EvictingServerWarning")
+@pytest.mark.parametrize("reply", REPLIES)
+def test_what_a_liar_replies_is_never_a_raw_error(reply) -> None:
+    raw = {}
+    with lying() as liar:
+        liar.reply = REPLIES[reply]
+        options: dict[str, Any] = {"retry_for": 0, "timeout": 0.2}
+
+        async def awaited() -> None:
+            async with AsyncRedisArtifactStore(liar.url, **options) as store:
+                for name, operation in OPERATIONS.items():
+                    try:
+                        await operation(store)
+                    except ArtifactError:
+                        pass
+                    except Exception as error:  # noqa: BLE001  # that is the question
+                        raw["await", name] = error
+
+        with RedisArtifactStore(liar.url, **options) as store:
+            for name, operation in OPERATIONS.items():
+                try:
+                    operation(store)
+                except ArtifactError:
+                    pass
+                except Exception as error:  # noqa: BLE001  # that is the question
+                    raw[name] = error
+        asyncio.run(awaited())
+    assert raw == {}
+
+
+@pytest.mark.parametrize("reply", ["web page", "no type", "list of billions", "value of gigabytes", "map"])
+def test_a_server_that_is_none_is_asked_about(reply) -> None:
+    with lying() as liar, RedisArtifactStore(liar.url, retry_for=0, timeout=0.5) as store:
+        liar.reply = REPLIES[reply]
+        with pytest.raises(StoreUnavailableError):
+            store.load(ID)
