@@ -181,6 +181,7 @@ def test_what_a_liar_replies_is_never_a_raw_error(reply) -> None:
     assert raw == {}
 
 
+@pytest.mark.filterwarnings("ignore::coatcheck.EvictingServerWarning")
 @pytest.mark.parametrize("reply", ["web page", "no type", "list of billions", "value of gigabytes", "map"])
 def test_a_server_that_is_none_is_asked_about(reply) -> None:
     with lying() as liar, RedisArtifactStore(liar.url, retry_for=0, timeout=0.5) as store:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from ...arguments import StoreRequest
+from ...errors import StoreUnavailableError
 from ...plan import Plan
 from .layout.keys import Keys
 from .scripts.script import Unit
@@ -66,6 +67,8 @@ def ask_about(
                 [ask(keys, [items[i][1] for i in numbers], budget) for keys, numbers in now]
             )
             for (keys, numbers), reply in zip(now, replies, strict=True):
+                if not 0 < len(list(reply)) <= len(numbers):
+                    raise StoreUnavailableError("the server answered a question about several artifacts for none")
                 for i, answer in zip(numbers, reply, strict=False):
                     answers[i] = answer
                 if len(reply) < len(numbers):

@@ -127,7 +127,11 @@ def store(
     names.append(keys.run(None))
     if replacing:
         names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
-    return Call(_STORE, keys.slot, names, arguments, outcomes, first)
+
+    def decode(reply: Any) -> list[Outcome]:
+        return [outcome for _, outcome in zip(requests, outcomes(reply), strict=True)]
+
+    return Call(_STORE, keys.slot, names, arguments, decode, first)
 
 
 def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
