@@ -160,8 +160,8 @@ class World:
     def keys(self, kind: str) -> list[bytes]:
         return sorted(self.client.scan_iter(match=f"{self.namespace}:{kind}*", count=1000))
 
-    def plan(self, name: str, *args):
-        return getattr(self.store._operations, name)(*args)
+    def plan(self, name: str, *args, **keywords):
+        return getattr(self.store._operations, name)(*args, **keywords)
 
     def storing(self, content: bytes, run: str | None, artifact_id: str | None = None, ttl=None):
         details = {"run_id": run, "tags": {"run": str(run)}, "artifact_id": artifact_id, "ttl": ttl}
@@ -289,7 +289,7 @@ def test_replacement_load_and_release(world, old, new, record_property) -> None:
         new = CHUNKED[1:]
 
     def loading():
-        loaded = yield from world.plan("load", "name")
+        loaded = yield from world.plan("load", "name", None, required=False)
         return loaded and (loaded.content, loaded.metadata.run_id)
 
     def prepare():
