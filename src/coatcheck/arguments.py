@@ -279,13 +279,15 @@ def check_details(
     ttl: TtlOrDefault = DEFAULT,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
-    check = _check_anew if _is_unusual(content_type, run_id, tags, ttl) else _check_often
-    kind, run, pairs, ttl_ms = check(content_type, run_id, tuple(tags.items()) if type(tags) is dict else tags, ttl)
+    if _is_unusual(content_type, run_id, tags, ttl):
+        kind, run, labels, ttl_ms = _check(content_type, run_id, tags, ttl)
+    else:
+        kind, run, labels, ttl_ms = _check_often(content_type, run_id, tuple((tags or {}).items()), ttl)
     return Details(
         None if artifact_id is None else id_of(artifact_id),
         kind,
         run,
-        dict(pairs),
+        dict(labels),
         default_ttl_ms if ttl is DEFAULT else ttl_ms,
     )
 
@@ -300,16 +302,20 @@ def _is_unusual(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> bool:
     )
 
 
-def _check_anew(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> tuple[str, str | None, Any, int | None]:
+def _check(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> tuple[str, str | None, dict[str, str], int | None]:
     return (
         check_content_type(content_type),
         check_optional_run_id(run_id),
-        tuple(check_tags(dict(tags) if type(tags) is tuple else tags).items()),
+        check_tags(tags),
         None if ttl is DEFAULT else check_ttl(ttl),
     )
 
 
-_check_often = lru_cache(maxsize=64, typed=True)(_check_anew)  # the artifacts of a run mostly share them
+@lru_cache(maxsize=64, typed=True)  # the artifacts of a run mostly share them
+def _check_often(
+    content_type: str, run_id: str | None, tags: tuple[tuple[str, str], ...], ttl: Any
+) -> tuple[str, str | None, dict[str, str], int | None]:
+    return _check(content_type, run_id, dict(tags), ttl)
 
 
 def check_bound(bound: Any, what: str) -> int | None:

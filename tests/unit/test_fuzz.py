@@ -126,6 +126,7 @@ def harmless(url: str) -> bool:
 @example("redis://h?password=x&db=1&db=2")
 @example("rediss://h?ssl_cert_reqs=x")
 @example("redis://h?connection_class=x")
+@example("redis://\udc80@")
 def test_any_url_opens_or_is_refused(url) -> None:
     for call in all_ways(url):
         opens(call)

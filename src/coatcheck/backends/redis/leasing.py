@@ -86,7 +86,10 @@ class Leasing:
 
         if is_default_id(artifact_id):  # its name tells its content: mostly the first answer is the last
             keys = self._session.of(artifact_id)
-            outcome = yield from self._session.write(calls.touch(keys, Name.of(artifact_id), run_id, ttl_ms))
+            name = Name.of(artifact_id)
+            outcome = yield from self._session.write(calls.touch(keys, name, run_id, ttl_ms))
+            if outcome.kind == "chunked":
+                outcome = (yield from hold(keys, name)) or Outcome("absent")
             if outcome.kind in _FINAL:
                 return outcome.kind == "ok"
         [outcome] = yield from self._each([artifact_id], change, {"chunked": hold})

@@ -306,7 +306,7 @@ class Reading:
                 return None
             if self._cache is not None:
                 self._cache.remember(_digest(view), content)
-            return Artifact(metadata=view, content=content)
+            return trusted(Artifact, metadata=view, content=content)
         artifact: Artifact
         if _is_small(view, sealed):
             artifact = self._unsealed(view, sealed)
@@ -321,7 +321,7 @@ class Reading:
             content = unseal(sealed, _digest(view), self._verify_whole, view.size_bytes)
         except CorruptArtifactError as error:
             raise _damaged(view, error) from None
-        return Artifact(metadata=view, content=content)
+        return trusted(Artifact, metadata=view, content=content)
 
     def _check_size(self, view: ArtifactMetadata | None) -> None:
         if view is not None:

@@ -30,9 +30,6 @@ INLINE: Final = 64 * 1024
 UNASKED: Final = 256 * 1024
 """Content that is sent without asking whether it is there: sending it costs less than the round trip."""
 
-LONG_WORK: Final = 256 * 1024
-"""From this many bytes on, hashing and compression leave the event loop."""
-
 _TRIES: Final = 8  # how often a store starts over because others changed what it had just read
 
 

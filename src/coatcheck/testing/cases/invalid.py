@@ -24,7 +24,7 @@ BAD_TTLS: list[Any] = [
     timedelta(0),
     10**400,
 ]
-BAD_TAGS: list[Any] = [{"a": 1}, {1: "a"}, {"a": None}, ["a"], "ab", {"a": "\ud800"}, {"\ud800": "a"}, 1]
+BAD_TAGS: list[Any] = [{"a": 1}, {1: "a"}, {"a": None}, ["a"], "ab", {"a": "\ud800"}, {"\ud800": "a"}, 1, (("a", "b"),)]
 
 
 class Named(str, Enum):  # noqa: UP042  # such members print as their names

@@ -109,6 +109,8 @@ class Place:
         self._url = url
         self.addresses: Sequence[Address] = ()
         self.service = ""
+        if not url.isascii() and any("\ud800" <= letter <= "\udfff" for letter in url):
+            raise self._invalid("it holds a lone surrogate, which cannot be sent")
         scheme, _, rest = url.partition("://")
         name, _, self.kind = scheme.partition("+")
         name = _ALIASES.get(name, name)
