@@ -19,6 +19,7 @@ from coatcheck import (
     AsyncArtifactStore,
     AsyncRedisArtifactStore,
     CacheInfo,
+    Event,
     FileArtifactStore,
     InMemoryArtifactStore,
     Lease,
@@ -35,7 +36,11 @@ from coatcheck import (
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
 from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
+from coatcheck.watching.logs import LogEvents
+from coatcheck.watching.opentelemetry import OpenTelemetryEvents
+from coatcheck.watching.prometheus import PrometheusEvents
 
 
 def blocking(store: ArtifactStore, value: object) -> None:
@@ -126,6 +131,23 @@ def construction() -> None:
     open_store("redis://localhost", durability="tape")  # type: ignore[arg-type]
     with open_store() as store:
         blocking(store, {})
+
+
+def listens(event: Event) -> None:
+    assert_type(event.seconds, float)
+    assert_type(event.error, BaseException | None)
+
+
+def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
+    InMemoryArtifactStore(on_event=listens)
+    FileArtifactStore("/tmp/x", on_event=LogEvents(slow=1))
+    AsyncRedisArtifactStore(on_event=OpenTelemetryEvents())
+    open_store("redis://localhost", on_event=PrometheusEvents())
+    InMemoryArtifactStore(on_event="log")  # type: ignore[arg-type]
+    with inject(store, lost_replies=0.1, latency=0.5) as faults:
+        assert_type(faults, Faults)
+    with inject(other, full=1, seed=2):
+        pass
 
 
 class Inherited(ArtifactStore):
