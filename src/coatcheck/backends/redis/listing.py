@@ -22,6 +22,7 @@ from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Command
 from .session import Session, heard
+from .walking import START, Cursor, Steps
 
 _SCANNED: Final = 500  # members that one round trip asks for: a millisecond of a large index
 
@@ -126,13 +127,13 @@ class Lists:
         """
         session = self._session
         found: dict[Keys, dict[bytes, float]] = {keys: {} for keys in session.partitions.all}
-        waiting = [(keys, b"0", object()) for keys in session.partitions.all]
+        waiting = [(keys, Cursor(), object()) for keys in session.partitions.all]
         restarts = 0
         while waiting:
             count = b"%d" % max(100, _SCANNED // len(waiting))
             replies = yield from session.read_each(
                 [
-                    Command(keys.slot, (b"ZSCAN", index(keys), cursor, b"COUNT", count), _same)
+                    Command(keys.slot, (b"ZSCAN", index(keys), cursor.at, b"COUNT", count), _same)
                     for keys, cursor, _ in waiting
                 ]
             )
@@ -140,11 +141,13 @@ class Lists:
             for (keys, cursor, answered), (next_cursor, members) in zip(waiting, replies, strict=True):
                 found[keys].update(records.scored(members))
                 who = session.transport.incarnation(keys.slot)
-                if cursor != b"0" and who != answered and restarts < _RESTARTS:
+                if cursor.at != START and who != answered and restarts < _RESTARTS:
                     restarts += 1
-                    following.append((keys, b"0", who))
-                elif next_cursor != b"0":
-                    following.append((keys, next_cursor, who))
+                    following.append((keys, Cursor(), who))
+                    continue
+                cursor.move(next_cursor)
+                if not cursor.ended:
+                    following.append((keys, cursor, who))
             waiting = following
         return list(found.items())
 
@@ -216,10 +219,12 @@ class _ByTime(Listing):
                 [_by_score(walk.keys, start, size, newest_first=False) for walk, start in waiting]
             )
             following: list[tuple[_Walk, float | None]] = []
-            for (walk, _), page in zip(waiting, pages, strict=True):
+            for (walk, start), page in zip(waiting, pages, strict=True):
                 end = math.inf if self._newest_first else walk.last
                 found += [(walk, name) for score, name in page if score <= end]
                 if len(page) == size and page[-1][0] <= end:
+                    if page[-1][0] == start:
+                        raise ValueError("a list without end")
                     following.append((walk, page[-1][0]))
             waiting = following
         return found
@@ -245,6 +250,7 @@ class _Walk:
         self.first = float("-inf")  # time of the newest that was there at the beginning
         self.last = float("inf" if newest_first else "-inf")
         self._newest_first = newest_first
+        self._steps = Steps()
 
     def page(self, size: int) -> Command[list[tuple[float, bytes]]]:
         """Asks for more."""
@@ -256,6 +262,8 @@ class _Walk:
             if self.fetched == 0:
                 self.first = page[0][0]
             self.last = page[-1][0]
+            if self._steps.in_circles(self.last):
+                raise ValueError("a list without end")
         self.ended = ended
         self.fetched += 1
         for score, name in page:

@@ -69,6 +69,7 @@ class Call(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
     slow = False
+    inert = False
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class Later(Generic[T]):
 
     __slots__ = ("_decode", "_make", "replies", "slot")
     slow = True
+    inert = False
 
     def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
         self.slot = slot
@@ -163,6 +165,7 @@ class Filled(Generic[T]):
 
     __slots__ = ("_decode", "_form", "_values", "replies", "slot")
     slow = False
+    inert = False
 
     def __init__(self, form: Form, slot: int, values: Sequence[bytes], decode: Callable[[Any], T]) -> None:
         self.slot = slot
@@ -185,6 +188,7 @@ class Command(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "slot")
     slow = False
+    inert = False
     replies = 1
 
     def __init__(self, slot: int, arguments: Sequence[Argument], decode: Callable[[Any], T]) -> None:

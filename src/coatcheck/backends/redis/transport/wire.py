@@ -39,14 +39,14 @@ class Wire:
         self._deadline = 0.0
         self._limit = 0.0  # seconds for the next call of the socket
 
-    def send(self, buffers: Iterable[Piece], count: int, start: float) -> None:
-        """Send a pipeline that has so many replies, in the time that runs since `start`.
+    def send(self, buffers: Iterable[Piece], count: int, start: float, within: float | None = None) -> None:
+        """Send a pipeline that has so many replies, in the time that runs since `start`, or `within` less.
 
         Raises:
             OSError: The connection broke, or the time is up.
         """
         self._replies.expect(count)
-        self._deadline = start + self.timeout
+        self._deadline = start + (self.timeout if within is None else min(within, self.timeout))
         if self._limit < self.timeout:
             self._limit = self.timeout + _EXACT
             self._hurry()
