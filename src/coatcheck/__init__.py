@@ -26,6 +26,7 @@ from .errors import (
     StoreUnavailableError,
     WrongServerError,
 )
+from .events import Event
 from .ids import compute_artifact_id, validate_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
 from .reader import ArtifactReader, AsyncArtifactReader
@@ -57,6 +58,7 @@ __all__ = [
     "CacheInfo",
     "CheckReport",
     "CorruptArtifactError",
+    "Event",
     "EvictingServerWarning",
     "FileArtifactStore",
     "InMemoryArtifactStore",

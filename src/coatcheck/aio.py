@@ -24,6 +24,7 @@ from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
 from .errors import StoreClosedError
+from .events import OnEvent
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
@@ -262,8 +263,8 @@ class AsyncArtifactStore(Face):
 class AsyncInMemoryArtifactStore(AsyncArtifactStore):
     """`InMemoryArtifactStore`, awaited."""
 
-    def __init__(self, *, default_ttl: Ttl = None) -> None:
-        super().__init__(MemoryBackend(), default_ttl=default_ttl)
+    def __init__(self, *, default_ttl: Ttl = None, on_event: OnEvent | None = None) -> None:
+        super().__init__(MemoryBackend(), default_ttl=default_ttl, on_event=on_event)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -275,10 +276,18 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+    def __init__(
+        self,
+        base_dir: str | os.PathLike[str],
+        *,
+        default_ttl: Ttl = None,
+        mode: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
+        self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl, on_event=on_event)
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -19,6 +19,7 @@ from coatcheck import (
     AsyncArtifactStore,
     AsyncRedisArtifactStore,
     CacheInfo,
+    Event,
     FileArtifactStore,
     InMemoryArtifactStore,
     Lease,
@@ -34,7 +35,12 @@ from coatcheck import (
 )
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
+from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
+from coatcheck.watching.logs import LogEvents
+from coatcheck.watching.opentelemetry import OpenTelemetryEvents
+from coatcheck.watching.prometheus import PrometheusEvents
 
 
 def blocking(store: ArtifactStore, value: object) -> None:
@@ -127,6 +133,23 @@ def construction() -> None:
         blocking(store, {})
 
 
+def listens(event: Event) -> None:
+    assert_type(event.seconds, float)
+    assert_type(event.error, BaseException | None)
+
+
+def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
+    InMemoryArtifactStore(on_event=listens)
+    FileArtifactStore("/tmp/x", on_event=LogEvents(slow=1))
+    AsyncRedisArtifactStore(on_event=OpenTelemetryEvents())
+    open_store("redis://localhost", on_event=PrometheusEvents())
+    InMemoryArtifactStore(on_event="log")  # type: ignore[arg-type]
+    with inject(store, lost_replies=0.1, latency=0.5) as faults:
+        assert_type(faults, Faults)
+    with inject(other, full=1, seed=2):
+        pass
+
+
 class Inherited(ArtifactStore):
     """A store written against AbstractRuntime's contract: seven methods are enough, type checkers say what they lack."""
 
@@ -191,3 +214,20 @@ async def awaited_values(store: AsyncArtifactStore) -> None:
         return page.text * times
 
     await tool({"$artifact": "name"}, times=2)
+
+
+def trees(store: ArtifactStore) -> None:
+    view = store_tree("dir", store, skip=lambda path, reason: print(path, reason), run_id="a", ttl=timedelta(days=1))
+    assert_type(view, ArtifactMetadata)
+    store_tree(Path("dir"), store, ttl="1h")  # type: ignore[arg-type]
+    assert_type(open_tree(view.ref, store), Tree)
+    assert_type(open_tree("id", store).entries, tuple[TreeEntry, ...])
+    assert_type(open_tree("id", store).open("a/b"), ArtifactReader)
+    open_tree("id", store).restore(Path("new"), progress=lambda done, total: print(done, total))
+
+
+async def awaited_trees(store: AsyncArtifactStore) -> None:
+    assert_type(await astore_tree("dir", store), ArtifactMetadata)
+    assert_type(await aopen_tree("id", store), AsyncTree)
+    assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
+    await (await aopen_tree("id", store)).restore("new")

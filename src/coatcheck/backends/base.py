@@ -38,6 +38,12 @@ class Listing(ABC):
 class Backend(ABC):
     """One namespace of artifacts."""
 
+    name: str = "other"
+    """What events call it."""
+
+    namespace: str = ""
+    """The name of the namespace, where there are several."""
+
     max_size: int | None = None
     """Largest content in bytes; `None`: no limit of its own."""
 

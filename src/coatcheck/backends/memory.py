@@ -22,6 +22,7 @@ class MemoryBackend(LocalBackend):
     """Records and contents in dicts; contents are kept once, by digest."""
 
     blocking = False
+    name = "memory"
 
     def __init__(self, *, max_size: int | None = None, clock: Clock = time.time) -> None:
         super().__init__(max_size=max_size, clock=clock)

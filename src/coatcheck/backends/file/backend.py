@@ -58,6 +58,7 @@ class FileBackend(LocalBackend):
     """
 
     blocking = True
+    name = "file"
 
     def __init__(
         self, base_dir: Path, *, mode: int | None = None, max_size: int | None = None, clock: Clock = time.time

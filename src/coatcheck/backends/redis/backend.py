@@ -30,10 +30,13 @@ class RedisBackend(Backend):
         options: What the store was told.
     """
 
+    name = "redis"
+
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
         self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
         self.max_size = options.max_size
+        self.namespace = options.namespace
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
         self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
