@@ -27,7 +27,7 @@ from .errors import StoreClosedError
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import AsyncSourceLike, TransferProgress
 
@@ -278,7 +278,12 @@ class AsyncFileArtifactStore(AsyncArtifactStore):
     def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
         self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl)
+
+    async def content_path(self, artifact_id: IdLike) -> Path | None:
+        """`FileArtifactStore.content_path`, awaited."""
+        return await self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

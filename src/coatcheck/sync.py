@@ -17,7 +17,7 @@ from .errors import StoreClosedError
 from .face import Face, RedisFace, reopen
 from .plan import Plan, run
 from .reader import ArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
@@ -219,7 +219,18 @@ class FileArtifactStore(BackendStore):
     def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
         self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl)
+
+    def content_path(self, artifact_id: IdLike) -> Path | None:
+        """The file that holds an artifact's content, or `None` where there is no such artifact.
+
+        For programs that want a path. Writing to it damages every artifact of that content; it goes with the last one.
+
+        Raises:
+            ArtifactLostError: The file is gone.
+        """
+        return self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)
