@@ -33,6 +33,7 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
 from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
@@ -148,6 +149,11 @@ def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
         assert_type(faults, Faults)
     with inject(other, full=1, seed=2):
         pass
+
+
+async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) -> None:
+    assert_type(examine(store, thorough=True).findings, list[Finding])
+    assert_type(await aexamine(other), Diagnosis)
 
 
 class Inherited(ArtifactStore):

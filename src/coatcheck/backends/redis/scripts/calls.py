@@ -249,16 +249,29 @@ View = tuple[bytes, bytes, bytes] | None
 """Header, lease field, lease."""
 
 
-def load(keys: Keys, artifact_id: bytes, inline: int) -> Call[tuple[bytes, bytes, bytes, bytes] | None]:
-    """`load.lua`: header, lease field, lease, and sealed content where it has at most `inline` bytes, else nothing."""
-    names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
-    return Call(_LOAD, keys.slot, names, [keys.prefix, b"%d" % inline], lambda reply: reply and tuple(reply))
+Loaded = tuple[bytes, bytes, bytes, bytes] | None
+"""The same, and the sealed content where it came along, else nothing."""
+
+
+def load(keys: Keys, ids: Sequence[bytes], longest: int, budget: int) -> Call[list[Loaded]]:
+    """`load.lua`: the first of them, as many as fit into `budget` bytes.
+
+    Contents of more than `longest` bytes, as they are stored, don't come along.
+    """
+    names: list[bytes] = []
+    for i in ids:
+        artifact = keys.artifact(i)
+        content = keys.content(i) if is_default_id(i.decode()) else artifact
+        names += (artifact, keys.leases(i), keys.stores(i), content)
+
+    arguments = [keys.prefix, b"%d" % budget, b"%d" % longest]
+    return Call(_LOAD, keys.slot, names, arguments, lambda reply: _rows(reply, 4))
 
 
 def metadata(keys: Keys, ids: Sequence[bytes], budget: int) -> Call[list[View]]:
     """`metadata.lua`: views of the first of them, as many as fit into `budget` bytes."""
     names = [key for i in ids for key in (keys.artifact(i), keys.leases(i), keys.stores(i))]
-    return Call(_METADATA, keys.slot, names, [b"%d" % budget], _same)
+    return Call(_METADATA, keys.slot, names, [b"%d" % budget], lambda reply: _rows(reply, 3))
 
 
 def run_views(
@@ -434,6 +447,11 @@ def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call
     return Call(_DROP_CONTENT, keys.slot, [keys.content(content_id)], [start, b"%d" % size], decode)
 
 
+def permitted(commands: Sequence[bytes]) -> Call[list[bool]]:
+    """`permitted.lua`: whether the user of the connection may send each of these, its words joined by newlines."""
+    return Call(_PERMITTED, 0, [], commands, lambda reply: list(map(bool, reply)))
+
+
 # Arguments and replies ----------------------------------------------------------------------------------------------
 
 
@@ -463,6 +481,11 @@ def _change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes
         found += keys.of(name.artifact, name.content)
     found.append(keys.run(None))
     return found
+
+
+def _rows(reply: Any, width: int) -> list[Any]:
+    """A list cut into rows; `None` for those that begin with nothing."""
+    return [None if row[0] is None else row for row in zip(*[iter(reply)] * width, strict=True)]
 
 
 def _same(reply: Any) -> Any:
@@ -526,5 +549,6 @@ _CHECK_CONTENT: Final = Script("check_content")
 _CHECK_CHUNKS: Final = Script("check_chunks")
 _CHECK_INDEX: Final = Script("check_index")
 _DROP_CONTENT: Final = Script("drop_content")
+_PERMITTED: Final = Script("permitted")
 EVICTION_POLICY: Final = Script("eviction_policy")
 ALL: Final = tuple(value for value in list(vars().values()) if isinstance(value, Script))

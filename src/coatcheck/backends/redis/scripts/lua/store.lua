@@ -9,7 +9,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''
 -- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
---   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks that a hold keeps
+--   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''
@@ -147,12 +147,13 @@ local field = lease_field(run)
 check_partition()
 us = next_created(us)
 
--- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
-local function source_of(a, start, chunks, longest)
+-- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had. `chunks`: of the
+-- content that is there; `whole`: whether there is one.
+local function source_of(a, whole, chunks, longest)
   if where == 'staged' then
     local staged = content_start(staging)
     if staged ~= '' and (not chunks or chunks[1] ~= string.sub(staging, -16)) then
-      if #start >= 42 and not chunks then
+      if whole and not chunks then
         return nil, 'there'
       elseif is_manifest(staged) and math.max(longest, content_needed(a)) > tonumber(ARGV[6]) then
         return { 'short', math.max(longest, content_needed(a)) }
@@ -169,7 +170,7 @@ local function source_of(a, start, chunks, longest)
   end
   if chunks then
     return { 'chunked', chunks[1], chunks[2] }
-  elseif #start >= 42 then
+  elseif whole then
     return nil, 'there'
   elseif where == 'inline' then
     return nil, 'inline'
@@ -230,8 +231,8 @@ local function store(a, header, view, sealed, created)
     before = catalog_deadline(a)
     longest = math.max(deadline, before)
   end
-  local chunks = chunks_of(a.content, start)
-  local refused, source = source_of(a, start, chunks, longest)
+  local chunks, whole = chunks_of(a.content, start), is_whole(a.content, start, header)
+  local refused, source = source_of(a, whole, whole and chunks, longest)
   if refused then
     return refused
   end
@@ -281,7 +282,7 @@ local function store(a, header, view, sealed, created)
     artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
   end
   local told = replaced and not buried and 1 or 0
-  if source == 'staged' and chunks then
+  if source ~= 'there' and chunks then
     return { 'ok', created, deadline, told, chunks[1], chunks[2] }
   end
   return { 'ok', created, deadline, told }
