@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import redis
 
-from .arguments import DEFAULT, Payload, StoreKeywords, Ttl, TtlOrDefault, check_details, spelled_out
+from .arguments import (
+    DEFAULT,
+    LinkKeywords,
+    Payload,
+    StoreKeywords,
+    Ttl,
+    TtlOrDefault,
+    check_details,
+    spelled_out,
+)
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import Target
@@ -106,8 +115,16 @@ class BackendStore(Face, ArtifactStore):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return self._run(self._operations.store_many(items, content_type, details))
 
     def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -134,6 +151,17 @@ class BackendStore(Face, ArtifactStore):
         **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
         return self._run(self._operations.store_file(source, content_type, details, progress))
+
+    @spelled_out(check_details)
+    def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        return self._run(self._operations.link(source, artifact_id, content_type, details))
 
     @overload
     def open(self, artifact_id: IdLike, *, required: Literal[True]) -> ArtifactReader: ...
