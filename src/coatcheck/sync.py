@@ -27,7 +27,7 @@ from .events import OnEvent
 from .face import Face, RedisFace, reopen
 from .plan import Plan, run
 from .reader import ArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
@@ -258,7 +258,18 @@ class FileArtifactStore(BackendStore):
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
         self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl, on_event=on_event)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    def content_path(self, artifact_id: IdLike) -> Path | None:
+        """The file that holds an artifact's content, or `None` where there is no such artifact.
+
+        For programs that want a path. Writing to it damages every artifact of that content; it goes with the last one.
+
+        Raises:
+            ArtifactLostError: The file is gone.
+        """
+        return self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

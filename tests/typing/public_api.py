@@ -123,7 +123,7 @@ async def awaited(store: AsyncArtifactStore) -> None:
 
 def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
-    FileArtifactStore("/tmp/x")
+    assert_type(FileArtifactStore("/tmp/x").content_path("a"), Path | None)
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
     assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)

@@ -398,6 +398,13 @@ class FileBackend(LocalBackend):
                 raise damaged(record.artifact_id)
         return None
 
+    def content_path(self, artifact_id: str) -> Plan[Path | None]:
+        """The file with an artifact's content."""
+        return self._plan(lambda: found[1] if (found := self._find(artifact_id, self._content_at)) else None)
+
+    def _content_at(self, record: Record) -> Path | None:
+        return next((folder.path / name for folder, name in self._places(record) if folder.status(name)), None)
+
     def _content(self, record: Record) -> bytes | None:
         file = self._content_file(record)
         if file is None:
