@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from coatcheck import ArtifactStore
+from coatcheck import ArtifactStore, errors
 from coatcheck.testing import Server
 
 from .snippets import DOCS, ROOT, run_snippets, snippets
@@ -87,6 +87,13 @@ def test_the_python_and_the_links_of_a_document_are_found(document: Path) -> Non
         if "://" not in target:
             assert (document.parent / path).exists(), target
             assert not anchor or anchor in anchors(document.parent / path if path else document), target
+
+
+def test_the_page_of_errors_names_each() -> None:
+    page = (DOCS / "errors.md").read_text()
+    for name, error in vars(errors).items():
+        if isinstance(error, type) and issubclass(error, Exception) and error is not errors.ArtifactError:
+            assert page.count(name) >= (2 if issubclass(error, errors.ArtifactError) else 1), name
 
 
 def test_llms_txt_names_every_page() -> None:
