@@ -268,8 +268,8 @@ def _copied(opened: OpenedArtifact, chunking: Chunking, closing: ExitStack) -> P
     file = closing.enter_context(tempfile.SpooledTemporaryFile(chunking.threshold))  # noqa: SIM115  # it is
     cursor = Cursor(opened)
     closing.callback(cursor.close)
-    while cursor.available(None):
-        piece = yield from cursor.piece(chunking.size * chunking.window)
+    while left := cursor.available(chunking.size * chunking.window):
+        piece = yield from cursor.piece(left)
         yield Work(partial(file.write, piece))
     file.seek(0)
     return file
