@@ -19,7 +19,7 @@ from coatcheck import ArtifactConflictError, CorruptArtifactError, FileArtifactS
 from coatcheck.integrations.abstractruntime import RuntimeArtifactStore
 from coatcheck.testing import eventually
 
-from ...test_docs import DOCS, run_snippets
+from ...snippets import DOCS, run_snippets
 
 
 def wav() -> bytes:
@@ -58,7 +58,11 @@ CALLS = [
     {"content": b"x", "tags": {" a ": 1, "none": None, "": "no name", "shared": "true", "$x": "ü\n"}},
     {"content": b"x", "run_id": "r", "metadata": {"a": [1, {"b": None}], "set": {1}, 3: "three"}},
     {"content": b"x", "run_id": "r", "tags": {"session_id": "s", "modality": "voice", "task": "tts", "source": "mic"}},
-    {"content": b"x", "run_id": "r", "descriptor": {"semantic_kind": "Evidence", "workflow_id": "w", "generation": {"p": 1}}},
+    {
+        "content": b"x",
+        "run_id": "r",
+        "descriptor": {"semantic_kind": "Evidence", "workflow_id": "w", "generation": {"p": 1}},
+    },
     {"content": b"x", "run_id": "r", "descriptor": ar.ArtifactDescriptor(task="code", source_refs=[{"a": "b"}])},
     {"content": wav(), "run_id": "r", "content_type": "audio/wav", "tags": {"modality": "music"}},
     {"content": b"a film", "run_id": "r", "content_type": "video/mp4"},
