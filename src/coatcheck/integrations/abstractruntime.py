@@ -9,8 +9,10 @@ runtime = Runtime(run_store=…, ledger_store=…, artifact_store=RuntimeArtifac
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -133,6 +135,38 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
         return path
 
     _content_path = content_path  # the name by which AbstractRuntime's own client asks
+
+    # Changing what is said of an artifact -----------------------------------------------------------------------
+
+    def update_metadata(self, artifact_id: str, **changes: Any) -> Any:
+        """Change tags, metadata and descriptor, as AbstractRuntime's own store does; time, run and deadline stay.
+
+        Nobody's change is lost: what was read is compared where it is written.
+
+        Args:
+            artifact_id: The artifact, as its latest store left it.
+            **changes: `tags`, `metadata`, `descriptor`, and `replace_tags`, `replace_metadata`.
+
+        Returns:
+            The metadata now, or `None` where there is no such artifact.
+        """
+        inspect.signature(_Theirs.update_metadata).bind(self, artifact_id, **changes)
+        return self._change(artifact_id, lambda theirs, name: theirs.update_metadata(name, **changes))
+
+    def record_access(self, artifact_id: str, **access: Any) -> Any:
+        """Count an access: `action`, `actor_id`, `session_id`, `run_id` and `at`; the metadata now, or `None`."""
+        inspect.signature(_Theirs.record_access).bind(self, artifact_id, **access)
+        access["at"] = access.get("at") or datetime.now(UTC).isoformat()
+        return self._change(artifact_id, lambda theirs, name: theirs.record_access(name, **access))
+
+    def _change(self, artifact_id: str, change: Callable[[Any, str], Any]) -> Any:
+        """Let their own store change metadata, and write what it made of them."""
+        inner = self._lazy.get()
+        while (view := self._first(artifact_id, inner.get_metadata)) is not None:
+            changed = inner.update_metadata(view.artifact_id, run_id=view.run_id, **_Change(view, change).functions)
+            if changed is not None:  # else that lease has ended meanwhile, and another may be the latest
+                return _shown(changed)
+        return None
 
     # Deleting ---------------------------------------------------------------------------------------------------
 
@@ -302,6 +336,37 @@ def _store_once(inner: coatcheck.ArtifactStore, content: bytes, name: str, keywo
                 ) from None
             # What is there may be gone before it is renewed: then it is absent again.
             condition = {"if_absent": True} if there is None else {"if_digest": digest}
+
+
+class _Change:
+    """A change of tags and of what is kept beside them, as functions that may be asked again.
+
+    Args:
+        view: The artifact.
+        change: Given one of their own stores and the artifact's id in it, makes the change there and returns it.
+    """
+
+    def __init__(self, view: coatcheck.ArtifactMetadata, change: Callable[[Any, str], Any]) -> None:
+        self._view = view
+        self._change = change
+        self._old_tags = view.tags
+        self.functions: dict[str, Any] = {"tags": self._tags, "extra": self._extra}
+
+    def _tags(self, old: dict[str, str]) -> dict[str, str]:
+        self._old_tags = old
+        tags: dict[str, str] = self._made(self._view.extra).tags
+        return tags
+
+    def _extra(self, old: dict[str, Any]) -> dict[str, Any]:
+        others = {name: value for name, value in old.items() if name != _EXTRA}
+        return {**others, **_extra(self._made(old)).get("extra", {})}
+
+    def _made(self, extra: dict[str, Any]) -> Any:
+        shown = _shown(self._view.model_copy(update={"tags": self._old_tags, "extra": extra}))
+        theirs = _Theirs()
+        theirs.store(b"", artifact_id=shown.artifact_id)
+        vars(theirs.get_metadata(shown.artifact_id)).update(vars(shown))
+        return self._change(theirs, shown.artifact_id)
 
 
 def _derived(view: coatcheck.ArtifactMetadata) -> dict[str, Any]:

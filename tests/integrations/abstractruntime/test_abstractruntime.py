@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import itertools
+import multiprocessing
 import pickle
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import abstractruntime
@@ -15,7 +15,7 @@ import abstractruntime.storage.artifacts as ar
 import pytest
 from abstractruntime import Effect, EffectType, RunStatus, StepPlan, WorkflowSpec, create_scheduled_runtime
 
-from coatcheck import ArtifactConflictError, CorruptArtifactError, FileArtifactStore, InMemoryArtifactStore, open_store
+from coatcheck import CorruptArtifactError, FileArtifactStore, InMemoryArtifactStore, open_store
 from coatcheck.integrations.abstractruntime import RuntimeArtifactStore
 from coatcheck.testing import eventually
 
@@ -177,6 +177,88 @@ def test_finding(store) -> None:
     assert [shown.artifact_id for shown in store.list_all(limit=2)] == ids[:0:-1]
     with pytest.raises(TypeError):
         store.search(colour="red")
+
+
+UPDATES = [
+    {"tags": {"b": "2", "session_id": "s"}},
+    {"tags": {"b": "2"}, "replace_tags": True, "metadata": {"n": 2}},
+    {"metadata": {"n": {"m": 3}}, "replace_metadata": True},
+    {"descriptor": {"workflow_id": "w", "media": {"duration_s": 9}}},
+    {"descriptor": ar.ArtifactDescriptor(semantic_kind="voice"), "tags": {"task": "tts"}},
+]
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_an_update_is_what_their_own_store_makes_of_it(store, inner, update: dict) -> None:
+    call = {"content": wav(), "content_type": "audio/wav", "run_id": "r", "tags": {"a": "1"}, "metadata": {"m": 1}}
+    theirs = ar.InMemoryArtifactStore()
+    made, expected = store.store(**call), theirs.store(**call)
+    before = inner.leases(f"ar-{made.artifact_id}")[0]
+    for change in (update, {"tags": {"again": "yes"}}):
+        changed, wanted = (one.update_metadata(made.artifact_id, **change) for one in (store, theirs))
+        assert {**changed.to_dict(), "created_at": ""} == {**wanted.to_dict(), "created_at": ""}
+        assert store.get_metadata(made.artifact_id).to_dict() == changed.to_dict()
+    after = inner.leases(f"ar-{made.artifact_id}")[0]
+    assert (after.created_at, after.expires_at) == (before.created_at, before.expires_at)
+    access = {"action": "Preview", "actor_id": "me", "at": "2026-06-06T00:00:00+00:00"}
+    counted, wanted = (one.record_access(expected.artifact_id, **access) for one in (store, theirs))
+    assert {**counted.to_dict(), "created_at": ""} == {**wanted.to_dict(), "created_at": ""}
+
+
+def test_what_is_not_there_is_not_updated(store) -> None:
+    assert store.update_metadata("absent", tags={"a": "b"}) is None
+    assert store.record_access("absent") is None
+    with pytest.raises(TypeError, match="colour"):
+        store.update_metadata("absent", colour="red")
+    assert store.list_all() == []
+
+
+def test_a_store_of_the_same_begins_anew(store) -> None:
+    made = store.store(b"x", run_id="r")
+    assert store.record_access(made.artifact_id).access.access_count == 1
+    assert store.store(b"x", run_id="r").access.access_count == 0
+
+
+def test_another_runs_update_of_the_same_bytes_is_not_seen(store) -> None:
+    mine, other = (store.store(b"x", run_id=run) for run in ("mine", "other"))
+    store.update_metadata(other.artifact_id, tags={"a": "b"})
+    store.record_access(other.artifact_id)
+    assert store.get_metadata(mine.artifact_id).to_dict() == mine.to_dict()
+
+
+def test_what_others_keep_beside_the_tags_stays(store, inner) -> None:
+    inner.store(b"x", artifact_id="ar-both", extra={"other": {"kept": True}})
+    store.update_metadata("both", metadata={"n": 1})
+    store.update_metadata("both", metadata={}, replace_metadata=True)
+    assert inner.get_metadata("ar-both").extra == {"other": {"kept": True}}
+
+
+def test_threads_lose_no_update(store) -> None:
+    made = store.store(b"x", run_id="r")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.record_access(made.artifact_id, action="open"), range(40)))
+    assert store.get_metadata(made.artifact_id).access.actions == {"open": 40}
+
+
+def count_twenty(store: RuntimeArtifactStore, artifact_id: str) -> None:
+    with store:
+        for _ in range(20):
+            store.record_access(artifact_id, action="open")
+
+
+@pytest.mark.parametrize("place", ["file", "valkey"])
+def test_processes_lose_no_update(place: str, tmp_path: Path, namespace: str, valkey) -> None:
+    url = f"file://{tmp_path}" if place == "file" else valkey.url
+    with RuntimeArtifactStore(url, namespace=namespace) as store:
+        made = store.store(b"x", run_id="r")
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=count_twenty, args=(store, made.artifact_id)) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+            worker.close()
+        assert store.get_metadata(made.artifact_id).access.access_count == 60
 
 
 def test_content_has_a_path_where_it_is_a_file(store, inner) -> None:
