@@ -103,7 +103,7 @@ def _steps(client: redis.Redis, store: RedisArtifactStore, way: str, content: by
         return [lambda: None, lambda: None]
     if way == "SET and GET":
         return [lambda: client.set("moved", content, ex=60), lambda: client.get("moved")]
-    store._operations.backend.chunking = CUTS[way]  # no option: see docs/design.md, "Large content"
+    store._operations.backend.chunking = CUTS[way]  # noqa: SLF001  # no option
 
     def load() -> None:
         store.load(artifacts[-1])
