@@ -11,6 +11,7 @@ from .backends.redis import RedisOptions
 from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
+    ArtifactConflictError,
     ArtifactDecodeError,
     ArtifactError,
     ArtifactLostError,
@@ -41,6 +42,7 @@ __all__ = [
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
+    "ArtifactConflictError",
     "ArtifactDecodeError",
     "ArtifactError",
     "ArtifactLostError",

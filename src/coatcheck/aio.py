@@ -11,24 +11,24 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     Ttl,
     TtlOrDefault,
     check_details,
-    encode_json,
-    encode_text,
     spelled_out,
 )
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
+from .encoding import encode_json, encode_text
 from .errors import StoreClosedError
 from .events import OnEvent
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import AsyncSourceLike, TransferProgress
 
@@ -157,9 +157,17 @@ class AsyncArtifactStore(Face):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.store_many`."""
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return await self._run(self._operations.store_many(items, content_type, details))
 
     async def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -195,6 +203,18 @@ class AsyncArtifactStore(Face):
         copied to a temporary file where it is long.
         """
         return await self._run(self._operations.store_file(source, content_type, details, progress))
+
+    @spelled_out(check_details)
+    async def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.link`."""
+        return await self._run(self._operations.link(source, artifact_id, content_type, details))
 
     @overload
     async def open(self, artifact_id: IdLike, *, required: Literal[True]) -> AsyncArtifactReader: ...
@@ -287,7 +307,12 @@ class AsyncFileArtifactStore(AsyncArtifactStore):
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
         self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl, on_event=on_event)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    async def content_path(self, artifact_id: IdLike) -> Path | None:
+        """`FileArtifactStore.content_path`, awaited."""
+        return await self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from coatcheck import (
     Artifact,
+    ArtifactConflictError,
     ArtifactMetadata,
     ArtifactReader,
     ArtifactStore,
@@ -49,6 +50,10 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store(bytearray(b"x"), content_type="text/plain", artifact_id="name", ttl=None), ArtifactMetadata)
     assert_type(store.store_text("x", content_type="text/html", encoding="latin-1", run_id="a"), ArtifactMetadata)
     assert_type(store.store_json({"x": 1}, tags={"k": "v"}, ttl=60), ArtifactMetadata)
+    assert_type(store.store(b"x", artifact_id="name", if_absent=True, extra={"n": [1]}), ArtifactMetadata)
+    assert_type(store.store_file("/tmp/x", artifact_id="name", if_digest="0" * 64, exact_ttl=True), ArtifactMetadata)
+    assert_type(store.link("name", "other", run_id="a", ttl=60, if_absent=True), ArtifactMetadata)
+    store.link("name", "other", artifact_id="third")  # type: ignore[misc]
     store.store(b"x", ttl="60")  # type: ignore[arg-type]
     store.store_json({}, content_type="text/plain")  # type: ignore[call-arg]
     assert_type(store.load("name"), Artifact | None)
@@ -92,6 +97,11 @@ async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
     assert_type(await store.store_text("x", ttl=60), ArtifactMetadata)
     await store.store(b"x", runid="a")  # type: ignore[call-arg]
+    assert_type(await store.link("name", "other", tags={}), ArtifactMetadata)
+    try:
+        await store.store(b"x", artifact_id="name", if_absent=True)
+    except ArtifactConflictError as error:
+        assert_type(error.metadata, ArtifactMetadata | None)
     assert_type(await store.load("name"), Artifact | None)
     assert_type(await store.load("name", required=True), Artifact)
     assert_type(await store.get_metadata("name", run_id="a", required=True), ArtifactMetadata)
@@ -113,7 +123,7 @@ async def awaited(store: AsyncArtifactStore) -> None:
 
 def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
-    FileArtifactStore("/tmp/x")
+    assert_type(FileArtifactStore("/tmp/x").content_path("a"), Path | None)
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
     assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...arguments import SourceRequest, StoreRequest
+from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
@@ -48,6 +48,9 @@ class RedisBackend(Backend):
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
+
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return heard(self._storing.link(request))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return heard(self._reading.open(artifact_id))

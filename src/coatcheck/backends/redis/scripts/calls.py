@@ -45,6 +45,10 @@ class Name(NamedTuple):
 _UNKNOWN: Final = b"0" * ID_LENGTH  # the content of an explicit id before it was asked for
 
 
+View = tuple[bytes, bytes, bytes] | None
+"""Header, lease field, lease."""
+
+
 class Outcome(NamedTuple):
     """What became of one artifact in a script that changes it. What is not said of it is empty.
 
@@ -56,6 +60,7 @@ class Outcome(NamedTuple):
         token: Of chunks that have to be held, or have to follow.
         chunks: How many these are.
         told: Whether all runs know that their leases on what is gone have ended.
+        winner: The view that stands against a condition.
     """
 
     kind: str
@@ -65,6 +70,7 @@ class Outcome(NamedTuple):
     token: bytes = b""
     chunks: int = 0
     told: bool = False
+    winner: View = None
 
 
 class Checked(NamedTuple):
@@ -92,7 +98,7 @@ def store(
     replacing: bytes = b"",
     buried: bytes = b"",
 ) -> Call[list[Outcome]]:
-    """`store.lua`, for requests of one run and TTL.
+    """`store.lua`, for requests of one run and TTL; a request with a condition comes alone.
 
     Args:
         keys: The partition of all of them.
@@ -122,6 +128,8 @@ def store(
         names += keys.of(artifact, request.default_id.encode())
         sealed = b"" if content is None else content[0] + content[1]
         arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
+    if not one.is_plain:
+        arguments += (_condition(one), b"1" if one.exact_ttl else b"")
     if staging:
         names.append(staging)
     names.append(keys.run(None))
@@ -134,8 +142,14 @@ def store(
     return Call(_STORE, keys.slot, names, arguments, decode, first)
 
 
+def _condition(request: Request) -> bytes:
+    if request.condition is None:
+        return b""
+    return b"absent" if request.condition.digest is None else request.condition.digest
+
+
 def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
-    """`store.lua` for one artifact whose content is sent along: most stores."""
+    """`store.lua` for one plain request whose content is sent along: most stores."""
     artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
     values = (
         *keys.of(artifact, content_id),
@@ -244,9 +258,6 @@ def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
-
-View = tuple[bytes, bytes, bytes] | None
-"""Header, lease field, lease."""
 
 
 Loaded = tuple[bytes, bytes, bytes, bytes] | None
@@ -525,6 +536,9 @@ def _outcome(reply: Any) -> Outcome:
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
         return Outcome("chunked", token=rest[0], chunks=rest[1])
+    if kind == b"conflict":
+        header, field, lease = rest
+        return Outcome("conflict", winner=(header, field, lease))
     return Outcome(kind.decode(), deadline=rest[0])  # short
 
 
