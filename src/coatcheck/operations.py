@@ -35,6 +35,7 @@ from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
 from .encoding import encode_extra
 from .errors import InvalidArtifactError
+from .labels import Change
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
@@ -196,6 +197,15 @@ class Operations:
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.touch(id_of(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
 
+    def update_metadata(self, artifact_id: IdLike, run_id: str | None, change: Change) -> Plan[ArtifactMetadata | None]:
+        [view] = yield from self.update_many([artifact_id], run_id, change)
+        return view
+
+    def update_many(
+        self, ids: Iterable[IdLike], run_id: str | None, change: Change
+    ) -> Plan[list[ArtifactMetadata | None]]:
+        return self._many(partial(self.backend.update, run_id=check_optional_run_id(run_id), change=change), ids)
+
     def release(self, artifact_id: IdLike, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))
 
@@ -268,8 +278,8 @@ def _copied(opened: OpenedArtifact, chunking: Chunking, closing: ExitStack) -> P
     file = closing.enter_context(tempfile.SpooledTemporaryFile(chunking.threshold))  # noqa: SIM115  # it is
     cursor = Cursor(opened)
     closing.callback(cursor.close)
-    while cursor.available(None):
-        piece = yield from cursor.piece(chunking.size * chunking.window)
+    while left := cursor.available(chunking.size * chunking.window):
+        piece = yield from cursor.piece(left)
         yield Work(partial(file.write, piece))
     file.seek(0)
     return file
