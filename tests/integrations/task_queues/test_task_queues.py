@@ -40,6 +40,8 @@ def test_the_guide(server: Server, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'src'}"}
     worker = ["-m", "celery", "-A", "celery_tasks", "worker", "--concurrency", "2", "--loglevel", "warning"]
     with subprocess.Popen([sys.executable, *worker], cwd=tmp_path, env=environment) as running:
-        done = subprocess.run([sys.executable, "-c", READ, guide], cwd=tmp_path, env=environment, check=False, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", READ, guide], cwd=tmp_path, env=environment, check=False, timeout=120
+        )
         running.terminate()
     assert done.returncode == 0
