@@ -35,6 +35,7 @@ from coatcheck import (
     resolve_artifact,
 )
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
+from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
 from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
@@ -169,6 +170,21 @@ def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
 async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) -> None:
     assert_type(examine(store, thorough=True).findings, list[Finding])
     assert_type(await aexamine(other), Diagnosis)
+
+
+def moved(store: ArtifactStore, other: AsyncArtifactStore) -> None:
+    assert_type(
+        copy(store, InMemoryArtifactStore(), run_id="a", progress=lambda report: print(report.bytes)), MoveReport
+    )
+    export_run(store, "a", Path("/tmp/a.tar"))
+    with open("/tmp/a.tar", "rb") as file:
+        assert_type(import_run(store, file, ttl=timedelta(days=1)).ok, bool)
+    copy(other, store)  # type: ignore[arg-type]
+
+
+async def awaited_moves(store: AsyncArtifactStore) -> None:
+    assert_type(await acopy(store, store, verify=True), MoveReport)
+    assert_type(await aimport_run(store, "/tmp/a.tar", run_id="b"), MoveReport)
 
 
 class Inherited(ArtifactStore):
