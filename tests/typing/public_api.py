@@ -99,6 +99,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(reader, ArtifactReader | None)
     if reader is not None:
         shutil.copyfileobj(io.BufferedReader(reader), io.BytesIO())
+        assert_type(store.store_file(reader), ArtifactMetadata)
         assert_type(reader.read(10), bytes)
         assert_type(reader.metadata, ArtifactMetadata)
     if is_artifact_ref(value):
