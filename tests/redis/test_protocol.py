@@ -72,8 +72,6 @@ OPERATIONS = {
 TRIPS = dict.fromkeys(OPERATIONS, 1) | {
     "replace explicit": 3,
     "exists": 2,
-    "list_by_run": 2,
-    "list_all": 2,
     "list_runs": 2,
     "touch": 2,
     "release": 2,

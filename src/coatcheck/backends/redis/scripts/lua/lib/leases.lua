@@ -182,3 +182,21 @@ local function latest_lease(a, now)
   end
   return top[1], latest, found
 end
+
+-- The same for one lease, or for the latest where `field` is ''. Most artifacts have a single one.
+local function view_of(a, field, now)
+  if field ~= '' then
+    local pair = call('HMGET', a.key, 'h', field)
+    if pair[1] and pair[2] and lease_deadline(pair[2]) > now then
+      return pair[1], field, pair[2]
+    end
+    return nil
+  end
+  local some = call('HRANDFIELD', a.key, 3, 'WITHVALUES')
+  if #some == 0 then
+    return nil
+  elseif #some == 4 and some[1] == 'h' and lease_deadline(some[4]) > now then
+    return some[2], some[3], some[4]
+  end
+  return latest_lease(a, now)
+end
