@@ -11,26 +11,31 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     Ttl,
     TtlOrDefault,
     check_details,
     check_run_id,
-    encode_json,
-    encode_text,
     spelled_out,
 )
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
+from .encoding import encode_json, encode_text
 from .errors import StoreClosedError
+from .events import OnEvent
+from .explained import explained_by
 from .face import Face, RedisFace, reopen
+from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import By, Filters, Order, Query, ViewFilters
 from .sources import AsyncSourceLike, TransferProgress
+from .store import ArtifactStore
+from .walk import Walk, artifacts, runs
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -38,13 +43,13 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
-    from .walk import Walk
 
 T = TypeVar("T")
 
 
+@explained_by(ArtifactStore)
 class AsyncArtifactStore(Face):
-    """`ArtifactStore`, awaited: the same names, arguments, results and errors. See there.
+    """`ArtifactStore`, awaited: the same names, arguments, results and errors.
 
     It belongs to the event loop that first uses it; its tasks may share it.
     """
@@ -129,19 +134,20 @@ class AsyncArtifactStore(Face):
     @spelled_out(Query.of)
     def iter_artifacts(self, **filters: Unpack[Filters]) -> AsyncIterator[ArtifactMetadata]:
         """See `ArtifactStore.iter_artifacts`."""
-        return self._each(self._operations.artifacts(Query.of(**filters)))
+        return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))
 
     @spelled_out(Query.of)
     def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> AsyncIterator[ArtifactMetadata]:
         """See `ArtifactStore.iter_run`."""
-        return self._each(self._operations.artifacts(Query.of(run_id=check_run_id(run_id), **filters)))
+        query = Query.of(run_id=check_run_id(run_id), **filters)
+        return self._each(self._operations.iter_run, artifacts(self._operations.backend, query))
 
     def iter_runs(self, prefix: str | None = None) -> AsyncIterator[str]:
         """See `ArtifactStore.iter_runs`."""
-        return self._each(self._operations.runs(prefix))
+        return self._each(self._operations.iter_runs, runs(self._operations.backend, prefix))
 
-    async def _each(self, walk: Walk[T]) -> AsyncIterator[T]:
-        while batch := await self._run(walk.next()):
+    async def _each(self, more: Callable[[Walk[T]], Plan[list[T]]], walk: Walk[T]) -> AsyncIterator[T]:
+        while batch := await self._run(more(walk)):
             for one in batch:
                 yield one
 
@@ -180,9 +186,17 @@ class AsyncArtifactStore(Face):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.store_many`."""
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return await self._run(self._operations.store_many(items, content_type, details))
 
     async def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -219,6 +233,18 @@ class AsyncArtifactStore(Face):
         """
         return await self._run(self._operations.store_file(source, content_type, details, progress))
 
+    @spelled_out(check_details)
+    async def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.link`."""
+        return await self._run(self._operations.link(source, artifact_id, content_type, details))
+
     @overload
     async def open(self, artifact_id: IdLike, *, required: Literal[True]) -> AsyncArtifactReader: ...
     @overload
@@ -235,6 +261,34 @@ class AsyncArtifactStore(Face):
     async def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""
         return await self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    async def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        """See `ArtifactStore.update_metadata`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_metadata(artifact_id, run_id, change))
+
+    async def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        """See `ArtifactStore.update_many`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_many(ids, run_id, change))
 
     async def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """See `ArtifactStore.release`."""
@@ -286,8 +340,8 @@ class AsyncArtifactStore(Face):
 class AsyncInMemoryArtifactStore(AsyncArtifactStore):
     """`InMemoryArtifactStore`, awaited."""
 
-    def __init__(self, *, default_ttl: Ttl = None) -> None:
-        super().__init__(MemoryBackend(), default_ttl=default_ttl)
+    def __init__(self, *, default_ttl: Ttl = None, on_event: OnEvent | None = None) -> None:
+        super().__init__(MemoryBackend(), default_ttl=default_ttl, on_event=on_event)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -299,10 +353,23 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+    def __init__(
+        self,
+        base_dir: str | os.PathLike[str],
+        *,
+        default_ttl: Ttl = None,
+        mode: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
+        self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    async def content_path(self, artifact_id: IdLike) -> Path | None:
+        """`FileArtifactStore.content_path`, awaited."""
+        return await self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

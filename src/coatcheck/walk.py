@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .backends.base import Listing
+from .arguments import check_run_id
+from .backends.base import Backend, Listing
 from .plan import Plan
 from .seen import Seen
+
+if TYPE_CHECKING:
+    from .model import ArtifactMetadata
+    from .search import Query
 
 T = TypeVar("T")
 
@@ -36,6 +42,17 @@ class Walk(Generic[T]):
             if new:
                 return new
         return []
+
+
+def artifacts(backend: Backend, query: Query) -> Walk[ArtifactMetadata]:
+    """All that a query wants."""
+    return Walk(backend.listing(query), attrgetter("artifact_id"))
+
+
+def runs(backend: Backend, prefix: str | None = None) -> Walk[str]:
+    """All runs that begin with a text."""
+    begins = "" if prefix is None else check_run_id(prefix)
+    return Walk(backend.runs(), str, lambda run: run.startswith(begins))
 
 
 def everything(walk: Walk[T]) -> Plan[list[T]]:

@@ -6,7 +6,7 @@ import time
 from hashlib import shake_128
 
 import pytest
-from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
@@ -335,3 +335,44 @@ def open_64(server, namespace):
     with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as store:
         yield store
         store.delete(NAME)
+
+
+@pytest.mark.parametrize("size", [10, 20_000, 200_001])
+def test_a_link_into_another_partition_is_a_copy(valkey, namespace, size) -> None:
+    content = shake_128(b"any").digest(size)
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as store:
+        chunk(store, TINY)
+        source = store.store(content, run_id="a", tags={"k": "v"})
+        for n in range(3):
+            link = store.link(source, f"name-{n}", run_id="b", if_absent=True)
+            assert link.tags == {"k": "v"}
+            assert store.load(link, required=True).content == content
+        assert store.delete(source)
+        assert store.load(link, required=True).content == content
+        assert store.check(read_data=True).problems == []
+
+
+def test_two_who_make_equal_labels_of_equal_ones_both_count(store) -> None:
+    store.store(CONTENT, artifact_id="name", extra={"count": 0})
+    asked = []
+
+    def count(extra: dict) -> dict:
+        asked.append(extra["count"])
+        if len(asked) == 1:  # somebody else is faster, and comes to the same result
+            store.update_metadata("name", extra=count)
+        return {"count": extra["count"] + 1}
+
+    assert store.update_metadata("name", extra=count).extra == {"count": 2}
+    assert asked == [0, 0, 1]
+
+
+def test_labels_that_are_changed_all_the_time_are_given_up(store) -> None:
+    store.store(CONTENT, artifact_id="name", extra={"count": 0})
+
+    def never(extra: dict) -> dict:
+        store.update_metadata("name", extra={"count": extra["count"] + 1})
+        return {}
+
+    with pytest.raises(StoreUnavailableError, match="changed all the time"):
+        store.update_metadata("name", extra=never)
+    assert store.get_metadata("name").extra["count"] > 10

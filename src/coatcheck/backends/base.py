@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
-    from ..arguments import SourceRequest, StoreRequest
+    from ..arguments import Request, SourceRequest, StoreRequest
+    from ..labels import Change
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
     from ..search import Place, Query
@@ -40,6 +41,12 @@ class Listing(ABC, Generic[T_co]):
 class Backend(ABC):
     """One namespace of artifacts."""
 
+    name: str = "other"
+    """What events call it."""
+
+    namespace: str = ""
+    """The name of the namespace, where there are several."""
+
     identity: str = ""
     """What tells this namespace from others, so that cursors of another one are refused."""
 
@@ -51,11 +58,19 @@ class Backend(ABC):
 
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        """Store items, each all or nothing; returns the storing run's own view of each, in order."""
+        """Store items, each all or nothing; returns the storing run's own view of each, in order.
+
+        Raises:
+            ArtifactConflictError: The condition of a single item is not met.
+        """
 
     @abstractmethod
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """Store one long content, read piece by piece. Content that is there already is not read."""
+
+    @abstractmethod
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        """Store a content that is there already, where the new id needs it; `None` where it is not."""
 
     @abstractmethod
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
@@ -95,6 +110,13 @@ class Backend(ABC):
     @abstractmethod
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         """Set the deadline of a live lease; whether there was one."""
+
+    @abstractmethod
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        """Change what live leases of a run say; the views afterwards, `None` where there is none, in order.
+
+        Changes at the same time follow each other. `change` may be asked again, and may raise.
+        """
 
     @abstractmethod
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:

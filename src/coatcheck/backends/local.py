@@ -6,6 +6,7 @@ back, under a lock on the artifact. Where records and contents lie is up to the 
 
 from __future__ import annotations
 
+import json
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +23,10 @@ from ..errors import (
     StoreUnavailableError,
 )
 from ..ids import ID_LENGTH, compute_digest
+from ..labels import Change, Labels
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
+from ..refs import conflict
 from ..search import Best, Place, Query
 from ..sources import Source, TransferProgress
 from .base import Backend, Listing, Progress
@@ -46,6 +49,7 @@ class LeaseRecord:
     deadline: int | None
     content_type: str
     tags: dict[str, str]
+    extra: str = ""  # JSON
 
     def is_live(self, now: int) -> bool:
         """Whether it still holds at `now`, in microseconds."""
@@ -104,6 +108,7 @@ class Record:
             tags=dict(lease.tags),
             digest=self.digest.hex() or None,
             expires_at=None if lease.deadline is None else format_time(lease.deadline * 1000),
+            extra=json.loads(lease.extra) if lease.extra else {},
         )
 
 
@@ -144,8 +149,11 @@ class LocalBackend(Backend):
         """Write a record whose content is there already."""
 
     @abstractmethod
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
-        """Write a record with its content, which may be what `_stage` named; readers see both or neither."""
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
+        """Write a record with its content, which may be what `_stage` named; readers see both or neither.
+
+        `content=None`: only if it is there already, under whatever id; whether it was.
+        """
 
     @abstractmethod
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
@@ -197,6 +205,9 @@ class LocalBackend(Backend):
             progress(request.size, request.size)
         return stored
 
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return self._plan(lambda: self._store_content(request, None))
+
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return self._plan(lambda: self._open(artifact_id))
 
@@ -245,6 +256,9 @@ class LocalBackend(Backend):
                 return True
 
         return self._plan(change)
+
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._plan(lambda: [self._update(artifact_id, run_id, change) for artifact_id in ids])
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         def change() -> bool:
@@ -454,20 +468,27 @@ class LocalBackend(Backend):
         with self._writing(request.artifact_id):
             now = self._now()
             lease = LeaseRecord(
-                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
+                request.run_id,
+                now,
+                self._deadline(now, request.ttl_ms),
+                request.content_type,
+                request.tags,
+                request.extra,
             )
             previous = self._get(request.artifact_id)
             record = Record(request.artifact_id, request.digest, request.size)
             if previous is not None and not previous.digest:
                 old = self._content(previous)
                 previous.digest = b"" if old is None else compute_digest(old)
-            if previous is not None and previous.prune(now):
-                if previous.digest == record.digest:
-                    record = previous
+            live = previous if previous is not None and previous.prune(now) else None
+            self._check_condition(request, live)
+            if live is not None:
+                if live.digest == record.digest:
+                    record = live
                     lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
-                    if request.run_id in record.leases:  # a store never shortens a lease
+                    if request.run_id in record.leases and not request.exact_ttl:  # a store never shortens a lease
                         lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
-                elif previous.is_named or record.is_named:
+                elif live.is_named or record.is_named:
                     raise InvalidArtifactError(
                         f"artifact id {request.artifact_id} already is the name of other content: "
                         "a content-addressed id cannot be replaced, choose another artifact_id"
@@ -475,11 +496,15 @@ class LocalBackend(Backend):
             record.leases[request.run_id] = lease
             if record is previous and self._has_content(record):
                 self._put(record)
-            elif content is None:
+            elif not self._put_content(record, content, previous):
                 return None
-            else:
-                self._put_content(record, content, previous)
             return record.view(lease)
+
+    @staticmethod
+    def _check_condition(request: Request, live: Record | None) -> None:
+        wanted = request.condition
+        if wanted is not None and (None if live is None else live.digest) != wanted.digest:
+            raise conflict(request.artifact_id, None if live is None else live.view(live.latest()))
 
     def _acquire(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
         with self._writing(artifact_id):
@@ -497,6 +522,18 @@ class LocalBackend(Backend):
                 record.leases[run_id] = lease
                 self._put(record)
             return True
+
+    def _update(self, artifact_id: str, run_id: str | None, change: Change) -> ArtifactMetadata | None:
+        with self._writing(artifact_id):
+            record = self._live(artifact_id)
+            mine = None if record is None else record.leases.get(run_id)
+            if record is None or mine is None:
+                return None
+            content_type, tags, extra = change.of(Labels(mine.content_type, mine.tags, mine.extra))
+            lease = replace(mine, content_type=content_type, tags=tags, extra=extra)
+            record.leases[run_id] = lease
+            self._put(record)
+            return record.view(lease)
 
     def _delete(self, artifact_id: str) -> bool:
         with self._writing(artifact_id):

@@ -11,16 +11,21 @@ from ..store import ArtifactStore
 from .cases import (
     acquiring,
     batches,
+    conditions,
     expiry,
+    extras,
     finding,
     inherited,
     invalid,
     leases,
+    lifetimes,
+    links,
     listing,
     maintenance,
     naming,
     replacement,
     streaming,
+    updates,
 )
 
 
@@ -42,6 +47,11 @@ class ArtifactStoreContract(
     leases.Leases,
     expiry.Expiry,
     replacement.Replacement,
+    conditions.Conditions,
+    links.Links,
+    extras.Extras,
+    lifetimes.Lifetimes,
+    updates.Updates,
     listing.Listing,
     finding.Finding,
     batches.Batches,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...arguments import SourceRequest, StoreRequest
+from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
+from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
 from ...search import Place, Query
@@ -21,6 +22,7 @@ from .reading import Reading
 from .session import Session, heard
 from .storing import Storing
 from .transport.base import Close, Transport
+from .updating import Updating
 
 
 class RedisBackend(Backend):
@@ -31,15 +33,19 @@ class RedisBackend(Backend):
         options: What the store was told.
     """
 
+    name = "redis"
+
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
         self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
         self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
+        self.namespace = options.namespace
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
         self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
         self._leasing = Leasing(self.session)
+        self._updating = Updating(self.session)
         self._lists = Lists(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -47,6 +53,9 @@ class RedisBackend(Backend):
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
+
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return heard(self._storing.link(request))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return heard(self._reading.open(artifact_id))
@@ -74,6 +83,9 @@ class RedisBackend(Backend):
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         return heard(self._leasing.touch(artifact_id, run_id, ttl_ms))
+
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._updating.update(ids, run_id, change)
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         return heard(self._leasing.release(artifact_id, run_id))

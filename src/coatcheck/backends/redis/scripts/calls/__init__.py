@@ -4,7 +4,7 @@ from typing import Final
 
 from ..script import Script
 from . import inspecting, listing, reading, writing
-from .common import Chunks, Name
+from .common import Chunks, Name, View
 from .inspecting import (
     EVICTION_POLICY,
     Checked,
@@ -18,11 +18,13 @@ from .inspecting import (
     drop_content,
     index_lease,
     mend,
+    permitted,
 )
 from .listing import NOW, Match, Scanned, Sought, Way, scan
-from .reading import Figures, LeasePage, View, figures, leases, load, metadata
+from .reading import Figures, LeasePage, Loaded, figures, leases, load, metadata
 from .writing import (
     Hold,
+    Lease,
     Outcome,
     Where,
     acquire,
@@ -36,6 +38,7 @@ from .writing import (
     store,
     store_small,
     touch,
+    update,
 )
 
 ALL: Final = tuple(
@@ -56,7 +59,9 @@ __all__ = [
     "Found",
     "Hold",
     "Index",
+    "Lease",
     "LeasePage",
+    "Loaded",
     "Match",
     "Mended",
     "Name",
@@ -84,9 +89,11 @@ __all__ = [
     "mend",
     "metadata",
     "outcomes",
+    "permitted",
     "release",
     "scan",
     "store",
     "store_small",
     "touch",
+    "update",
 ]

@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 from .....ids import ID_LENGTH, is_default_id
 from ...layout.keys import Keys, member_of
 
+View = tuple[bytes, bytes, bytes] | None
+"""Header, lease field, lease."""
+
 
 class Chunks(NamedTuple):
     """The chunks of one upload: they follow a content, see `lua/follow.lua`."""
@@ -67,11 +70,6 @@ def change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes]
         found += keys.of(name.artifact, name.content)
     found.append(keys.run(None))
     return found
-
-
-def same(reply: Any) -> Any:
-    """The reply as it is."""
-    return reply
 
 
 def chunks_in(reply: Any) -> tuple[bytes, int] | None:

@@ -1,4 +1,4 @@
-"""Calls of `check`, `gc` and mending."""
+"""Calls of `check`, `gc`, mending and the doctor."""
 
 from __future__ import annotations
 
@@ -143,6 +143,11 @@ def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call
     return Call(_DROP_CONTENT, keys.slot, [keys.content(content_id)], [start, b"%d" % size], decode)
 
 
+def permitted(commands: Sequence[bytes]) -> Call[list[bool]]:
+    """`permitted.lua`: whether the user of the connection may send each of these, its words joined by newlines."""
+    return Call(_PERMITTED, 0, [], commands, lambda reply: list(map(bool, reply)))
+
+
 def _found(reply: Any) -> Found:
     problem, size, removed, chunks = reply
     return Found(problem.decode(), size, removed == 1, chunks_in(chunks))
@@ -155,4 +160,5 @@ _CHECK_CONTENT: Final = Script("check_content")
 _CHECK_CHUNKS: Final = Script("check_chunks")
 _CHECK_INDEX: Final = Script("check_index")
 _DROP_CONTENT: Final = Script("drop_content")
+_PERMITTED: Final = Script("permitted")
 EVICTION_POLICY: Final = Script("eviction_policy")

@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from .....ids import is_default_id
 from ...layout.keys import Keys
 from ..script import Call, Script
-from .common import same
+from .common import View
 
-View = tuple[bytes, bytes, bytes] | None
-"""Header, lease field, lease."""
+Loaded = tuple[bytes, bytes, bytes, bytes] | None
+"""The same, and the sealed content where it came along, else nothing."""
 
 
-def load(keys: Keys, artifact_id: bytes, inline: int) -> Call[tuple[bytes, bytes, bytes, bytes] | None]:
-    """`load.lua`: header, lease field, lease, and sealed content where it has at most `inline` bytes, else nothing."""
-    names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
-    return Call(_LOAD, keys.slot, names, [keys.prefix, b"%d" % inline], lambda reply: reply and tuple(reply))
+def load(keys: Keys, ids: Sequence[bytes], longest: int, budget: int) -> Call[list[Loaded]]:
+    """`load.lua`: the first of them, as many as fit into `budget` bytes.
+
+    Contents of more than `longest` bytes, as they are stored, don't come along.
+    """
+    names: list[bytes] = []
+    for i in ids:
+        artifact = keys.artifact(i)
+        content = keys.content(i) if is_default_id(i.decode()) else artifact
+        names += (artifact, keys.leases(i), keys.stores(i), content)
+
+    arguments = [keys.prefix, b"%d" % budget, b"%d" % longest]
+    return Call(_LOAD, keys.slot, names, arguments, lambda reply: _rows(reply, 4))
 
 
 def metadata(keys: Keys, ids: Sequence[bytes], budget: int, field: bytes = b"") -> Call[list[View]]:
-    """`metadata.lua`: views of the first of them, as many as fit into `budget` bytes."""
+    """`metadata.lua`: views of the first of them, as many as fit into `budget` bytes; of one lease, or the latest."""
     names = [key for i in ids for key in (keys.artifact(i), keys.leases(i), keys.stores(i))]
-    return Call(_METADATA, keys.slot, names, [b"%d" % budget, field], same)
+    return Call(_METADATA, keys.slot, names, [b"%d" % budget, field], lambda reply: _rows(reply, 3))
 
 
 class LeasePage(NamedTuple):
@@ -61,6 +71,11 @@ def figures(keys: Keys, ids: Sequence[bytes]) -> Call[list[Figures | None]]:
 
     names = [key for i in ids for key in (keys.artifact(i), keys.leases(i))]
     return Call(_FIGURES, keys.slot, names, [keys.prefix], decode)
+
+
+def _rows(reply: Any, width: int) -> list[Any]:
+    """A list cut into rows; `None` for those that begin with nothing."""
+    return [None if row[0] is None else row for row in zip(*[iter(reply)] * width, strict=True)]
 
 
 _LOAD: Final = Script("load")

@@ -12,7 +12,7 @@ from ...layout import records
 from ...layout.keys import Keys, member_of, quoted
 from ...layout.records import encode_header, encode_view
 from ..script import Call, Filled, Script, ScriptForm
-from .common import Chunks, Name, change_keys, known, pairs, raw, ttl_in_ms
+from .common import Chunks, Name, View, change_keys, known, pairs, raw, ttl_in_ms
 
 Where = Literal["inline", "placed", "staged", "known", "held"]
 """Where the contents of a store call are: see `lua/store.lua`."""
@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
         token: Of chunks that have to be held, or have to follow.
         chunks: How many these are.
         told: Whether all runs know that their leases on what is gone have ended.
+        winner: The view that stands against a condition.
     """
 
     kind: str
@@ -38,6 +39,11 @@ class Outcome(NamedTuple):
     token: bytes = b""
     chunks: int = 0
     told: bool = False
+    winner: View = None
+
+
+Lease = tuple[bytes, bytes] | None
+"""Header, lease."""
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
@@ -56,7 +62,7 @@ def store(
     replacing: bytes = b"",
     buried: bytes = b"",
 ) -> Call[list[Outcome]]:
-    """`store.lua`, for requests of one run and TTL.
+    """`store.lua`, for requests of one run and TTL; a request with a condition comes alone.
 
     Args:
         keys: The partition of all of them.
@@ -86,6 +92,8 @@ def store(
         names += keys.of(artifact, request.default_id.encode())
         sealed = b"" if content is None else content[0] + content[1]
         arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
+    if not one.is_plain:
+        arguments += (_condition(one), b"1" if one.exact_ttl else b"")
     if staging:
         names.append(staging)
     names.append(keys.run(None))
@@ -98,8 +106,14 @@ def store(
     return Call(_STORE, keys.slot, names, arguments, decode, first)
 
 
+def _condition(request: Request) -> bytes:
+    if request.condition is None:
+        return b""
+    return b"absent" if request.condition.digest is None else request.condition.digest
+
+
 def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
-    """`store.lua` for one artifact whose content is sent along: most stores."""
+    """`store.lua` for one plain request whose content is sent along: most stores."""
     artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
     values = (
         *keys.of(artifact, content_id),
@@ -152,6 +166,11 @@ def touch(
         *pairs([name]),
     ]
     return Call(_TOUCH, keys.slot, change_keys(keys, keys.run(run_id), [name]), arguments, _outcome)
+
+
+def update(keys: Keys, artifact_id: bytes, run_id: str | None, old: bytes, new: bytes) -> Call[Lease]:
+    """`update.lua`: header and lease as they are now."""
+    return Call(_UPDATE, keys.slot, [keys.artifact(artifact_id)], [quoted(run_id), old, new], _lease)
 
 
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
@@ -231,11 +250,24 @@ def _outcome(reply: Any) -> Outcome:
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
         return Outcome("chunked", token=rest[0], chunks=rest[1])
+    if kind == b"conflict":
+        header, field, lease = rest
+        return Outcome("conflict", winner=(header, field, lease))
     return Outcome(kind.decode(), deadline=rest[0])  # short
+
+
+def _lease(reply: Any) -> Lease:
+    if reply is None:
+        return None
+    header, lease = reply
+    if not isinstance(header, bytes) or not isinstance(lease, bytes):
+        raise TypeError("header and lease that are no bytes")
+    return header, lease
 
 
 _STORE: Final = Script("store")
 _ACQUIRE: Final = Script("acquire")
+_UPDATE: Final = Script("update")
 _TOUCH: Final = Script("touch")
 _RELEASE: Final = Script("release")
 _DELETE: Final = Script("delete")
