@@ -51,7 +51,8 @@ T = TypeVar("T")
 class AsyncArtifactStore(Face):
     """`ArtifactStore`, awaited: the same names, arguments, results and errors.
 
-    It belongs to the event loop that first uses it; its tasks may share it.
+    Tasks may share it, and so may event loops, one after another or in threads at the same time: connections belong to
+    one loop each, and end with it. (A caller's own client of redis-py belongs to one loop.)
     """
 
     async def _run(self, plan: Plan[T]) -> T:
