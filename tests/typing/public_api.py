@@ -11,6 +11,7 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from coatcheck import (
+    ANY,
     Artifact,
     ArtifactConflictError,
     ArtifactMetadata,
@@ -34,6 +35,7 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck import Page as ListPage
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
 from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
@@ -81,6 +83,14 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store_many([b"a", Payload(b"b", tags={"k": "v"})], ttl=60), list[ArtifactMetadata])
     assert_type(store.list_by_run("a"), list[ArtifactMetadata])
     assert_type(store.search(tags={"k": "v"}, order="asc"), list[ArtifactMetadata])
+    assert_type(store.page(content_type="image/*", tags={"k": ANY}, by="size"), ListPage[ArtifactMetadata])
+    assert_type(store.page(after=store.page().next).items, list[ArtifactMetadata])
+    assert_type(list(store.iter_artifacts(min_size=1, id_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_run("a", run_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_runs(prefix="a")), list[str])
+    store.page(colour="red")  # type: ignore[call-arg]
+    store.page(by="name")  # type: ignore[arg-type]
+    store.iter_run("a", run_id="a")  # type: ignore[misc]
     assert_type(store.leases("name"), list[Lease])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
     assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
