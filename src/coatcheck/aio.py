@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -11,42 +11,48 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     Ttl,
     TtlOrDefault,
     check_details,
-    encode_json,
-    encode_text,
+    check_run_id,
     spelled_out,
 )
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
+from .encoding import encode_json, encode_text
 from .errors import StoreClosedError
 from .events import OnEvent
+from .explained import explained_by
 from .face import Face, RedisFace, reopen
+from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
-from .refs import IdLike
-from .search import Filter
+from .refs import IdLike, id_of
+from .search import By, Filters, Order, Query, ViewFilters
 from .sources import AsyncSourceLike, TransferProgress
+from .store import ArtifactStore
+from .walk import Walk, artifacts, runs
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
-    from .store import Order
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 
 T = TypeVar("T")
 
 
+@explained_by(ArtifactStore)
 class AsyncArtifactStore(Face):
-    """`ArtifactStore`, awaited: the same names, arguments, results and errors. See there.
+    """`ArtifactStore`, awaited: the same names, arguments, results and errors.
 
-    It belongs to the event loop that first uses it; its tasks may share it.
+    Tasks may share it, and so may event loops, one after another or in threads at the same time: connections belong to
+    one loop each, and end with it. (A caller's own client of redis-py belongs to one loop.)
     """
 
     async def _run(self, plan: Plan[T]) -> T:
@@ -106,21 +112,45 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.delete_by_run`."""
         return await self._run(self._operations.delete_by_run(run_id))
 
+    @spelled_out(Query.of)
     async def search(
-        self,
-        *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
-        order: Order = "desc",
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.search`."""
-        wanted = Filter(content_type, tags, created_after, created_before)
-        return await self._run(self._operations.search(run_id, wanted, offset, limit, order))
+        return await self._run(self._operations.search(Query.of(**filters).ordered(by, order), offset, limit))
+
+    @spelled_out(Query.of)
+    async def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        """See `ArtifactStore.page`."""
+        return await self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> AsyncIterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_artifacts`."""
+        return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> AsyncIterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_run`."""
+        query = Query.of(run_id=check_run_id(run_id), **filters)
+        return self._each(self._operations.iter_run, artifacts(self._operations.backend, query))
+
+    def iter_runs(self, prefix: str | None = None) -> AsyncIterator[str]:
+        """See `ArtifactStore.iter_runs`."""
+        return self._each(self._operations.iter_runs, runs(self._operations.backend, prefix))
+
+    async def _each(self, more: Callable[[Walk[T]], Plan[list[T]]], walk: Walk[T]) -> AsyncIterator[T]:
+        while batch := await self._run(more(walk)):
+            for one in batch:
+                yield one
 
     @spelled_out(check_details)
     async def store_text(
@@ -157,9 +187,17 @@ class AsyncArtifactStore(Face):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.store_many`."""
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return await self._run(self._operations.store_many(items, content_type, details))
 
     async def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -196,6 +234,18 @@ class AsyncArtifactStore(Face):
         """
         return await self._run(self._operations.store_file(source, content_type, details, progress))
 
+    @spelled_out(check_details)
+    async def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.link`."""
+        return await self._run(self._operations.link(source, artifact_id, content_type, details))
+
     @overload
     async def open(self, artifact_id: IdLike, *, required: Literal[True]) -> AsyncArtifactReader: ...
     @overload
@@ -212,6 +262,34 @@ class AsyncArtifactStore(Face):
     async def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""
         return await self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    async def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        """See `ArtifactStore.update_metadata`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_metadata(artifact_id, run_id, change))
+
+    async def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        """See `ArtifactStore.update_many`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_many(ids, run_id, change))
 
     async def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """See `ArtifactStore.release`."""
@@ -287,7 +365,12 @@ class AsyncFileArtifactStore(AsyncArtifactStore):
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
         self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl, on_event=on_event)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    async def content_path(self, artifact_id: IdLike) -> Path | None:
+        """`FileArtifactStore.content_path`, awaited."""
+        return await self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

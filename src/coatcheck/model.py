@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -18,6 +19,7 @@ _set_names, _set_extra, _set_private = (
     vars(BaseModel)[f"__pydantic_{slot}__"].__set__ for slot in ("fields_set", "extra", "private")
 )
 
+T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -88,6 +90,7 @@ class ArtifactMetadata(_Dated, BaseModel):
         tags: The storing run's own tags.
         digest: Full SHA-256 of the content, 64 hex digits. `None` only for records written by other software.
         expires_at: When this lease ends (ISO 8601, UTC); `None`: never. Other leases may keep the content longer.
+        extra: The storing run's own metadata beside the tags: JSON values by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -102,8 +105,9 @@ class ArtifactMetadata(_Dated, BaseModel):
         default=None, validation_alias=AliasChoices("digest", "blob_id")
     )  # AbstractRuntime's name
     expires_at: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
 
-    def __hash__(self) -> int:  # tags are no part of it: a dict has no hash
+    def __hash__(self) -> int:  # tags and extra are no part of it: a dict has no hash
         return hash((self.artifact_id, self.run_id, self.created_at))
 
     @property
@@ -174,6 +178,7 @@ class Lease(_Dated, BaseModel):
         expires_at: When the lease ends (ISO 8601, UTC); `None`: never.
         content_type: The content type that run gave.
         tags: The tags that run gave.
+        extra: The metadata of its own that run gave.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -183,9 +188,23 @@ class Lease(_Dated, BaseModel):
     expires_at: str | None
     content_type: str
     tags: dict[str, str]
+    extra: dict[str, Any] = Field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.run_id, self.created_at, self.expires_at))
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    Attributes:
+        items: What is on it.
+        next: What to give as `after` for the page behind it; `None`: this is the last one. Text that can go into a URL.
+    """
+
+    items: list[T]
+    next: str | None
 
 
 class StoreStats(BaseModel):

@@ -5,15 +5,18 @@ Each method is a plan; `sync.py` runs it in the caller's thread, `aio.py` on the
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from .arguments import (
     DEFAULT,
     Details,
+    LinkKeywords,
     Payload,
+    Request,
     SourceRequest,
     StoreKeywords,
     StoreRequest,
@@ -30,17 +33,19 @@ from .arguments import (
 )
 from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
+from .encoding import encode_extra
 from .errors import InvalidArtifactError
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
+from .labels import Change
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
-from .search import Filter, check_count, check_order, slice_of
-from .sources import TransferProgress, open_source, read_source, spool
+from .search import Query, check_count, check_limit, cursor_of, place_of, slice_of
+from .sources import Chunking, TransferProgress, open_source, read_source, spool
+from .walk import Walk, artifacts, everything, runs
 
 T = TypeVar("T")
 
-_LISTED = 1000  # artifacts that are looked at a time where a filter may leave few of them
 _LONG: int = 256 * 1024  # bytes to hash that should not hold up an event loop
 
 
@@ -87,15 +92,41 @@ class Operations:
         with ExitStack() as closing:
             if isinstance(source, AsyncIterable):
                 source = yield from spool(source, backend.chunking, backend.max_size, closing)
-            stream = open_source(source, closing)
-            content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
-            if not isinstance(content, bytes):
-                return (yield from backend.store_source(SourceRequest(content, checked), progress))
-            request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
-            [stored] = yield from backend.store([request])
-            if progress is not None:
-                progress(len(content), len(content))
-            return stored
+            return (yield from self._store_stream(open_source(source, closing), checked, progress, closing))
+
+    def _store_stream(
+        self, stream: Any, checked: Details, progress: TransferProgress | None, closing: ExitStack
+    ) -> Plan[ArtifactMetadata]:
+        backend = self.backend
+        content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
+        if not isinstance(content, bytes):
+            return (yield from backend.store_source(SourceRequest(content, checked), progress))
+        request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
+        [stored] = yield from backend.store([request])
+        if progress is not None:
+            progress(len(content), len(content))
+        return stored
+
+    def link(
+        self, source: IdLike, artifact_id: IdLike, content_type: str | None, details: LinkKeywords
+    ) -> Plan[ArtifactMetadata]:
+        source_id = id_of(source)
+        checked = self._checked(content_type or "", {**details, "artifact_id": id_of(artifact_id)})
+        view: Any = yield from self.get_metadata(source_id, None, required=True)
+        checked = checked._replace(
+            content_type=view.content_type if content_type is None else checked.content_type,
+            tags=view.tags if details.get("tags") is None else checked.tags,
+            extra=encode_extra(view.extra) if details.get("extra") is None else checked.extra,
+        )
+        if view.digest is not None:  # None: records of other software
+            request = Request(bytes.fromhex(view.digest), view.size_bytes, checked)
+            linked = yield from self.backend.link(request)
+            if linked is not None:
+                return linked
+        with ExitStack() as closing:  # the content lies elsewhere: it is copied
+            opened: Any = yield from self.open(source_id, required=True)
+            stream = yield from _copied(opened, self.backend.chunking, closing)
+            return (yield from self._store_stream(stream, checked, None, closing))
 
     def _checked(self, content_type: str, details: StoreKeywords) -> Details:
         return check_details(content_type, self._default_ttl_ms, **details)
@@ -166,6 +197,15 @@ class Operations:
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.touch(id_of(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
 
+    def update_metadata(self, artifact_id: IdLike, run_id: str | None, change: Change) -> Plan[ArtifactMetadata | None]:
+        [view] = yield from self.update_many([artifact_id], run_id, change)
+        return view
+
+    def update_many(
+        self, ids: Iterable[IdLike], run_id: str | None, change: Change
+    ) -> Plan[list[ArtifactMetadata | None]]:
+        return self._many(partial(self.backend.update, run_id=check_optional_run_id(run_id), change=change), ids)
+
     def release(self, artifact_id: IdLike, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))
 
@@ -173,42 +213,37 @@ class Operations:
         return (yield from self.backend.leases(id_of(artifact_id)))
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        views = yield from self.backend.list_by_run(check_run_id(run_id))
-        return slice_of(views, offset=0, limit=0, order="desc")
+        return self.search(Query(run_id=check_run_id(run_id)), 0, 0)
 
     def list_all(self, limit: int) -> Plan[list[ArtifactMetadata]]:
-        return self.search(None, Filter(None, None, None, None), 0, limit, "desc")
+        return self.search(Query(), 0, limit)
 
     def list_runs(self) -> Plan[list[str]]:
-        return sorted((yield from self.backend.list_runs()))
+        return sorted((yield from everything(runs(self.backend))))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return (yield from self.backend.delete_by_run(check_run_id(run_id)))
 
-    def search(
-        self, run_id: str | None, wanted: Filter, offset: int, limit: int, order: str
-    ) -> Plan[list[ArtifactMetadata]]:
-        newest_first = check_order(order)
-        if run_id is not None:
-            views = filter(wanted.matches, (yield from self.backend.list_by_run(check_run_id(run_id))))
-            return slice_of(views, offset=offset, limit=limit, order=order)
-        enough = None
+    def search(self, query: Query, offset: int, limit: int) -> Plan[list[ArtifactMetadata]]:
         if check_count(limit, "limit") > 0:
-            enough = limit + max(0, check_count(offset, "offset"))
-        listing = self.backend.listing(newest_first=newest_first)
-        found: dict[str, ArtifactMetadata] = {}
-        while enough is None or len(found) < enough:
-            page = yield from listing.next(_LISTED if enough is None or not wanted.everything else enough - len(found))
-            if page is None:
-                break
-            for view in filter(wanted.matches, page):
-                found.setdefault(view.artifact_id, view)
-        for view in (yield from listing.late()):
-            if wanted.matches(view):
-                found[view.artifact_id] = view
-            else:
-                found.pop(view.artifact_id, None)
-        return slice_of(found.values(), offset=offset, limit=limit, order=order)
+            views, _ = yield from self.backend.page(query, None, limit + max(0, check_count(offset, "offset")))
+        else:
+            views = yield from everything(artifacts(self.backend, query))
+        return slice_of(views, query, offset=offset, limit=limit)
+
+    def page(self, query: Query, limit: int, after: str | None) -> Plan[Page[ArtifactMetadata]]:
+        count, identity = check_limit(limit), self.backend.identity
+        views, end = yield from self.backend.page(query, place_of(after, query, identity), count)
+        return Page(views, None if end is None else cursor_of(end, query, identity))
+
+    def iter_artifacts(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
+        return walk.next()
+
+    def iter_run(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
+        return walk.next()
+
+    def iter_runs(self, walk: Walk[str]) -> Plan[list[str]]:
+        return walk.next()
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from self.backend.stats())
@@ -231,6 +266,18 @@ def _found(result: T | None, artifact_id: IdLike, run_id: str | None = None, *, 
     if result is None and required:
         raise not_found(artifact_id, run_id)
     return result
+
+
+def _copied(opened: OpenedArtifact, chunking: Chunking, closing: ExitStack) -> Plan[IO[bytes]]:
+    """An opened artifact as a file: in memory while it is short, else a temporary one."""
+    file = closing.enter_context(tempfile.SpooledTemporaryFile(chunking.threshold))  # noqa: SIM115  # it is
+    cursor = Cursor(opened)
+    closing.callback(cursor.close)
+    while left := cursor.available(chunking.size * chunking.window):
+        piece = yield from cursor.piece(left)
+        yield Work(partial(file.write, piece))
+    file.seek(0)
+    return file
 
 
 def _long(length: int, call: Callable[[], T]) -> Plan[T]:

@@ -7,11 +7,12 @@ Names and meanings of the first part are those of AbstractRuntime's artifact sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     TtlOrDefault,
@@ -19,26 +20,25 @@ from .arguments import (
     check_details,
     check_ids,
     check_run_id,
-    encode_json,
-    encode_text,
     spelled_out,
 )
 from .backends.opened import WholeArtifact
+from .encoding import encode_json, encode_text
+from .model import Page
 from .plan import run
 from .reader import ArtifactReader
 from .refs import IdLike, not_found
-from .search import Filter, slice_of
+from .search import Best, By, Filters, Order, Query, ViewFilters, check_limit, cursor_of, place_of, slice_of
 from .sources import SourceLike, TransferProgress, read_whole
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
     from .arguments import Ttl
+    from .labels import ExtraOrChange, TagsOrChange
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
-
-Order = Literal["desc", "asc"]
 
 
 class ArtifactStore(ABC):
@@ -61,11 +61,19 @@ class ArtifactStore(ABC):
         tags: Mapping[str, str] | None = None,
         artifact_id: IdLike | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
+        if_absent: bool = False,
+        if_digest: str | None = None,
     ) -> ArtifactMetadata:
         """Store content and take a lease on it.
 
         The same id and content again: another run adds its lease, the same run renews its own; no lease gets
         shorter. An explicit id with *different* content replaces the artifact for everybody.
+
+        With `if_absent` or `if_digest` it is stored only where that is so, in one step: of several who try at once one
+        wins, and the others get `ArtifactConflictError`, even where they stored the same. What counts is what
+        `get_metadata` would show.
 
         Args:
             content: Bytes, or any buffer.
@@ -75,6 +83,11 @@ class ArtifactStore(ABC):
             tags: The run's own key-value tags: any text, at most 256 of them and 64 KiB together.
             artifact_id: 1 to 200 of `A-Z a-z 0-9 _ -`. Left out: the first 32 hex digits of the SHA-256.
             ttl: Seconds or a `timedelta` until the lease ends; `None`: never; left out: the store's default.
+            extra: The run's own metadata beside the tags: JSON values by name, at most 64 KiB as JSON, 32 deep.
+            exact_ttl: Let the run's own lease end with `ttl`, even if it would have lasted longer. No other run's does.
+            if_absent: Only if nobody holds an artifact of this id. A default id is its content, so that there it means:
+                only if nobody holds this content under it.
+            if_digest: Only if the artifact has this SHA-256 now, 64 hex digits, as `metadata.digest` says it.
 
         Returns:
             The run's own view of the artifact.
@@ -82,6 +95,8 @@ class ArtifactStore(ABC):
         Raises:
             ArtifactTooLargeError: The content is larger than the store takes.
             StoreFullError: The server is out of memory; nothing was written.
+            ArtifactConflictError: `if_absent` or `if_digest` is not met; its `metadata` say what is there. After an
+                `AmbiguousWriteError` that may be what this caller had stored.
         """
 
     @overload
@@ -140,33 +155,98 @@ class ArtifactStore(ABC):
         """Give up every lease of a run; content that another run leases stays. Returns the leases given up."""
         return sum(self.delete(view.artifact_id) for view in self.list_by_run(check_run_id(run_id)))
 
+    @spelled_out(Query.of)
     def search(
-        self,
-        *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
-        order: Order = "desc",
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
     ) -> list[ArtifactMetadata]:
-        """Artifacts whose metadata match all that is given; both time bounds belong to the range.
+        """Artifacts whose metadata match all that is given; both bounds of a range belong to it.
 
         Args:
-            run_id: This run's own views; left out: the latest view of every artifact.
-            content_type: Exactly this content type.
-            tags: Each of these tags, exactly.
             limit: How many at most; `<= 0`: all.
+            offset: How many matches to skip.
+            by: `"time"` of store, `"size"` or `"expiry"`, then by id.
+            order: `"desc"` (newest, largest, last to end first) or `"asc"`.
+            run_id: This run's own views; left out: the latest view of every artifact.
+            run_prefix: What the run that a view is of begins with.
+            content_type: This content type; `"image/*"`: all that begin with `"image/"`. A `*` elsewhere is a character
+                like others.
+            tags: Each of these tags, exactly; `ANY` for a value: the tag is there.
+            id_prefix: What the id begins with.
+            min_size: Size of the content in bytes.
+            max_size: Likewise.
             created_after: ISO 8601 or `datetime`; UTC where it names no zone.
             created_before: Likewise.
-            offset: How many matches to skip.
-            order: `"desc"` (newest first) or `"asc"`, by time of store and id.
         """
-        wanted = Filter(content_type, tags, created_after, created_before)
-        views = self.list_all(limit=0) if run_id is None else self.list_by_run(run_id)
-        return slice_of(filter(wanted.matches, views), offset=offset, limit=limit, order=order)
+        query = Query.of(**filters).ordered(by, order)
+        views = self.list_all(limit=0) if query.run_id is None else self.list_by_run(query.run_id)
+        return slice_of(filter(query.matches, views), query, offset=offset, limit=limit)
+
+    @spelled_out(Query.of)
+    def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        """A part of what `search` finds, and a cursor for the next part; takes the same filters.
+
+            page = store.page(content_type="image/*")
+            while page.next is not None:
+                page = store.page(content_type="image/*", after=page.next)
+
+        Each page is exact. A cursor is a place in the order: what keeps its own is on one page, and on one only. What
+        is stored again between two pages is the newest then: newest first it lies in front of them, oldest first it
+        comes again. `iter_artifacts` names everything once whatever happens.
+
+        Artifacts are ordered by their latest store, even if that lease has ended, and by the end of all their leases; a
+        run's own views by their own times. For an order by size, and for that of a run by time, each page looks at all
+        there is.
+
+        Args:
+            limit: How many at most: 1 to 1000. A page may hold fewer, even none, and not be the last.
+            after: The `next` of the page before, from the same query.
+            by: See `search`.
+            order: See `search`.
+            **filters: See `search`.
+
+        Raises:
+            InvalidArtifactError: Also: `after` is no cursor, or that of another query or another store.
+        """
+        query = Query.of(**filters).ordered(by, order)
+        best = Best(query, place_of(after, query, repr(self)), check_limit(limit))
+        for view in self.search(limit=0, **filters):
+            best.add(query.place(view), view)
+        views, end = best.page()
+        return Page(views, None if end is None else cursor_of(end, query, repr(self)))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:
+        """All that `search` finds, in no order, a batch at a time: for stores of any size.
+
+        What is there all the while is named once, whatever others do meanwhile. It takes up to 43 bytes of memory for
+        each artifact that was named.
+
+        Args:
+            **filters: See `search`.
+        """
+        return iter(self.search(limit=0, **filters))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
+        """`iter_artifacts` for a run's own views."""
+        return self.iter_artifacts(run_id=check_run_id(run_id), **filters)
+
+    def iter_runs(self, prefix: str | None = None) -> Iterator[str]:
+        """The runs that hold a live lease, each once, in no order, a batch at a time.
+
+        Args:
+            prefix: What they begin with.
+        """
+        begins = "" if prefix is None else check_run_id(prefix)
+        return (run for run in self.list_runs() if run.startswith(begins))
 
     @spelled_out(check_details)
     def store_text(
@@ -209,6 +289,8 @@ class ArtifactStore(ABC):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """Store many items for one run, in order; a bad item fails before anything is sent.
 
@@ -220,8 +302,14 @@ class ArtifactStore(ABC):
             run_id: Who stores.
             tags: For items that don't say.
             ttl: For items that don't say.
+            extra: For items that don't say.
+            exact_ttl: As for `store`.
         """
         common: StoreKeywords = {"run_id": run_id, "tags": tags}
+        if extra is not None:
+            common["extra"] = extra
+        if exact_ttl:
+            common["exact_ttl"] = exact_ttl
         if ttl is not DEFAULT:
             common["ttl"] = ttl
         return [
@@ -324,6 +412,43 @@ class ArtifactStore(ABC):
         artifact = self.load(artifact_id)
         return None if artifact is None else artifact.content[wanted]
 
+    @spelled_out(check_details)
+    def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """Store, under another id, what an artifact stands for now; its content is neither sent nor loaded.
+
+        Where the new id lies in another partition of a cluster the content is copied through this client, large
+        content by way of a temporary file. Each artifact has its own leases: nothing that happens to one of them later
+        concerns the other.
+
+        Args:
+            source: The artifact.
+            artifact_id: The new id. What it stood for before is replaced.
+            content_type: Left out: that of the source's latest store. So it is with `tags` and `extra`.
+            **details: As for `store`.
+
+        Raises:
+            ArtifactNotFoundError: There is no such source.
+            ArtifactConflictError: As for `store`.
+            ArtifactLostError: The content of the source was evicted.
+        """
+        found = self.load(source)
+        if found is None:
+            raise not_found(source)
+        view = found.metadata
+        if details.get("tags") is None:
+            details["tags"] = view.tags
+        if details.get("extra") is None and view.extra:
+            details["extra"] = view.extra
+        kind = view.content_type if content_type is None else content_type
+        return self.store(found.content, artifact_id=artifact_id, content_type=kind, **details)
+
     # Leases -----------------------------------------------------------------------------------------------------
 
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
@@ -333,6 +458,51 @@ class ArtifactStore(ABC):
             Whether the run had a live lease. Without one nothing is changed.
         """
         raise self._unsupported("touch")
+
+    def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        """Change what a run's live lease says of its artifact, in one step; its time and deadline stay.
+
+        Args:
+            artifact_id: The artifact.
+            run_id: Whose lease; `None`: the anonymous one.
+            content_type: The new one.
+            tags: Tags to add, in place of those of the same name. Or a function that is given the old ones and returns
+                all new ones: nobody else's change is lost then. It must not use the store, and is asked again where
+                somebody else was faster. If that happens while a connection breaks, the change may be made twice.
+            extra: Likewise, by the names at its top. Its function is asked after that of `tags`.
+            replace: Put `tags` and `extra`, as far as they are given, in place of the old ones.
+
+        Returns:
+            The run's view of the artifact now; `None` where it has no live lease.
+        """
+        raise self._unsupported("update_metadata")
+
+    def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        """`update_metadata` for many artifacts, the same change for each, in order; each for itself."""
+        return [
+            self.update_metadata(
+                artifact_id, run_id=run_id, content_type=content_type, tags=tags, extra=extra, replace=replace
+            )
+            for artifact_id in check_ids(ids)
+        ]
 
     def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """Give up one run's lease; the last one takes the artifact with it. Whether there was a live one."""

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import redis
 
-from .arguments import DEFAULT, Payload, StoreKeywords, Ttl, TtlOrDefault, check_details, spelled_out
+from .arguments import (
+    DEFAULT,
+    LinkKeywords,
+    Payload,
+    StoreKeywords,
+    Ttl,
+    TtlOrDefault,
+    check_details,
+    check_run_id,
+    spelled_out,
+)
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import Target
 from .errors import StoreClosedError
 from .events import OnEvent
 from .face import Face, RedisFace, reopen
+from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, run
 from .reader import ArtifactReader
-from .refs import IdLike
-from .search import Filter
+from .refs import IdLike, id_of
+from .search import By, Filters, Order, Query, ViewFilters
 from .sources import SourceLike, TransferProgress
-from .store import ArtifactStore, Order
+from .store import ArtifactStore
+from .walk import Walk, artifacts, runs
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 
 T = TypeVar("T")
 
@@ -83,20 +95,40 @@ class BackendStore(Face, ArtifactStore):
     def delete_by_run(self, run_id: str) -> int:
         return self._run(self._operations.delete_by_run(run_id))
 
+    @spelled_out(Query.of)
     def search(
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
+    ) -> list[ArtifactMetadata]:
+        return self._run(self._operations.search(Query.of(**filters).ordered(by, order), offset, limit))
+
+    @spelled_out(Query.of)
+    def page(
         self,
         *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
         order: Order = "desc",
-    ) -> list[ArtifactMetadata]:
-        wanted = Filter(content_type, tags, created_after, created_before)
-        return self._run(self._operations.search(run_id, wanted, offset, limit, order))
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        return self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:
+        return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
+        query = Query.of(run_id=check_run_id(run_id), **filters)
+        return self._each(self._operations.iter_run, artifacts(self._operations.backend, query))
+
+    def iter_runs(self, prefix: str | None = None) -> Iterator[str]:
+        return self._each(self._operations.iter_runs, runs(self._operations.backend, prefix))
+
+    def _each(self, more: Callable[[Walk[T]], Plan[list[T]]], walk: Walk[T]) -> Iterator[T]:
+        while batch := self._run(more(walk)):
+            for one in batch:  # noqa: UP028  # the awaited twin cannot
+                yield one
 
     def store_many(
         self,
@@ -106,8 +138,16 @@ class BackendStore(Face, ArtifactStore):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return self._run(self._operations.store_many(items, content_type, details))
 
     def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -135,6 +175,17 @@ class BackendStore(Face, ArtifactStore):
     ) -> ArtifactMetadata:
         return self._run(self._operations.store_file(source, content_type, details, progress))
 
+    @spelled_out(check_details)
+    def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        return self._run(self._operations.link(source, artifact_id, content_type, details))
+
     @overload
     def open(self, artifact_id: IdLike, *, required: Literal[True]) -> ArtifactReader: ...
     @overload
@@ -148,6 +199,32 @@ class BackendStore(Face, ArtifactStore):
 
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        change = Change(content_type, tags, extra, replace=replace)
+        return self._run(self._operations.update_metadata(artifact_id, run_id, change))
+
+    def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        change = Change(content_type, tags, extra, replace=replace)
+        return self._run(self._operations.update_many(ids, run_id, change))
 
     def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         return self._run(self._operations.release(artifact_id, run_id))
@@ -230,7 +307,18 @@ class FileArtifactStore(BackendStore):
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
         self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl, on_event=on_event)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    def content_path(self, artifact_id: IdLike) -> Path | None:
+        """The file that holds an artifact's content, or `None` where there is no such artifact.
+
+        For programs that want a path. Writing to it damages every artifact of that content; it goes with the last one.
+
+        Raises:
+            ArtifactLostError: The file is gone.
+        """
+        return self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

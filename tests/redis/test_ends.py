@@ -25,6 +25,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+from coatcheck.backends.redis.scripts.script import Script
 from coatcheck.sources import Chunking
 from coatcheck.testing import Blocking, Cluster, Server, eventually
 
@@ -196,6 +197,8 @@ def text(value: bytes) -> bytes:
 
 TIME = b"*2\r\n" + text(b"1700000000") + text(b"0")
 
+SCRIPT = Script("scan")
+
 CURSORS: dict[str, Callable[[int], int]] = {
     "the same": lambda _: 17,
     "in turn": lambda n: 17 + n % 5,
@@ -230,7 +233,13 @@ def test_a_walk_that_a_server_never_ends_is_ended(ends, monkeypatch, cursor, fac
         if name == b"SCAN":
             return b"*2\r\n%b*1\r\n%b" % (number, text(b"coatcheck:artifact:" + ID.encode()))
         if name == b"ZSCAN":
-            return b"*2\r\n%b*2\r\n%b%b" % (number, text(member), text(b"9e15"))
+            return b"*2\r\n%b*2\r\n%b%b" % (
+                number,
+                text(b"a" if words[1].endswith(b":runs") else member),
+                text(b"9e15"),
+            )
+        if SCRIPT.digest in words:
+            return b"*3\r\n:1\r\n%b%b" % (number, text(member))
         if name == b"ZRANGE":
             return page if words[-1] == b"WITHSCORES" else b"*500\r\n" + text(member) * 500
         if name == b"TIME":

@@ -34,6 +34,8 @@ from .traffic import Traffic
 CALLS = {
     "store": lambda s: s.store(b"x", run_id="a"),
     "store large": lambda s: s.store(os.urandom(100_000)),
+    "store if absent": lambda s: s.store(b"x", artifact_id="name", if_absent=True),
+    "link": lambda s: s.link("name", "other"),
     "load": lambda s: s.load("name"),
     "load default": lambda s: s.load("0" * 32),
     "get_metadata": lambda s: s.get_metadata("name"),
@@ -43,6 +45,7 @@ CALLS = {
     "list_all": lambda s: s.list_all(),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "touch": lambda s: s.touch("name", 10),
+    "update_metadata": lambda s: s.update_metadata("name", tags={}),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases("name"),
     "list_runs": lambda s: s.list_runs(),

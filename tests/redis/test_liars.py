@@ -56,6 +56,12 @@ REPLIES = {
     "long line": b"+" + b"a" * 1_000_000 + b"\r\n",
 }
 
+
+def first(iterator: Any) -> Any:
+    """The first of an iterator of either face."""
+    return anext(iterator, None) if hasattr(iterator, "__anext__") else next(iterator, None)
+
+
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "store": lambda s: s.store(b"x", run_id="a", tags={"k": "v"}, ttl=60),
     "store explicit": lambda s: s.store(b"x", artifact_id="name"),
@@ -66,6 +72,9 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "store_many": lambda s: s.store_many([b"x", LARGE, b"y"], run_id="a"),
     "store_file": lambda s: s.store_file(io.BytesIO(LARGE)),
     "store_file chunked": lambda s: s.store_file(io.BytesIO(CHUNKED)),
+    "store if absent": lambda s: s.store(b"x", artifact_id="name", if_absent=True),
+    "store large if": lambda s: s.store(LARGE, artifact_id="name", if_digest="0" * 64),
+    "link": lambda s: s.link(ID, "name"),
     "load": lambda s: s.load(ID),
     "load explicit": lambda s: s.load("name"),
     "load own": lambda s: s.load(ID, run_id="a"),
@@ -82,11 +91,19 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "delete": lambda s: s.delete(ID),
     "delete_many": lambda s: s.delete_many([ID, "name"]),
     "touch": lambda s: s.touch(ID, 60, "a"),
+    "update_metadata": lambda s: s.update_metadata(ID, tags={}),
+    "update_many": lambda s: s.update_many([ID, "name"], run_id="a", extra=dict),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases(ID),
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),
+    "page": lambda s: s.page(tags={"k": "v"}),
+    "page by expiry": lambda s: s.page(by="expiry", run_id="a"),
+    "page by size": lambda s: s.page(by="size"),
+    "iter_artifacts": lambda s: first(s.iter_artifacts()),
+    "iter_run": lambda s: first(s.iter_run("a")),
+    "iter_runs": lambda s: first(s.iter_runs()),
     "search": lambda s: s.search(content_type="text/plain", order="asc"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),

@@ -39,6 +39,7 @@ class Unit:
 
     slow = False
     inert = False
+    large = None
 
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
         self.slot, self.commands, self.replies = slot, commands, len(commands)

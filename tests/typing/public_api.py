@@ -11,7 +11,9 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from coatcheck import (
+    ANY,
     Artifact,
+    ArtifactConflictError,
     ArtifactMetadata,
     ArtifactReader,
     ArtifactStore,
@@ -33,9 +35,22 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck import Page as ListPage
+from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
+from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
-from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import (
+    AsyncTree,
+    Tree,
+    TreeEntry,
+    aopen_run,
+    aopen_tree,
+    astore_tree,
+    open_run,
+    open_tree,
+    store_tree,
+)
 from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
 from coatcheck.watching.logs import LogEvents
@@ -48,6 +63,10 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store(bytearray(b"x"), content_type="text/plain", artifact_id="name", ttl=None), ArtifactMetadata)
     assert_type(store.store_text("x", content_type="text/html", encoding="latin-1", run_id="a"), ArtifactMetadata)
     assert_type(store.store_json({"x": 1}, tags={"k": "v"}, ttl=60), ArtifactMetadata)
+    assert_type(store.store(b"x", artifact_id="name", if_absent=True, extra={"n": [1]}), ArtifactMetadata)
+    assert_type(store.store_file("/tmp/x", artifact_id="name", if_digest="0" * 64, exact_ttl=True), ArtifactMetadata)
+    assert_type(store.link("name", "other", run_id="a", ttl=60, if_absent=True), ArtifactMetadata)
+    store.link("name", "other", artifact_id="third")  # type: ignore[misc]
     store.store(b"x", ttl="60")  # type: ignore[arg-type]
     store.store_json({}, content_type="text/plain")  # type: ignore[call-arg]
     assert_type(store.load("name"), Artifact | None)
@@ -64,8 +83,19 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store_many([b"a", Payload(b"b", tags={"k": "v"})], ttl=60), list[ArtifactMetadata])
     assert_type(store.list_by_run("a"), list[ArtifactMetadata])
     assert_type(store.search(tags={"k": "v"}, order="asc"), list[ArtifactMetadata])
+    assert_type(store.page(content_type="image/*", tags={"k": ANY}, by="size"), ListPage[ArtifactMetadata])
+    assert_type(store.page(after=store.page().next).items, list[ArtifactMetadata])
+    assert_type(list(store.iter_artifacts(min_size=1, id_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_run("a", run_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_runs(prefix="a")), list[str])
+    store.page(colour="red")  # type: ignore[call-arg]
+    store.page(by="name")  # type: ignore[arg-type]
+    store.iter_run("a", run_id="a")  # type: ignore[misc]
     assert_type(store.leases("name"), list[Lease])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
+    assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
+    assert_type(store.update_many([view], extra=lambda old: {**old, "n": 1}), list[ArtifactMetadata | None])
+    store.update_metadata("name", tags=lambda old: None)  # type: ignore[arg-type]
     assert_type(store.stats(), StoreStats)
     assert_type(store.find_missing(["a"], ttl=60, run_id="a"), list[str])
     assert_type(store.delete_many(["a"]), list[bool])
@@ -80,6 +110,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(reader, ArtifactReader | None)
     if reader is not None:
         shutil.copyfileobj(io.BufferedReader(reader), io.BytesIO())
+        assert_type(store.store_file(reader), ArtifactMetadata)
         assert_type(reader.read(10), bytes)
         assert_type(reader.metadata, ArtifactMetadata)
     if is_artifact_ref(value):
@@ -91,11 +122,17 @@ async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
     assert_type(await store.store_text("x", ttl=60), ArtifactMetadata)
     await store.store(b"x", runid="a")  # type: ignore[call-arg]
+    assert_type(await store.link("name", "other", tags={}), ArtifactMetadata)
+    try:
+        await store.store(b"x", artifact_id="name", if_absent=True)
+    except ArtifactConflictError as error:
+        assert_type(error.metadata, ArtifactMetadata | None)
     assert_type(await store.load("name"), Artifact | None)
     assert_type(await store.load("name", required=True), Artifact)
     assert_type(await store.get_metadata("name", run_id="a", required=True), ArtifactMetadata)
     assert_type(await store.open("name", required=True), AsyncArtifactReader)
     assert_type(await store.delete_by_run("a"), int)
+    assert_type(await store.update_metadata("name", extra={"n": [1]}), ArtifactMetadata | None)
     assert_type(await store.store_file("/tmp/x"), ArtifactMetadata)
     assert_type(await store.load_range("name", 1, 2), bytes | None)
     reader = await store.open("name")
@@ -112,7 +149,7 @@ async def awaited(store: AsyncArtifactStore) -> None:
 
 def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
-    FileArtifactStore("/tmp/x")
+    assert_type(FileArtifactStore("/tmp/x").content_path("a"), Path | None)
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
     assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
@@ -148,6 +185,26 @@ def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
         assert_type(faults, Faults)
     with inject(other, full=1, seed=2):
         pass
+
+
+async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) -> None:
+    assert_type(examine(store, thorough=True).findings, list[Finding])
+    assert_type(await aexamine(other), Diagnosis)
+
+
+def moved(store: ArtifactStore, other: AsyncArtifactStore) -> None:
+    assert_type(
+        copy(store, InMemoryArtifactStore(), run_id="a", progress=lambda report: print(report.bytes)), MoveReport
+    )
+    export_run(store, "a", Path("/tmp/a.tar"))
+    with open("/tmp/a.tar", "rb") as file:
+        assert_type(import_run(store, file, ttl=timedelta(days=1)).ok, bool)
+    copy(other, store)  # type: ignore[arg-type]
+
+
+async def awaited_moves(store: AsyncArtifactStore) -> None:
+    assert_type(await acopy(store, store, verify=True), MoveReport)
+    assert_type(await aimport_run(store, "/tmp/a.tar", run_id="b"), MoveReport)
 
 
 class Inherited(ArtifactStore):
@@ -221,6 +278,7 @@ def trees(store: ArtifactStore) -> None:
     assert_type(view, ArtifactMetadata)
     store_tree(Path("dir"), store, ttl="1h")  # type: ignore[arg-type]
     assert_type(open_tree(view.ref, store), Tree)
+    assert_type(open_run("a", store), Tree)
     assert_type(open_tree("id", store).entries, tuple[TreeEntry, ...])
     assert_type(open_tree("id", store).open("a/b"), ArtifactReader)
     open_tree("id", store).restore(Path("new"), progress=lambda done, total: print(done, total))
@@ -229,5 +287,6 @@ def trees(store: ArtifactStore) -> None:
 async def awaited_trees(store: AsyncArtifactStore) -> None:
     assert_type(await astore_tree("dir", store), ArtifactMetadata)
     assert_type(await aopen_tree("id", store), AsyncTree)
+    assert_type(await aopen_run("a", store), AsyncTree)
     assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
     await (await aopen_tree("id", store)).restore("new")

@@ -8,7 +8,9 @@ from typing import get_type_hints
 
 import pytest
 from coatcheck import (
+    ArtifactReader,
     ArtifactStore,
+    AsyncArtifactReader,
     AsyncArtifactStore,
     AsyncFileArtifactStore,
     AsyncInMemoryArtifactStore,
@@ -24,7 +26,7 @@ from coatcheck import (
 from coatcheck.arguments import StoreKeywords, check_details
 from coatcheck.backends.redis import RedisKeywords
 from coatcheck.plan import arun, run
-from coatcheck.trees import AsyncTree, Tree, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import AsyncTree, Tree, aopen_run, aopen_tree, open_run, open_tree
 
 TWINS = [
     (BackendStore, AsyncArtifactStore),
@@ -33,7 +35,7 @@ TWINS = [
     (RedisArtifactStore, AsyncRedisArtifactStore),
     (Tree, AsyncTree),
 ]
-AWAITED = {"arun": "run", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+AWAITED = {"arun": "run", "AsyncIterator": "Iterator", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 FROM_THE_CONTRACT = ["store_text", "store_json", "load_text", "load_json", "__enter__", "__exit__"]
 PUBLIC = [name for name in vars(ArtifactStore) if inspect.isfunction(vars(ArtifactStore)[name]) and name[0] != "_"]
 
@@ -102,7 +104,24 @@ def test_both_faces_take_and_return_what_the_contract_says(name) -> None:
         assert taken.return_annotation.replace("Async", "") == said.return_annotation
 
 
-@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree)])
+@pytest.mark.parametrize(
+    ("contract", "awaited"), [(ArtifactStore, AsyncArtifactStore), (ArtifactReader, AsyncArtifactReader)]
+)
+def test_help_says_on_the_awaited_face_what_it_says_on_the_other(contract, awaited) -> None:
+    for name, method in vars(awaited).items():
+        if name[0] != "_" and inspect.isfunction(method) and hasattr(contract, name):
+            said, explanation = (inspect.getdoc(getattr(one, name)) for one in (awaited, contract))
+            summary, _, rest = explanation.partition("\n\nArgs:\n")
+            assert said.startswith(summary) and said.endswith(rest), name
+
+
+def test_what_the_awaited_face_adds_stands_before_the_sections() -> None:
+    said = inspect.getdoc(AsyncArtifactStore.store_file)
+    assert said.index("async iterable of bytes") < said.index("Args:")
+    assert inspect.getdoc(AsyncArtifactReader.seek).endswith("\n\nNothing is awaited.")
+
+
+@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree), (open_run, aopen_run)])
 def test_twins_are_made_with_the_same_arguments(twins) -> None:
     one, other = map(names, twins)
     assert one == other

@@ -6,6 +6,8 @@ back, under a lock on the artifact. Where records and contents lie is up to the 
 
 from __future__ import annotations
 
+import json
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -21,13 +23,17 @@ from ..errors import (
     StoreUnavailableError,
 )
 from ..ids import ID_LENGTH, compute_digest
+from ..labels import Change, Labels
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
+from ..refs import conflict
+from ..search import Best, Place, Query
 from ..sources import Source, TransferProgress
 from .base import Backend, Listing, Progress
 from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
+_PIECE: Final = 1000  # records that a listing reads at a time
 Clock = Callable[[], float]
 
 UNUSABLE: Final = (CorruptArtifactError, InvalidArtifactError, StoreUnavailableError)
@@ -43,6 +49,7 @@ class LeaseRecord:
     deadline: int | None
     content_type: str
     tags: dict[str, str]
+    extra: str = ""  # JSON
 
     def is_live(self, now: int) -> bool:
         """Whether it still holds at `now`, in microseconds."""
@@ -101,6 +108,7 @@ class Record:
             tags=dict(lease.tags),
             digest=self.digest.hex() or None,
             expires_at=None if lease.deadline is None else format_time(lease.deadline * 1000),
+            extra=json.loads(lease.extra) if lease.extra else {},
         )
 
 
@@ -141,8 +149,11 @@ class LocalBackend(Backend):
         """Write a record whose content is there already."""
 
     @abstractmethod
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
-        """Write a record with its content, which may be what `_stage` named; readers see both or neither."""
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
+        """Write a record with its content, which may be what `_stage` named; readers see both or neither.
+
+        `content=None`: only if it is there already, under whatever id; whether it was.
+        """
 
     @abstractmethod
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
@@ -194,6 +205,9 @@ class LocalBackend(Backend):
             progress(request.size, request.size)
         return stored
 
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return self._plan(lambda: self._store_content(request, None))
+
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return self._plan(lambda: self._open(artifact_id))
 
@@ -243,6 +257,9 @@ class LocalBackend(Backend):
 
         return self._plan(change)
 
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._plan(lambda: [self._update(artifact_id, run_id, change) for artifact_id in ids])
+
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         def change() -> bool:
             with self._writing(artifact_id):
@@ -261,28 +278,35 @@ class LocalBackend(Backend):
 
         return self._plan(look)
 
-    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        def look() -> list[ArtifactMetadata]:
-            ids = self._ids(run_id)
-            views = [r.view(r.leases[run_id]) for r in self._live_records(ids) if run_id in r.leases]
-            self._try(lambda: self._settle(run_id, set(ids).difference(view.artifact_id for view in views)))
-            return views
+    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
+        return _InPieces(self, query.run_id, lambda record: self._wanted(record, query))
+
+    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+        def look() -> tuple[list[ArtifactMetadata], Place | None]:
+            best = Best(query, start, count)
+            for record in self._records_of(query.run_id, self._ids(query.run_id)):
+                for view in self._wanted(record, query):
+                    best.add(self._place(record, view, query), view)
+            return best.page()
 
         return self._plan(look)
 
-    def listing(self, *, newest_first: bool) -> Listing:
-        return _OnePage(self, newest_first=newest_first)
+    @staticmethod
+    def _wanted(record: Record, query: Query) -> list[ArtifactMetadata]:
+        view = record.seen_by(query.run_id)
+        return [view] if view is not None and query.matches(view) else []
 
-    def views(self) -> list[ArtifactMetadata]:
-        """The latest live view of every artifact."""
-        return [record.view(record.latest()) for record in self._live_records(self._ids(None))]
+    @staticmethod
+    def _place(record: Record, view: ArtifactMetadata, query: Query) -> Place:
+        value, name = query.place(view)
+        if query.by == "expiry" and query.run_id is None:
+            value = max(
+                math.inf if lease.deadline is None else 1000 * lease.deadline for lease in record.leases.values()
+            )
+        return value, name
 
-    def list_runs(self) -> Plan[list[str]]:
-        def look() -> list[str]:
-            runs = {run for record in self._live_records(self._ids(None)) for run in record.leases}
-            return [run for run in runs if run is not None]
-
-        return self._plan(look)
+    def runs(self) -> Listing[str]:
+        return _InPieces(self, None, lambda record: [run for run in record.leases if run is not None])
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         def change() -> int:
@@ -401,6 +425,16 @@ class LocalBackend(Backend):
                     expired.append(artifact_id)
         self._try(lambda: self._sweep(expired))
 
+    def _records_of(self, run_id: str | None, ids: Sequence[str]) -> Iterator[Record]:
+        """Live records, for a run those that it leases."""
+        leased = set()
+        for record in self._live_records(ids):
+            if run_id is None or run_id in record.leases:
+                leased.add(record.artifact_id)
+                yield record
+        if run_id is not None:
+            self._try(lambda: self._settle(run_id, set(ids) - leased))
+
     @staticmethod
     def _try(tidy: Callable[[], None]) -> None:
         """Tidy up after a listing, if that can be done: who may only read, or finds a full disk, lists all the same."""
@@ -434,20 +468,27 @@ class LocalBackend(Backend):
         with self._writing(request.artifact_id):
             now = self._now()
             lease = LeaseRecord(
-                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
+                request.run_id,
+                now,
+                self._deadline(now, request.ttl_ms),
+                request.content_type,
+                request.tags,
+                request.extra,
             )
             previous = self._get(request.artifact_id)
             record = Record(request.artifact_id, request.digest, request.size)
             if previous is not None and not previous.digest:
                 old = self._content(previous)
                 previous.digest = b"" if old is None else compute_digest(old)
-            if previous is not None and previous.prune(now):
-                if previous.digest == record.digest:
-                    record = previous
+            live = previous if previous is not None and previous.prune(now) else None
+            self._check_condition(request, live)
+            if live is not None:
+                if live.digest == record.digest:
+                    record = live
                     lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
-                    if request.run_id in record.leases:  # a store never shortens a lease
+                    if request.run_id in record.leases and not request.exact_ttl:  # a store never shortens a lease
                         lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
-                elif previous.is_named or record.is_named:
+                elif live.is_named or record.is_named:
                     raise InvalidArtifactError(
                         f"artifact id {request.artifact_id} already is the name of other content: "
                         "a content-addressed id cannot be replaced, choose another artifact_id"
@@ -455,11 +496,15 @@ class LocalBackend(Backend):
             record.leases[request.run_id] = lease
             if record is previous and self._has_content(record):
                 self._put(record)
-            elif content is None:
+            elif not self._put_content(record, content, previous):
                 return None
-            else:
-                self._put_content(record, content, previous)
             return record.view(lease)
+
+    @staticmethod
+    def _check_condition(request: Request, live: Record | None) -> None:
+        wanted = request.condition
+        if wanted is not None and (None if live is None else live.digest) != wanted.digest:
+            raise conflict(request.artifact_id, None if live is None else live.view(live.latest()))
 
     def _acquire(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
         with self._writing(artifact_id):
@@ -477,6 +522,18 @@ class LocalBackend(Backend):
                 record.leases[run_id] = lease
                 self._put(record)
             return True
+
+    def _update(self, artifact_id: str, run_id: str | None, change: Change) -> ArtifactMetadata | None:
+        with self._writing(artifact_id):
+            record = self._live(artifact_id)
+            mine = None if record is None else record.leases.get(run_id)
+            if record is None or mine is None:
+                return None
+            content_type, tags, extra = change.of(Labels(mine.content_type, mine.tags, mine.extra))
+            lease = replace(mine, content_type=content_type, tags=tags, extra=extra)
+            record.leases[run_id] = lease
+            self._put(record)
+            return record.view(lease)
 
     def _delete(self, artifact_id: str) -> bool:
         with self._writing(artifact_id):
@@ -522,25 +579,26 @@ class LocalBackend(Backend):
         return None
 
 
-class _OnePage(Listing):
-    """All artifacts, read at once."""
+class _InPieces(Listing[T]):
+    """Something of every record: the ids are read at once, the records some at a time."""
 
-    def __init__(self, backend: LocalBackend, *, newest_first: bool) -> None:
+    def __init__(self, backend: LocalBackend, run_id: str | None, take: Callable[[Record], Iterable[T]]) -> None:
         self._backend = backend
-        self._newest_first = newest_first
-        self._read = False
+        self._run_id = run_id
+        self._take = take
+        self._ids: list[str] | None = None
 
-    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:  # noqa: ARG002  # everything is one page
-        if self._read:
+    def next(self) -> Plan[Sequence[T] | None]:
+        return self._backend._plan(self._next)  # noqa: SLF001  # the same room
+
+    def _next(self) -> Sequence[T] | None:
+        backend = self._backend
+        if self._ids is None:
+            self._ids = backend._ids(self._run_id)[::-1]  # noqa: SLF001
+        if not self._ids:
             return None
-        self._read = True
-        views = yield from self._backend._plan(self._backend.views)  # noqa: SLF001  # the same room
-        views.sort(key=lambda view: (view.created_at, view.artifact_id), reverse=self._newest_first)
-        return views
-
-    def late(self) -> Plan[list[ArtifactMetadata]]:
-        yield from ()
-        return []
+        some = [self._ids.pop() for _ in range(min(_PIECE, len(self._ids)))]
+        return [one for record in backend._records_of(self._run_id, some) for one in self._take(record)]  # noqa: SLF001
 
 
 def lost(artifact_id: str) -> ArtifactLostError:

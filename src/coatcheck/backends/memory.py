@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class MemoryBackend(LocalBackend):
 
     def __init__(self, *, max_size: int | None = None, clock: Clock = time.time) -> None:
         super().__init__(max_size=max_size, clock=clock)
+        self.identity = f"memory {os.urandom(8).hex()}"
         self._lock = threading.RLock()
         self._artifacts: dict[str, Record] = {}
         self._contents: dict[bytes, tuple[bytes, set[str]]] = {}  # digest -> content, ids that need it
@@ -59,12 +61,17 @@ class MemoryBackend(LocalBackend):
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
         self._drop_expired()
 
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
-        assert isinstance(content, bytes)
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
+        assert not isinstance(content, str)
+        if content is None:
+            if record.digest not in self._contents:
+                return False
+            content, _ = self._contents[record.digest]
         if previous is not None:
             self._drop_content(previous)
         self._contents.setdefault(record.digest, (content, set()))[1].add(record.artifact_id)
         self._put(record)
+        return True
 
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
         content = BytesIO()

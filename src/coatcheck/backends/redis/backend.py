@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...arguments import SourceRequest, StoreRequest
+from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
+from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
+from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
@@ -20,6 +22,7 @@ from .reading import Reading
 from .session import Session, heard
 from .storing import Storing
 from .transport.base import Close, Transport
+from .updating import Updating
 
 
 class RedisBackend(Backend):
@@ -35,12 +38,14 @@ class RedisBackend(Backend):
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
         self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
+        self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
         self.namespace = options.namespace
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
         self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
         self._leasing = Leasing(self.session)
+        self._updating = Updating(self.session)
         self._lists = Lists(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -48,6 +53,9 @@ class RedisBackend(Backend):
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
+
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return heard(self._storing.link(request))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return heard(self._reading.open(artifact_id))
@@ -76,6 +84,9 @@ class RedisBackend(Backend):
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         return heard(self._leasing.touch(artifact_id, run_id, ttl_ms))
 
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._updating.update(ids, run_id, change)
+
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         return heard(self._leasing.release(artifact_id, run_id))
 
@@ -85,14 +96,14 @@ class RedisBackend(Backend):
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return heard(self._leasing.delete_by_run(run_id))
 
-    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        return heard(self._lists.list_by_run(run_id))
+    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
+        return self._lists.listing(query)
 
-    def listing(self, *, newest_first: bool) -> Listing:
-        return self._lists.listing(newest_first=newest_first)
+    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+        return self._lists.page(query, start, count)
 
-    def list_runs(self) -> Plan[list[str]]:
-        return heard(self._lists.list_runs())
+    def runs(self) -> Listing[str]:
+        return self._lists.runs()
 
     def stats(self) -> Plan[StoreStats]:
         return heard(self._lists.stats())

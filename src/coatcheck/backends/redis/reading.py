@@ -7,20 +7,24 @@ from typing import Any, Final, TypeVar
 
 from ...arguments import check_size
 from ...cache import ContentCache, Fetched
-from ...envelope import HEADER, Verify, is_manifest, unseal
+from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
 from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
-from .batching import PAGE, ROUND, ask_about, batches, pages
+from .arriving import taking_in
+from .batching import LOADED, PAGE, ROUND, ask_about, batches, pages
 from .download import ChunkedArtifact, lost
 from .layout import records
+from .layout.keys import Keys
 from .layout.manifest import Manifest
 from .scripts import calls
-from .scripts.script import Command, Filled, Form
+from .scripts.calls import Loaded
+from .scripts.script import Call, Command, Filled, Form
 from .session import Session
+from .transport.base import MakeLarge
 
 T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
@@ -30,6 +34,7 @@ Found = tuple[ArtifactMetadata, bytes | None]
 """An artifact's metadata, and its sealed content as far as there is one under its name."""
 
 _INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
+_SMALL: Final = 16 * 1024  # the same for each of many
 _LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
@@ -62,6 +67,7 @@ class Reading:
         self._verify_whole: Verify = verify if cache is None else "full"
         self._cache = cache
         self._max_size = max_size
+        self._large = taking_in(verify) if cache is None else None  # a cache keeps it sealed
         self._get_both = _GET_BOTH if max_size is None else Form(_LEASES, (*_PART, b"%d" % (max_size + HEADER.size)))
 
     # Metadata --------------------------------------------------------------------------------------------------
@@ -142,17 +148,23 @@ class Reading:
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
-        views = yield from self.metadata(ids)
+        found = yield from self._look_each(ids)
+        views = [None if one is None else one[0] for one in found]
         for view in views:
             self._check_size(view)
         results = yield from self._cached(views)
+        for i, one in enumerate(found):
+            if one is not None:
+                view, sealed = one
+                if sealed is not None and _is_small(view, sealed):
+                    results[i] = self._unsealed(view, sealed)
+                elif sealed is not None:
+                    results[i] = yield from self._artifact(view, sealed)
         present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self._contents([view for _, view in batch])
             for (i, view), sealed in zip(batch, contents, strict=True):
-                if sealed is not None and self._cache is None and _is_small(view, sealed):
-                    results[i] = self._unsealed(view, sealed)
-                elif sealed is not None:
+                if sealed is not None:
                     results[i] = yield from self._artifact(view, sealed)
                 if results[i] is None:  # deleted meanwhile, or lost: look again
                     results[i] = yield from self._load_one(ids[i], self._artifact)
@@ -189,12 +201,16 @@ class Reading:
 
     def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
         """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
-        found = yield from self._guess(artifact_id)
+        found = yield from self._guess(artifact_id, self._large)
         if found is None:
             return None
         view, sealed = found
         self._check_size(view)
-        if sealed is not None and self._cache is None and _is_small(view, sealed):
+        if isinstance(sealed, Hashed):
+            if sealed.header[1] == RAW:
+                return self._unsealed(view, sealed)
+            found = view, sealed.header + sealed.payload
+        elif sealed is not None and self._cache is None and _is_small(view, sealed):
             return self._unsealed(view, sealed)
         return (yield from self._load_one(artifact_id, self._artifact, found=found))
 
@@ -261,11 +277,11 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str) -> Plan[Found | None]:
-        """Metadata and content of a default id: it tells where the content is."""
+    def _guess(self, artifact_id: str, large: MakeLarge | None = None) -> Plan[tuple[ArtifactMetadata, Any] | None]:
+        """Metadata and content of a default id: it tells where the content is. `large`: takes in a large one."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
-            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same)
+            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same, large)
         )
         if not fields:
             return None
@@ -278,12 +294,35 @@ class Reading:
     def _look(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content; no content where there is none under its own name."""
         keys = self._session.of(artifact_id)
-        found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
-        if found is None:
+        [loaded] = yield from self._session.read(calls.load(keys, [artifact_id.encode()], self._longest(_INLINE), 0))
+        if loaded is None:
             return None
-        *parts, sealed = found
+        *parts, sealed = loaded
         view = records.decode_view(artifact_id, *parts)
         return view, sealed or (yield from self._session.read(self._get(view)))
+
+    def _longest(self, small: int) -> int:
+        """How many bytes a sealed content may have to come along with the metadata."""
+        return small if self._max_size is None else min(small, self._max_size + HEADER.size)
+
+    def _look_each(self, ids: Sequence[str]) -> Plan[list[Found | None]]:
+        """Metadata of many, with the small contents unless a cache may have them."""
+        if self._cache is not None:
+            return [None if view is None else (view, None) for view in (yield from self.metadata(ids))]
+
+        def ask(keys: Keys, names: Sequence[bytes], budget: int) -> Call[list[Loaded]]:
+            return calls.load(keys, names, longest, budget)
+
+        longest = self._longest(_SMALL)
+        items = [(self._session.of(artifact_id), artifact_id.encode()) for artifact_id in ids]
+        answers = yield from ask_about(self._session, items, ask, LOADED)
+        found: list[Found | None] = [None] * len(ids)
+        for i, loaded in enumerate(answers):
+            if loaded is not None:
+                header, field, lease, sealed = loaded
+                view = records.decode_view(ids[i], header, field, lease)
+                found[i] = view, sealed or None
+        return found
 
     def _look_as(self, artifact_id: str, run_id: str) -> Plan[Found | None]:
         """Metadata as a run sees them, and content."""
@@ -316,7 +355,7 @@ class Reading:
             yield from self._cache.keep([Fetched(_digest(view), artifact.content, sealed)])
         return artifact
 
-    def _unsealed(self, view: ArtifactMetadata, sealed: bytes) -> Artifact:
+    def _unsealed(self, view: ArtifactMetadata, sealed: bytes | Hashed) -> Artifact:
         try:
             content = unseal(sealed, _digest(view), self._verify_whole, view.size_bytes)
         except CorruptArtifactError as error:

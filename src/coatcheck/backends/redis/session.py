@@ -51,7 +51,7 @@ class Session:
         self.transport = transport
         self.partitions = partitions
         self.retry_for = retry_for
-        self._durability: Durability = durability
+        self.durability: Durability = durability
         self._behind = confirmation(durability)
         # The embedded engine is known not to evict.
         self._question = Question(partitions.all[0]) if transport.engine is None else None
@@ -111,7 +111,7 @@ class Session:
                     self.transport, [_PING], self.retry_for, writes=False, behind=self._behind, node=node
                 )
         except StoreUnavailableError as error:
-            raise refused(self._durability, error) from None
+            raise refused(self.durability, error) from None
 
     # The layers, from the outside in -----------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._count = 0
-        self._mark: object = None
+        self._mark = object()
 
     def in_circles(self, place: object) -> bool:
         """Take a step; whether this place was come by before, or there were too many."""

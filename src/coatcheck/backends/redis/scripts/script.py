@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Generic, TypeVar
 
+from ..transport.base import MakeLarge
 from ..transport.resp import Argument, Piece, fill, merge, pack, template
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def link(text: str) -> str:
 
 
 class Script:
-    """One file of `lua/`. Its header says what it takes and returns; `calls.py` has a typed function for it."""
+    """One file of `lua/`. Its header says what it takes and returns; `calls` has a typed function for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,6 +71,7 @@ class Call(Generic[T]):
     __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
     slow = False
     inert = False
+    large = None
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class Later(Generic[T]):
     __slots__ = ("_decode", "_make", "replies", "slot")
     slow = True
     inert = False
+    large = None
 
     def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
         self.slot = slot
@@ -161,13 +164,21 @@ class ScriptForm(Form):
 
 
 class Filled(Generic[T]):
-    """Commands made from a form, with small values. `decode` takes all their replies."""
+    """Commands made from a form, with small values. `decode` takes all their replies; `large` as of `Sendable`."""
 
-    __slots__ = ("_decode", "_form", "_values", "replies", "slot")
+    __slots__ = ("_decode", "_form", "_values", "large", "replies", "slot")
     slow = False
     inert = False
 
-    def __init__(self, form: Form, slot: int, values: Sequence[bytes], decode: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        form: Form,
+        slot: int,
+        values: Sequence[bytes],
+        decode: Callable[[Any], T],
+        large: MakeLarge | None = None,
+    ) -> None:
+        self.large = large
         self.slot = slot
         self.replies = form.replies
         self._form = form
@@ -189,6 +200,7 @@ class Command(Generic[T]):
     __slots__ = ("_arguments", "_decode", "slot")
     slow = False
     inert = False
+    large = None
     replies = 1
 
     def __init__(self, slot: int, arguments: Sequence[Argument], decode: Callable[[Any], T]) -> None:

@@ -67,7 +67,7 @@ async def _exchange(part: Part) -> Result:
 
 
 async def _exchanged(part: Part) -> Result:
-    node, buffers, count, _ = part
+    node, buffers, count, large, _ = part
     try:
         wire = await node.take()
     except TRANSPORT_ERRORS as error:
@@ -75,7 +75,7 @@ async def _exchanged(part: Part) -> Result:
     result: Result
     clean = False
     try:
-        result = await wire.exchange(buffers, count)
+        result = await wire.exchange(buffers, count, large)
         clean = True
     except TRANSPORT_ERRORS as error:
         result = broken(error, node)

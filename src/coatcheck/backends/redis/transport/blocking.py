@@ -65,7 +65,7 @@ class BlockingTransport(Routed):
 
 def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
     """Yields nothing when all is sent, then the result; the result at once if that failed."""
-    node, buffers, count, within = part
+    node, buffers, count, large, within = part
     try:
         wire = node.take(within)
     except TRANSPORT_ERRORS as error:
@@ -73,7 +73,7 @@ def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
         return
     clean = False
     try:
-        wire.send(buffers, count, start, within)
+        wire.send(buffers, count, start, large, within)
         yield None
         result: Result = wire.receive()
         clean = True

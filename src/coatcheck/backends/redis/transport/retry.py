@@ -66,16 +66,14 @@ def deliver(
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
     early: Result | None = None
-    if (
-        len(units) == 1 and behind is None and within is None
-    ):  # most calls; the rest of this function is their whole cost here
+    if len(units) == 1 and behind is None and within is None:  # most calls; the rest here is their whole cost
         [unit] = units
         try:
             target = transport.node(unit.slot) if node is None else node
         except NotSentError:
             pass
         else:
-            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies),))
+            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies, unit.large),))
             if type(early) is list:
                 for reply in early:
                     if isinstance(reply, Exception):
@@ -216,7 +214,7 @@ class _Delivery:
             expected += self.behind.replies
         buffers = merge(chain((letter.packed() for letter in letters), behind))
         slow = any(letter.unit.slow for letter in letters)
-        return Part(target, buffers if slow else list(buffers), expected, self.within)
+        return Part(target, buffers if slow else list(buffers), expected, within=self.within)
 
     def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
         """Give each unit its replies, and see what there is to do about errors among them."""

@@ -13,6 +13,8 @@
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''
+-- ARGV[..] a condition (of one artifact): 'absent', the SHA-256 of what is replaced, or ''; the bytes of the lease end
+--   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
@@ -23,21 +25,25 @@
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
 --                   {'taken'}                    nothing written: the id is the name of another content
--- A lease is never shortened here: that an artifact was acknowledged until a deadline stays true.
+--                   {'conflict', header, lease field, lease}   nothing written: the condition is not met, because of
+--                     the latest live lease; or {'conflict'}, where there is none
+-- No other run's lease is shortened here, and the run's own only where it says so: that an artifact was acknowledged
+-- until a deadline stays true.
 
 local call = redis.call
-local count, run, where = (#ARGV - 7) / 4, ARGV[2], ARGV[5]
+local count, run, where = math.floor((#ARGV - 7) / 4), ARGV[2], ARGV[5]
+local condition, exact = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1'
 local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
-local results = {}
+local results, wrote = {}, false
 -- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
 -- may come again and again.
 local pruning = count > 1 or us % 32 == 0
 
 -- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
 -- made anew in every call that reaches it. What is there already it leaves to the long way below.
-if where == 'inline' then
+if where == 'inline' and not condition then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -95,7 +101,8 @@ if where == 'inline' then
   end
 
   local reply = #by_deadline
-  if reply > 0 then
+  wrote = reply > 0
+  if wrote then
     reply = redis.pcall('ZADD', deadlines, unpack(by_deadline))
     if run_index and type(reply) == 'number' then
       reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
@@ -178,6 +185,20 @@ local function source_of(a, whole, chunks, longest)
   return { 'need' }
 end
 
+-- What stands against the condition, as it is returned; nil where it is met, or was by an earlier try of this call.
+local function unmet(a, view)
+  local header, latest, lease = latest_lease(a, now)
+  local mine = header and call('HGET', a.key, field)
+  if mine and string.sub(mine, -8) == string.sub(view, -8) then
+    return nil
+  elseif condition == 'absent' then
+    return header and { 'conflict', header, latest, lease } or nil
+  elseif not header or digest_of(header) ~= condition then
+    return { 'conflict', header, latest, lease }
+  end
+  return nil
+end
+
 -- Ends what an explicit id stood for.
 local function replace(a, many, fields)
   local first = #KEYS - 3
@@ -201,6 +222,10 @@ local function store(a, header, view, sealed, created)
   if old then
     check_header(old)
   end
+  local conflict = condition and condition ~= '' and unmet(a, view)
+  if conflict then
+    return conflict
+  end
   local replaced = old and digest_of(old) ~= digest_of(header)
   local start = content_start(a.content)
   if start ~= '' and not is_known(start) then
@@ -221,11 +246,14 @@ local function store(a, header, view, sealed, created)
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
-  local before, longest, healed = nil, deadline, false
+  local before, longest, settling = nil, deadline, false
   if old and not replaced then
     local mine = call('HGET', a.key, field)
-    healed = mine and is_damaged(mine)
-    if mine and not healed then
+    if mine and is_damaged(mine) then
+      settling = true -- the damage may have made more last for ever than the leases do
+    elseif mine and exact then
+      settling = lease_deadline(mine) > deadline
+    elseif mine then
       deadline = math.max(deadline, lease_deadline(mine))
     end
     before = catalog_deadline(a)
@@ -278,8 +306,11 @@ local function store(a, header, view, sealed, created)
   end
   run_extend(a.id, deadline)
   catalog_extend(a.id, created, longest)
-  if healed then
-    artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
+  if settling then
+    if run ~= '' then
+      run_settle(at.run_index, run)
+    end
+    artifact_settle(a, many or crowded, now)
   end
   local told = replaced and not buried and 1 or 0
   if source ~= 'there' and chunks then
@@ -300,7 +331,7 @@ for i = 1, count do
     )
   end
 end
-if pruning then -- all of them went the short way, or nothing was written
+if pruning and wrote then -- none of them went the long way, which prunes by itself
   partition_prune(now, count)
 end
 return results
