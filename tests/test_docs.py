@@ -19,9 +19,9 @@ def value_said(line: str) -> list:
         return []
 
 
-@pytest.mark.parametrize("guide", ["offloading.md"])
-def test_the_snippets_of_a_guide(guide: str) -> None:
-    text = (DOCS / guide).read_text()
+def run_snippets(guide: Path) -> None:
+    """Run the Python snippets of a guide, one after the other, and compare values with the comments beside them."""
+    text = guide.read_text()
     names: dict = {"__name__": "guide"}
     compared = 0
     for snippet in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
@@ -32,6 +32,10 @@ def test_the_snippets_of_a_guide(guide: str) -> None:
                 assert [eval(ast.unparse(statement), names)] == said, f"line {statement.lineno}"
                 compared += 1
             else:
-                exec(compile(ast.Module([statement], []), guide, "exec", dont_inherit=True), names)
+                exec(compile(ast.Module([statement], []), guide.name, "exec", dont_inherit=True), names)
     assert compared
-    names["store"].close()
+
+
+@pytest.mark.parametrize("guide", ["offloading.md"])
+def test_the_snippets_of_a_guide(guide: str) -> None:
+    run_snippets(DOCS / guide)

@@ -1,0 +1,42 @@
+"""Folders whose ecosystem is not installed are left out; `make integrations` installs it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+IN_CI = ("abstractruntime", "fsspec", "proxystore")
+
+
+def lacks(folder: Path) -> str | None:
+    """The first distribution of the folder's requirements that is not installed."""
+    for line in (folder / "requirements.txt").read_text().splitlines():
+        name = re.match(r"[\w.-]+", line)
+        if name:
+            try:
+                importlib.metadata.version(name[0])
+            except importlib.metadata.PackageNotFoundError:
+                return name[0]
+    return None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if collection_path.parent != HERE or not (collection_path / "requirements.txt").is_file():
+        return None
+    missing = lacks(collection_path)
+    if missing and os.environ.get("CI") and collection_path.name in IN_CI:
+        pytest.fail(f"{missing} belongs to the development environment: make -B .venv/dev", pytrace=False)
+    return True if missing else None
+
+
+@pytest.fixture(params=["valkey", "valkey_cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A server and a cluster, in turn."""
+    if request.param == "valkey":
+        return request.getfixturevalue("valkey").url
+    return request.getfixturevalue("valkey_cluster").url
