@@ -6,11 +6,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test ui check format mutants soak bench clean
+.PHONY: help demo test integrations ui check format mutants soak bench clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
+	@echo "make integrations  each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
 	@echo "make ui      the page in a real Chromium; its pictures go to build/ui"
 	@echo "make check   lint, types, import layers"
 	@echo "make mutants deliberate bugs, and which test catches each"
@@ -34,6 +35,18 @@ demo: $(VENV)/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)
+
+ONLY ?= $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/integrations/*/requirements.txt))
+
+.venv-integrations/%/ready: tests/integrations/requirements.txt tests/integrations/%/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,testing]' \
+	  -r tests/integrations/requirements.txt -r tests/integrations/$*/requirements.txt
+	@touch $@
+
+integrations: $(ONLY:%=.venv-integrations/%/ready)
+	set -e; for name in $(ONLY); do \
+	  .venv-integrations/$$name/bin/python -m pytest -q tests/integrations/$$name $(ARGS); done
 
 .venv-ui/ready: pyproject.toml tests/browser/requirements.txt
 	$(PYTHON) -m venv .venv-ui
@@ -70,4 +83,4 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-ui build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-ui .venv-integrations build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,6 +11,7 @@ from .backends.redis import RedisOptions
 from .cache import CacheInfo
 from .errors import (
     AmbiguousWriteError,
+    ArtifactConflictError,
     ArtifactDecodeError,
     ArtifactError,
     ArtifactLostError,
@@ -26,6 +27,7 @@ from .errors import (
     StoreUnavailableError,
     WrongServerError,
 )
+from .events import Event
 from .ids import compute_artifact_id, validate_artifact_id
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
 from .reader import ArtifactReader, AsyncArtifactReader
@@ -40,6 +42,7 @@ __all__ = [
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
+    "ArtifactConflictError",
     "ArtifactDecodeError",
     "ArtifactError",
     "ArtifactLostError",
@@ -57,6 +60,7 @@ __all__ = [
     "CacheInfo",
     "CheckReport",
     "CorruptArtifactError",
+    "Event",
     "EvictingServerWarning",
     "FileArtifactStore",
     "InMemoryArtifactStore",

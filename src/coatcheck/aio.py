@@ -11,23 +11,24 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     Ttl,
     TtlOrDefault,
     check_details,
-    encode_json,
-    encode_text,
     spelled_out,
 )
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import AsyncTarget
+from .encoding import encode_json, encode_text
 from .errors import StoreClosedError
+from .events import OnEvent
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import AsyncSourceLike, TransferProgress
 
@@ -156,9 +157,17 @@ class AsyncArtifactStore(Face):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.store_many`."""
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return await self._run(self._operations.store_many(items, content_type, details))
 
     async def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -194,6 +203,18 @@ class AsyncArtifactStore(Face):
         copied to a temporary file where it is long.
         """
         return await self._run(self._operations.store_file(source, content_type, details, progress))
+
+    @spelled_out(check_details)
+    async def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """See `ArtifactStore.link`."""
+        return await self._run(self._operations.link(source, artifact_id, content_type, details))
 
     @overload
     async def open(self, artifact_id: IdLike, *, required: Literal[True]) -> AsyncArtifactReader: ...
@@ -262,8 +283,8 @@ class AsyncArtifactStore(Face):
 class AsyncInMemoryArtifactStore(AsyncArtifactStore):
     """`InMemoryArtifactStore`, awaited."""
 
-    def __init__(self, *, default_ttl: Ttl = None) -> None:
-        super().__init__(MemoryBackend(), default_ttl=default_ttl)
+    def __init__(self, *, default_ttl: Ttl = None, on_event: OnEvent | None = None) -> None:
+        super().__init__(MemoryBackend(), default_ttl=default_ttl, on_event=on_event)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -275,10 +296,23 @@ class AsyncInMemoryArtifactStore(AsyncArtifactStore):
 class AsyncFileArtifactStore(AsyncArtifactStore):
     """`FileArtifactStore`, awaited. Disk access runs in threads: there is no other way to await it."""
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+    def __init__(
+        self,
+        base_dir: str | os.PathLike[str],
+        *,
+        default_ttl: Ttl = None,
+        mode: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
+        self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    async def content_path(self, artifact_id: IdLike) -> Path | None:
+        """`FileArtifactStore.content_path`, awaited."""
+        return await self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)

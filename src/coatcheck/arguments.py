@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
+from .encoding import encode_extra
 from .errors import ArtifactTooLargeError, InvalidArtifactError
 from .ids import ID_LENGTH, REF_KEY, compute_digest, exact, is_default_id
 from .model import ArtifactMetadata
@@ -35,6 +36,7 @@ MAX_TAGS_BYTES: Final = 64 * 1024
 """Bytes (UTF-8) of an artifact's tags, names and values together."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class _Default(Enum):
@@ -53,16 +55,25 @@ TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class StoreKeywords(TypedDict, total=False):
+class LinkKeywords(TypedDict, total=False):
+    """What `link` takes beside the two ids and the content type."""
+
+    run_id: str | None
+    tags: Mapping[str, str] | None
+    ttl: TtlOrDefault
+    extra: Mapping[str, Any] | None
+    exact_ttl: bool
+    if_absent: bool
+    if_digest: str | None
+
+
+class StoreKeywords(LinkKeywords, total=False):
     """What every `store…` takes beside content and content type; `ArtifactStore.store` explains each.
 
     The list for type checkers; `check_details` has the defaults.
     """
 
-    run_id: str | None
-    tags: Mapping[str, str] | None
     artifact_id: IdLike | None
-    ttl: TtlOrDefault
 
 
 def spelled_out(model: Callable[..., object]) -> Callable[[F], F]:
@@ -88,6 +99,7 @@ class Payload:
     tags: Mapping[str, str] | None = None
     artifact_id: IdLike | None = None
     ttl: TtlOrDefault = DEFAULT
+    extra: Mapping[str, Any] | None = None
 
     def details(self, common: StoreKeywords) -> StoreKeywords:
         """What it says of itself, and for the rest what the call says of all items."""
@@ -98,29 +110,59 @@ class Payload:
             own["artifact_id"] = self.artifact_id
         if self.ttl is not DEFAULT:
             own["ttl"] = self.ttl
+        if self.extra is not None:
+            own["extra"] = self.extra
         return own
 
 
+class Condition(NamedTuple):
+    """What has to be so for a store to take place.
+
+    Attributes:
+        digest: What is under the id has this SHA-256; `None`: nothing is under it.
+        token: The call's own. Once it has stored something, sending it again is no conflict.
+    """
+
+    digest: bytes | None
+    token: bytes
+
+
 class Details(NamedTuple):
-    """What is known of an item before its content was read."""
+    """What is known of an item before its content was read. `extra` is JSON, empty where there is none."""
 
     artifact_id: str | None
     content_type: str
     run_id: str | None
     tags: dict[str, str]
     ttl_ms: int | None
+    extra: str = ""
+    exact_ttl: bool = False
+    condition: Condition | None = None
 
 
 class Request:
     """One item to store, checked and hashed. Backends take nothing else. `default_id`: the content's own."""
 
-    __slots__ = ("artifact_id", "content_type", "default_id", "digest", "run_id", "size", "tags", "ttl_ms")
+    __slots__ = (
+        "artifact_id",
+        "condition",
+        "content_type",
+        "default_id",
+        "digest",
+        "exact_ttl",
+        "extra",
+        "run_id",
+        "size",
+        "tags",
+        "ttl_ms",
+    )
 
     def __init__(self, digest: bytes, size: int, details: Details) -> None:
         self.digest = digest
         self.size = size
         self.default_id = digest.hex()[:ID_LENGTH]
-        artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details
+        artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details[:5]
+        self.extra, self.exact_ttl, self.condition = details[5:]
         if artifact_id is None:
             artifact_id = self.default_id
         elif artifact_id != self.default_id and is_default_id(artifact_id):
@@ -129,6 +171,11 @@ class Request:
                 "choose another artifact_id, or leave it out"
             )
         self.artifact_id = artifact_id
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is stored whatever is there, and shortens nothing."""
+        return self.condition is None and not self.exact_ttl
 
 
 class StoreRequest(Request):
@@ -245,6 +292,28 @@ def check_tags(tags: Any) -> dict[str, str]:
     return checked
 
 
+def check_condition(if_absent: Any, if_digest: Any) -> Condition | None:
+    """What a store depends on, if on anything."""
+    if not isinstance(if_absent, bool):
+        raise InvalidArtifactError(f"if_absent must be True or False, not {type(if_absent).__name__}")
+    if if_digest is None:
+        return Condition(None, os.urandom(8)) if if_absent else None
+    if if_absent:
+        raise InvalidArtifactError("if_absent and if_digest exclude each other: give the one that is meant")
+    if not isinstance(if_digest, str) or _DIGEST.fullmatch(exact(if_digest)) is None:
+        raise InvalidArtifactError(
+            f"if_digest must be a SHA-256 in 64 hex digits, as metadata.digest is, not {if_digest!r:.100}"
+        )
+    return Condition(bytes.fromhex(exact(if_digest)), os.urandom(8))
+
+
+def check_exact_ttl(exact_ttl: Any) -> bool:
+    """Whether a store may let the run's own lease end earlier."""
+    if not isinstance(exact_ttl, bool):
+        raise InvalidArtifactError(f"exact_ttl must be True or False, not {type(exact_ttl).__name__}")
+    return exact_ttl
+
+
 def check_ttl(ttl: Any) -> int | None:
     """A TTL in seconds, or a `timedelta`, as whole milliseconds (rounded up); `None` is for ever."""
     if ttl is None:
@@ -277,6 +346,10 @@ def check_details(
     tags: Mapping[str, str] | None = None,
     artifact_id: IdLike | None = None,
     ttl: TtlOrDefault = DEFAULT,
+    extra: Mapping[str, Any] | None = None,
+    exact_ttl: bool = False,
+    if_absent: bool = False,
+    if_digest: str | None = None,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
     if _is_unusual(content_type, run_id, tags, ttl):
@@ -289,6 +362,9 @@ def check_details(
         run,
         dict(labels),
         default_ttl_ms if ttl is DEFAULT else ttl_ms,
+        "" if extra is None else encode_extra(extra),
+        exact_ttl is not False and check_exact_ttl(exact_ttl),
+        None if if_digest is None and if_absent is False else check_condition(if_absent, if_digest),
     )
 
 
@@ -324,45 +400,3 @@ def check_bound(bound: Any, what: str) -> int | None:
         return None if bound is None else operator.index(bound)
     except TypeError:
         raise InvalidArtifactError(f"{what} must be an int or None, not {type(bound).__name__}") from None
-
-
-def encode_text(text: Any, encoding: str) -> bytes:
-    """Text as bytes."""
-    if not isinstance(text, str):
-        raise InvalidArtifactError(f"text must be a str, not {type(text).__name__}; use store() for bytes")
-    try:
-        return exact(text).encode(encoding)
-    except UnicodeEncodeError as error:
-        raise InvalidArtifactError(f"text cannot be encoded as {encoding}: {error.reason}") from None
-    except (LookupError, ValueError, TypeError):
-        raise InvalidArtifactError(f"{encoding!r} is not a text encoding for this text") from None
-
-
-def encode_json(data: Any) -> bytes:
-    """A value as compact JSON in UTF-8, byte for byte what AbstractRuntime writes, so ids agree.
-
-    Raises:
-        InvalidArtifactError: It is not JSON (NaN and infinities are not), or something of it would be lost.
-    """
-    try:
-        encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArtifactError(f"data cannot be written as JSON: {error}") from None
-    _check_keys(data)
-    return encoded
-
-
-def _check_keys(data: Any) -> None:
-    """That no two keys of a mapping become the same text, as 1 and "1" do."""
-    waiting = [data]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if not all(type(key) is str for key in value):
-                names = {json.dumps({key: 0}) for key in value}
-                if len(names) < len(value):
-                    raise InvalidArtifactError(f"data cannot be written as JSON: keys of {value!r:.100} collide")
-            value = value.values()
-        elif not isinstance(value, list | tuple):
-            continue
-        waiting += [item for item in value if isinstance(item, dict | list | tuple)]

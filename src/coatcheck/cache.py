@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from .disk_cache import DiskCache
 from .ids import ID_LENGTH
-from .plan import Plan, Work
+from .plan import Notice, Plan, Work
 
 OVERHEAD: Final = 256
 """What an entry counts besides its content, so that many small ones are bounded too."""
@@ -99,6 +99,8 @@ class ContentCache:
         contents = ((digest, self.get(digest)) for digest in digests)
         found = {digest: content for digest, content in contents if content is not None}
         disk = self._disk
+        if found:
+            yield Notice("cache_hits", len(found))
         if disk is None or len(found) == len(digests):
             return found
         on_disk: dict[bytes, bytes] = yield Work(lambda: disk.read(digest for digest in digests if digest not in found))
@@ -106,6 +108,7 @@ class ContentCache:
             self.remember(digest, content)
         with self._lock:
             self._disk_hits += len(on_disk)
+        yield Notice("cache_hits", len(on_disk))
         return found | on_disk
 
     def keep(self, contents: Iterable[Fetched]) -> Plan[None]:
@@ -115,6 +118,7 @@ class ContentCache:
             self.remember(content.digest, content.content)
         with self._lock:
             self._misses += len(contents)
+        yield Notice("cache_misses", len(contents))
         disk = self._disk
         if disk is not None:
             yield Work(lambda: disk.write((content.digest, content.sealed) for content in contents))

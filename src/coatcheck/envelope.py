@@ -83,7 +83,7 @@ def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
     return checksum.intdigest()
 
 
-def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, memoryview]:
+def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, bytes | memoryview]:
     """Codec, plain size and payload of a sealed value whose checksum and digest are as they should be.
 
     Raises:
@@ -96,7 +96,7 @@ def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, memoryview]:
         raise CorruptArtifactError(
             f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
         )
-    payload = memoryview(sealed)[HEADER.size :]
+    payload = sealed[HEADER.size :] if len(sealed) < _SMALL else memoryview(sealed)[HEADER.size :]
     if _checksum(sealed[: _SIGNED.size], payload) != checksum:
         raise CorruptArtifactError("stored content is damaged: its checksum does not match")
     if stored_digest != digest:

@@ -5,6 +5,11 @@ Absent artifacts are not errors (`None` or `False`). Messages name the artifact 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import ArtifactMetadata
+
 
 class ArtifactError(Exception):
     """The root of every error that coatcheck raises on purpose.
@@ -26,6 +31,18 @@ class ArtifactTooLargeError(InvalidArtifactError):
 
 class ArtifactNotFoundError(ArtifactError, LookupError):
     """An artifact that has to be there is not: it was deleted, it expired, or nobody stored it."""
+
+
+class ArtifactConflictError(ArtifactError):
+    """A condition of a store is not met (`if_absent`, `if_digest`): somebody else was first. Nothing was written.
+
+    Attributes:
+        metadata: What is there instead, as the latest store left it; `None`: nothing is.
+    """
+
+    def __init__(self, message: str, metadata: ArtifactMetadata | None = None) -> None:
+        super().__init__(message)
+        self.metadata = metadata
 
 
 class ArtifactDecodeError(ArtifactError, ValueError):

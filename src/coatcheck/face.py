@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack
 
 from .arguments import spelled_out
 from .backends.redis import RedisBackend, RedisKeywords, RedisOptions, Target
+from .events import OnEvent, watched
 from .operations import Operations
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ class Face:
     Args:
         backend: Where artifacts lie.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end, see `Event`; left out: nobody is, and nothing is measured.
     """
 
     _shown = ""  # where it lies: what `repr` shows, never a password
 
-    def __init__(self, backend: Backend, *, default_ttl: Ttl = None) -> None:
-        self._operations = Operations(backend, default_ttl)
+    def __init__(self, backend: Backend, *, default_ttl: Ttl = None, on_event: OnEvent | None = None) -> None:
+        self._operations = watched(Operations(backend, default_ttl), on_event)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -46,14 +48,15 @@ class RedisFace(Face, Generic[Client]):
         *,
         namespace: str = RedisOptions.namespace,
         default_ttl: Ttl = None,
+        on_event: OnEvent | None = None,
         **options: Unpack[RedisKeywords],
     ) -> None:
         chosen = RedisOptions(namespace=namespace, **options)
         self._target = self._target_class.of(url_or_client, tls=chosen.tls, timeout=chosen.timeout)
-        self._options = {**chosen.as_dict(), "default_ttl": default_ttl}
+        self._options = {**chosen.as_dict(), "default_ttl": default_ttl, "on_event": on_event}
         self._shown = f"{self._target.shown}, namespace={namespace!r}"
         self._redis = RedisBackend(self._target.transport(), chosen)
-        super().__init__(self._redis, default_ttl=default_ttl)
+        super().__init__(self._redis, default_ttl=default_ttl, on_event=on_event)
         self._begin()
 
     def _begin(self) -> None:

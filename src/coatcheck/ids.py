@@ -65,6 +65,6 @@ def check_artifact_id(artifact_id: object) -> str:
         )
     if _ID.fullmatch(artifact_id) is None:
         raise InvalidArtifactError(
-            f"invalid artifact_id {artifact_id!r}: only ASCII letters, digits, hyphens and underscores are allowed"
+            f"Invalid artifact_id {artifact_id!r}: only ASCII letters, digits, hyphens and underscores are allowed"
         )
     return artifact_id

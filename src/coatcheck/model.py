@@ -88,6 +88,7 @@ class ArtifactMetadata(_Dated, BaseModel):
         tags: The storing run's own tags.
         digest: Full SHA-256 of the content, 64 hex digits. `None` only for records written by other software.
         expires_at: When this lease ends (ISO 8601, UTC); `None`: never. Other leases may keep the content longer.
+        extra: The storing run's own metadata beside the tags: JSON values by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -102,8 +103,9 @@ class ArtifactMetadata(_Dated, BaseModel):
         default=None, validation_alias=AliasChoices("digest", "blob_id")
     )  # AbstractRuntime's name
     expires_at: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
 
-    def __hash__(self) -> int:  # tags are no part of it: a dict has no hash
+    def __hash__(self) -> int:  # tags and extra are no part of it: a dict has no hash
         return hash((self.artifact_id, self.run_id, self.created_at))
 
     @property
@@ -174,6 +176,7 @@ class Lease(_Dated, BaseModel):
         expires_at: When the lease ends (ISO 8601, UTC); `None`: never.
         content_type: The content type that run gave.
         tags: The tags that run gave.
+        extra: The metadata of its own that run gave.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -183,6 +186,7 @@ class Lease(_Dated, BaseModel):
     expires_at: str | None
     content_type: str
     tags: dict[str, str]
+    extra: dict[str, Any] = Field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.run_id, self.created_at, self.expires_at))

@@ -5,15 +5,18 @@ Each method is a plan; `sync.py` runs it in the caller's thread, `aio.py` on the
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from .arguments import (
     DEFAULT,
     Details,
+    LinkKeywords,
     Payload,
+    Request,
     SourceRequest,
     StoreKeywords,
     StoreRequest,
@@ -30,13 +33,14 @@ from .arguments import (
 )
 from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
+from .encoding import encode_extra
 from .errors import InvalidArtifactError
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
 from .search import Filter, check_count, check_order, slice_of
-from .sources import TransferProgress, open_source, read_source, spool
+from .sources import Chunking, TransferProgress, open_source, read_source, spool
 
 T = TypeVar("T")
 
@@ -87,15 +91,41 @@ class Operations:
         with ExitStack() as closing:
             if isinstance(source, AsyncIterable):
                 source = yield from spool(source, backend.chunking, backend.max_size, closing)
-            stream = open_source(source, closing)
-            content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
-            if not isinstance(content, bytes):
-                return (yield from backend.store_source(SourceRequest(content, checked), progress))
-            request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
-            [stored] = yield from backend.store([request])
-            if progress is not None:
-                progress(len(content), len(content))
-            return stored
+            return (yield from self._store_stream(open_source(source, closing), checked, progress, closing))
+
+    def _store_stream(
+        self, stream: Any, checked: Details, progress: TransferProgress | None, closing: ExitStack
+    ) -> Plan[ArtifactMetadata]:
+        backend = self.backend
+        content = yield from read_source(stream, backend.chunking, backend.max_size, progress, closing)
+        if not isinstance(content, bytes):
+            return (yield from backend.store_source(SourceRequest(content, checked), progress))
+        request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
+        [stored] = yield from backend.store([request])
+        if progress is not None:
+            progress(len(content), len(content))
+        return stored
+
+    def link(
+        self, source: IdLike, artifact_id: IdLike, content_type: str | None, details: LinkKeywords
+    ) -> Plan[ArtifactMetadata]:
+        source_id = id_of(source)
+        checked = self._checked(content_type or "", {**details, "artifact_id": id_of(artifact_id)})
+        view: Any = yield from self.get_metadata(source_id, None, required=True)
+        checked = checked._replace(
+            content_type=view.content_type if content_type is None else checked.content_type,
+            tags=view.tags if details.get("tags") is None else checked.tags,
+            extra=encode_extra(view.extra) if details.get("extra") is None else checked.extra,
+        )
+        if view.digest is not None:  # None: records of other software
+            request = Request(bytes.fromhex(view.digest), view.size_bytes, checked)
+            linked = yield from self.backend.link(request)
+            if linked is not None:
+                return linked
+        with ExitStack() as closing:  # the content lies elsewhere: it is copied
+            opened: Any = yield from self.open(source_id, required=True)
+            stream = yield from _copied(opened, self.backend.chunking, closing)
+            return (yield from self._store_stream(stream, checked, None, closing))
 
     def _checked(self, content_type: str, details: StoreKeywords) -> Details:
         return check_details(content_type, self._default_ttl_ms, **details)
@@ -231,6 +261,18 @@ def _found(result: T | None, artifact_id: IdLike, run_id: str | None = None, *, 
     if result is None and required:
         raise not_found(artifact_id, run_id)
     return result
+
+
+def _copied(opened: OpenedArtifact, chunking: Chunking, closing: ExitStack) -> Plan[IO[bytes]]:
+    """An opened artifact as a file: in memory while it is short, else a temporary one."""
+    file = closing.enter_context(tempfile.SpooledTemporaryFile(chunking.threshold))  # noqa: SIM115  # it is
+    cursor = Cursor(opened)
+    closing.callback(cursor.close)
+    while left := cursor.available(chunking.size * chunking.window):
+        piece = yield from cursor.piece(left)
+        yield Work(partial(file.write, piece))
+    file.seek(0)
+    return file
 
 
 def _long(length: int, call: Callable[[], T]) -> Plan[T]:

@@ -48,8 +48,29 @@ class Work(Step, Generic[T]):
         return await asyncio.to_thread(self.call)
 
 
+class Notice(Step):
+    """Nothing to do: it tells whoever watches the plan what happened, see `events.py`.
+
+    Args:
+        what: The count of an event: `cache_hits`, `cache_misses`.
+        count: How many more.
+    """
+
+    __slots__ = ("count", "what")
+
+    def __init__(self, what: str, count: int = 1) -> None:
+        self.what = what
+        self.count = count
+
+    def run(self) -> None:
+        pass
+
+    async def arun(self) -> None:
+        pass
+
+
 class Pause(Step):
-    """Wait for some seconds."""
+    """Wait for some seconds until something that failed is tried again."""
 
     __slots__ = ("seconds",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
-from .errors import ArtifactNotFoundError, InvalidArtifactError
+from .errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
 from .ids import REF_KEY, check_artifact_id
 from .model import ArtifactMetadata
 
@@ -68,6 +68,17 @@ def not_found(artifact_id: IdLike, run_id: str | None = None) -> ArtifactNotFoun
     """The error for an artifact that is required and absent."""
     whose = "" if run_id is None else f" that run {run_id!r} leases"
     return ArtifactNotFoundError(f"there is no artifact {id_of(artifact_id)}{whose}: deleted, expired or never stored")
+
+
+def conflict(artifact_id: str, winner: ArtifactMetadata | None) -> ArtifactConflictError:
+    """The error for a store whose condition is not met; `winner`: what is there."""
+    if winner is None:
+        return ArtifactConflictError(f"there is no artifact {artifact_id} that a store with if_digest could replace")
+    return ArtifactConflictError(
+        f"artifact {artifact_id} is there, stored by run {winner.run_id!r:.100} at {winner.created_at} with the "
+        f"SHA-256 {winner.digest}: look at it and decide again",
+        winner,
+    )
 
 
 @overload

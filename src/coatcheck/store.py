@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .arguments import (
     DEFAULT,
+    LinkKeywords,
     Payload,
     StoreKeywords,
     TtlOrDefault,
@@ -19,11 +20,10 @@ from .arguments import (
     check_details,
     check_ids,
     check_run_id,
-    encode_json,
-    encode_text,
     spelled_out,
 )
 from .backends.opened import WholeArtifact
+from .encoding import encode_json, encode_text
 from .plan import run
 from .reader import ArtifactReader
 from .refs import IdLike, not_found
@@ -61,11 +61,19 @@ class ArtifactStore(ABC):
         tags: Mapping[str, str] | None = None,
         artifact_id: IdLike | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
+        if_absent: bool = False,
+        if_digest: str | None = None,
     ) -> ArtifactMetadata:
         """Store content and take a lease on it.
 
         The same id and content again: another run adds its lease, the same run renews its own; no lease gets
         shorter. An explicit id with *different* content replaces the artifact for everybody.
+
+        With `if_absent` or `if_digest` it is stored only where that is so, in one step: of several who try at once one
+        wins, and the others get `ArtifactConflictError`, even where they stored the same. What counts is what
+        `get_metadata` would show.
 
         Args:
             content: Bytes, or any buffer.
@@ -75,6 +83,11 @@ class ArtifactStore(ABC):
             tags: The run's own key-value tags: any text, at most 256 of them and 64 KiB together.
             artifact_id: 1 to 200 of `A-Z a-z 0-9 _ -`. Left out: the first 32 hex digits of the SHA-256.
             ttl: Seconds or a `timedelta` until the lease ends; `None`: never; left out: the store's default.
+            extra: The run's own metadata beside the tags: JSON values by name, at most 64 KiB as JSON, 32 deep.
+            exact_ttl: Let the run's own lease end with `ttl`, even if it would have lasted longer. No other run's does.
+            if_absent: Only if nobody holds an artifact of this id. A default id is its content, so that there it means:
+                only if nobody holds this content under it.
+            if_digest: Only if the artifact has this SHA-256 now, 64 hex digits, as `metadata.digest` says it.
 
         Returns:
             The run's own view of the artifact.
@@ -82,6 +95,8 @@ class ArtifactStore(ABC):
         Raises:
             ArtifactTooLargeError: The content is larger than the store takes.
             StoreFullError: The server is out of memory; nothing was written.
+            ArtifactConflictError: `if_absent` or `if_digest` is not met; its `metadata` say what is there. After an
+                `AmbiguousWriteError` that may be what this caller had stored.
         """
 
     @overload
@@ -209,6 +224,8 @@ class ArtifactStore(ABC):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
         """Store many items for one run, in order; a bad item fails before anything is sent.
 
@@ -220,8 +237,14 @@ class ArtifactStore(ABC):
             run_id: Who stores.
             tags: For items that don't say.
             ttl: For items that don't say.
+            extra: For items that don't say.
+            exact_ttl: As for `store`.
         """
         common: StoreKeywords = {"run_id": run_id, "tags": tags}
+        if extra is not None:
+            common["extra"] = extra
+        if exact_ttl:
+            common["exact_ttl"] = exact_ttl
         if ttl is not DEFAULT:
             common["ttl"] = ttl
         return [
@@ -323,6 +346,43 @@ class ArtifactStore(ABC):
         wanted = slice(check_bound(start, "start"), check_bound(stop, "stop"))
         artifact = self.load(artifact_id)
         return None if artifact is None else artifact.content[wanted]
+
+    @spelled_out(check_details)
+    def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        """Store, under another id, what an artifact stands for now; its content is neither sent nor loaded.
+
+        Where the new id lies in another partition of a cluster the content is copied through this client, large
+        content by way of a temporary file. Each artifact has its own leases: nothing that happens to one of them later
+        concerns the other.
+
+        Args:
+            source: The artifact.
+            artifact_id: The new id. What it stood for before is replaced.
+            content_type: Left out: that of the source's latest store. So it is with `tags` and `extra`.
+            **details: As for `store`.
+
+        Raises:
+            ArtifactNotFoundError: There is no such source.
+            ArtifactConflictError: As for `store`.
+            ArtifactLostError: The content of the source was evicted.
+        """
+        found = self.load(source)
+        if found is None:
+            raise not_found(source)
+        view = found.metadata
+        if details.get("tags") is None:
+            details["tags"] = view.tags
+        if details.get("extra") is None and view.extra:
+            details["extra"] = view.extra
+        kind = view.content_type if content_type is None else content_type
+        return self.store(found.content, artifact_id=artifact_id, content_type=kind, **details)
 
     # Leases -----------------------------------------------------------------------------------------------------
 

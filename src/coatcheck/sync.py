@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import redis
 
-from .arguments import DEFAULT, Payload, StoreKeywords, Ttl, TtlOrDefault, check_details, spelled_out
+from .arguments import (
+    DEFAULT,
+    LinkKeywords,
+    Payload,
+    StoreKeywords,
+    Ttl,
+    TtlOrDefault,
+    check_details,
+    spelled_out,
+)
 from .backends.file import FileBackend
 from .backends.memory import MemoryBackend
 from .backends.redis import Target
 from .errors import StoreClosedError
+from .events import OnEvent
 from .face import Face, RedisFace, reopen
 from .plan import Plan, run
 from .reader import ArtifactReader
-from .refs import IdLike
+from .refs import IdLike, id_of
 from .search import Filter
 from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore, Order
@@ -105,8 +115,16 @@ class BackendStore(Face, ArtifactStore):
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         ttl: TtlOrDefault = DEFAULT,
+        extra: Mapping[str, Any] | None = None,
+        exact_ttl: bool = False,
     ) -> list[ArtifactMetadata]:
-        details: StoreKeywords = {"run_id": run_id, "tags": tags, "ttl": ttl}
+        details: StoreKeywords = {
+            "run_id": run_id,
+            "tags": tags,
+            "ttl": ttl,
+            "extra": extra,
+            "exact_ttl": exact_ttl,
+        }
         return self._run(self._operations.store_many(items, content_type, details))
 
     def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
@@ -133,6 +151,17 @@ class BackendStore(Face, ArtifactStore):
         **details: Unpack[StoreKeywords],
     ) -> ArtifactMetadata:
         return self._run(self._operations.store_file(source, content_type, details, progress))
+
+    @spelled_out(check_details)
+    def link(
+        self,
+        source: IdLike,
+        artifact_id: IdLike,
+        *,
+        content_type: str | None = None,
+        **details: Unpack[LinkKeywords],
+    ) -> ArtifactMetadata:
+        return self._run(self._operations.link(source, artifact_id, content_type, details))
 
     @overload
     def open(self, artifact_id: IdLike, *, required: Literal[True]) -> ArtifactReader: ...
@@ -187,10 +216,11 @@ class InMemoryArtifactStore(BackendStore):
 
     Args:
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end, see `Event`; left out: nobody is, and nothing is measured.
     """
 
-    def __init__(self, *, default_ttl: Ttl = None) -> None:
-        super().__init__(MemoryBackend(), default_ttl=default_ttl)
+    def __init__(self, *, default_ttl: Ttl = None, on_event: OnEvent | None = None) -> None:
+        super().__init__(MemoryBackend(), default_ttl=default_ttl, on_event=on_event)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -205,6 +235,7 @@ class FileArtifactStore(BackendStore):
     Args:
         base_dir: `artifacts/` is made below it. A directory that AbstractRuntime wrote is opened as it is.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end, see `Event`; left out: nobody is, and nothing is measured.
         mode: Permissions of directories, and of files but for the right to execute: `0o755` lets other users read,
             `0o2770` is for a group. Left out: those of an `artifacts/` that is there; a new one is for this user only
             (`0o700`), or for a group if `base_dir` is (setgid, and its group may write). Given, it also says that the
@@ -216,10 +247,29 @@ class FileArtifactStore(BackendStore):
         StoreUnavailableError: The directory cannot be used, or other users could tamper with it.
     """
 
-    def __init__(self, base_dir: str | os.PathLike[str], *, default_ttl: Ttl = None, mode: int | None = None) -> None:
-        self._arguments = (Path(base_dir).absolute(), {"default_ttl": default_ttl, "mode": mode})
+    def __init__(
+        self,
+        base_dir: str | os.PathLike[str],
+        *,
+        default_ttl: Ttl = None,
+        mode: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
+        self._arguments = (Path(base_dir).absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        super().__init__(FileBackend(Path(base_dir), mode=mode), default_ttl=default_ttl)
+        self._file = FileBackend(Path(base_dir), mode=mode)
+        super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
+
+    def content_path(self, artifact_id: IdLike) -> Path | None:
+        """The file that holds an artifact's content, or `None` where there is no such artifact.
+
+        For programs that want a path. Writing to it damages every artifact of that content; it goes with the last one.
+
+        Raises:
+            ArtifactLostError: The file is gone.
+        """
+        return self._run(self._file.content_path(id_of(artifact_id)))
 
     def __reduce__(self) -> Any:
         return reopen, (type(self), *self._arguments)
@@ -237,6 +287,7 @@ class RedisArtifactStore(RedisFace[redis.Redis | redis.RedisCluster], BackendSto
             `$COATCHECK_URL`, else the embedded engine.
         namespace: Prefix of every key; stores of different namespaces never meet.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end, see `Event`; left out: nobody is, and nothing is measured.
         **options: See `RedisOptions`.
 
     Raises:

@@ -20,6 +20,7 @@ from .backends.redis import RedisKeywords, RedisOptions
 from .backends.redis.layout.partitions import check_namespace
 from .backends.redis.transport.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
 from .errors import InvalidArtifactError
+from .events import OnEvent
 from .store import ArtifactStore
 from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 
@@ -32,6 +33,7 @@ def open_store(
     *,
     namespace: str | None = None,
     default_ttl: Ttl = None,
+    on_event: OnEvent | None = None,
     **options: Unpack[RedisKeywords],
 ) -> ArtifactStore:
     """Open a store by its URL.
@@ -42,6 +44,7 @@ def open_store(
             the user's data directory.
         namespace: Stores of different namespaces never see each other. In a file store: a directory of its own.
         default_ttl: For `store` calls that name none: seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end, see `Event`.
         **options: What else a `RedisArtifactStore` takes; see `RedisOptions`.
 
     Raises:
@@ -51,10 +54,10 @@ def open_store(
     """
     scheme, url = _scheme(url, options)
     if scheme == "memory":
-        return InMemoryArtifactStore(default_ttl=default_ttl)
+        return InMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
-        return FileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
-    return RedisArtifactStore(url, default_ttl=default_ttl, **_named(namespace), **options)
+        return FileArtifactStore(_directory(url, namespace), default_ttl=default_ttl, on_event=on_event)
+    return RedisArtifactStore(url, default_ttl=default_ttl, on_event=on_event, **_named(namespace), **options)
 
 
 @spelled_out(RedisOptions)
@@ -63,17 +66,18 @@ async def aopen_store(
     *,
     namespace: str | None = None,
     default_ttl: Ttl = None,
+    on_event: OnEvent | None = None,
     **options: Unpack[RedisKeywords],
 ) -> AsyncArtifactStore:
     """`open_store` for asyncio."""
     scheme, url = _scheme(url, options)
     if scheme == "memory":
-        return AsyncInMemoryArtifactStore(default_ttl=default_ttl)
+        return AsyncInMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
-        return AsyncFileArtifactStore(_directory(url, namespace), default_ttl=default_ttl)
+        return AsyncFileArtifactStore(_directory(url, namespace), default_ttl=default_ttl, on_event=on_event)
     # In a thread: starting the embedded engine takes its time.
     return await asyncio.to_thread(
-        AsyncRedisArtifactStore, url, default_ttl=default_ttl, **_named(namespace), **options
+        AsyncRedisArtifactStore, url, default_ttl=default_ttl, on_event=on_event, **_named(namespace), **options
     )
 
 
@@ -92,7 +96,7 @@ def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
     known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
     for name in options:
         if name not in known:
-            names = ", ".join(("namespace", "default_ttl", *known))
+            names = ", ".join(("namespace", "default_ttl", "on_event", *known))
             raise InvalidArtifactError(f"a store at {scheme}:// has no option {name!r}; its options: {names}")
     return scheme, url
 

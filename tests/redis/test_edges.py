@@ -329,3 +329,18 @@ def open_64(server, namespace):
     with RedisArtifactStore(server.url, namespace=namespace, partitions=64) as store:
         yield store
         store.delete(NAME)
+
+
+@pytest.mark.parametrize("size", [10, 20_000, 200_001])
+def test_a_link_into_another_partition_is_a_copy(valkey, namespace, size) -> None:
+    content = shake_128(b"any").digest(size)
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as store:
+        chunk(store, TINY)
+        source = store.store(content, run_id="a", tags={"k": "v"})
+        for n in range(3):
+            link = store.link(source, f"name-{n}", run_id="b", if_absent=True)
+            assert link.tags == {"k": "v"}
+            assert store.load(link, required=True).content == content
+        assert store.delete(source)
+        assert store.load(link, required=True).content == content
+        assert store.check(read_data=True).problems == []

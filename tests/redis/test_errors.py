@@ -34,6 +34,8 @@ from .traffic import Traffic
 CALLS = {
     "store": lambda s: s.store(b"x", run_id="a"),
     "store large": lambda s: s.store(os.urandom(100_000)),
+    "store if absent": lambda s: s.store(b"x", artifact_id="name", if_absent=True),
+    "link": lambda s: s.link("name", "other"),
     "load": lambda s: s.load("name"),
     "load default": lambda s: s.load("0" * 32),
     "get_metadata": lambda s: s.get_metadata("name"),

@@ -17,6 +17,7 @@ import pytest
 from coatcheck import AmbiguousWriteError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
+from coatcheck.ids import compute_digest
 from coatcheck.sources import Chunking
 from coatcheck.testing import Cluster, Node
 
@@ -46,6 +47,8 @@ NEW_LARGE = content("new large", 35_000)
 OLD, OLD_LARGE = content("old"), content("old large", 35_000)
 CROWDED_ID, FEW_ID, LARGE_ID = map(compute_artifact_id, (CROWDED, FEW, LARGE))
 ALSO_CROWDED, ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME = map(name, ("also", "too", "name", "popular", "long"))
+FRESH = name("fresh")
+OLD_DIGEST = compute_digest(OLD).hex()
 EVERYTHING = (CROWDED_ID, FEW_ID, LARGE_ID, ALSO_CROWDED, ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME)
 
 
@@ -69,6 +72,11 @@ OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "store again": lambda store: store.store(FEW, run_id="a", ttl=LONGER).artifact_id,
     "store for one more": lambda store: store.store(CROWDED, run_id="c", ttl=LONGER).artifact_id,
     "store large again": lambda store: store.store(LARGE, run_id="c", ttl=LONGER).artifact_id,
+    "store shorter": lambda store: store.store(FEW, run_id="a", ttl=SHORT, exact_ttl=True).artifact_id,
+    "store if absent": lambda store: store.store(NEW, artifact_id=FRESH, run_id="a", if_absent=True).artifact_id,
+    "replace if": lambda store: store.store(NEW, artifact_id=NAME, run_id="a", if_digest=OLD_DIGEST).artifact_id,
+    "link": lambda store: store.link(FEW_ID, NAME, run_id="c").artifact_id,
+    "link large": lambda store: store.link(LARGE_ID, LARGE_NAME, run_id="c").artifact_id,
     "store many": lambda store: len(store.store_many([FEW, NEW, CROWDED], run_id="a")),
     "replace": lambda store: store.store(FEW, artifact_id=NAME, run_id="c").artifact_id,
     "replace by new": lambda store: store.store(NEW, artifact_id=NAME, run_id="a").artifact_id,

@@ -45,6 +45,9 @@ OPERATIONS = {
     "store": lambda s: s.store(b"1" * 1000, run_id="a", tags={"k": "v"}, ttl=60),
     "store explicit": lambda s: s.store(b"1", artifact_id="name"),
     "replace explicit": lambda s: s.store(b"other", artifact_id="explicit", run_id="b"),
+    "store if absent": lambda s: s.store(b"1", artifact_id="new", if_absent=True),
+    "store large if absent": lambda s: s.store(b"large" * 100_000, artifact_id="new", if_absent=True),
+    "link": lambda s: s.link(s.large, "new", run_id="b"),
     "store known large": lambda s: s.store(b"large" * 100_000, run_id="b"),
     "load default": lambda s: s.load(s.default),
     "load explicit": lambda s: s.load("explicit"),
@@ -71,6 +74,7 @@ OPERATIONS = {
 # What asks which content an explicit id stands for, or an index what there is, before it asks about that.
 TRIPS = dict.fromkeys(OPERATIONS, 1) | {
     "replace explicit": 3,
+    "link": 2,
     "exists": 2,
     "list_by_run": 2,
     "list_all": 2,
@@ -85,12 +89,17 @@ TRIPS = dict.fromkeys(OPERATIONS, 1) | {
 }
 
 
+def prepare(store) -> None:
+    store.default = store.store(b"default", run_id="a").artifact_id
+    store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
+    store.store(b"explicit", artifact_id="explicit", run_id="a")
+    store.delete("new")
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_call_takes_few_round_trips(store, wire, operation) -> None:
     for _ in range(2):  # every script is known to the server before it is counted
-        store.default = store.store(b"default", run_id="a").artifact_id
-        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
-        store.store(b"explicit", artifact_id="explicit", run_id="a")
+        prepare(store)
         wire.reset()
         OPERATIONS[operation](store)
     assert wire.trips == TRIPS[operation]
@@ -104,6 +113,15 @@ def test_new_large_content_is_asked_for_first(store, wire, size, trips) -> None:
     assert wire.trips == trips
 
 
+def test_a_link_sends_and_loads_no_content(store, client) -> None:
+    source = store.store(os.urandom(20_000_000))
+    before = client.info("stats")
+    store.link(source, "name")
+    after = client.info("stats")
+    for way in ("total_net_input_bytes", "total_net_output_bytes"):
+        assert after[way] - before[way] < 50_000
+
+
 def test_known_large_content_is_not_sent_again(store, client) -> None:
     content = os.urandom(5_000_000)
     store.store(content, run_id="a")
@@ -115,9 +133,7 @@ def test_known_large_content_is_not_sent_again(store, client) -> None:
 
 def test_script_flush_goes_unnoticed(store, client) -> None:
     for n, operation in enumerate(OPERATIONS.values()):
-        store.default = store.store(b"default", run_id="a").artifact_id
-        store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
-        store.store(b"explicit", artifact_id="explicit", run_id="a")
+        prepare(store)
         client.script_flush()
         operation(store)
         client.script_flush()
@@ -177,9 +193,7 @@ def test_only_keys_of_the_namespace_are_touched(client, user, namespace) -> None
     url = user(f"~{namespace}:*", "+@all", "-@dangerous", "-@admin", "-keys", "-scan", "-randomkey")
     with RedisArtifactStore(url, namespace=namespace) as store:
         for operation in OPERATIONS.values():
-            store.default = store.store(b"default", run_id="a").artifact_id
-            store.large = store.store(b"large" * 100_000, run_id="a").artifact_id
-            store.store(b"explicit", artifact_id="explicit", run_id="a")
+            prepare(store)
             operation(store)
         store.stats()
     assert client.get(f"{namespace}x") == b"a neighbour"

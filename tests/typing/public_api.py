@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from coatcheck import (
     Artifact,
+    ArtifactConflictError,
     ArtifactMetadata,
     ArtifactReader,
     ArtifactStore,
@@ -19,6 +20,7 @@ from coatcheck import (
     AsyncArtifactStore,
     AsyncRedisArtifactStore,
     CacheInfo,
+    Event,
     FileArtifactStore,
     InMemoryArtifactStore,
     Lease,
@@ -32,9 +34,15 @@ from coatcheck import (
     open_store,
     resolve_artifact,
 )
+from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
+from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
+from coatcheck.watching.logs import LogEvents
+from coatcheck.watching.opentelemetry import OpenTelemetryEvents
+from coatcheck.watching.prometheus import PrometheusEvents
 
 
 def blocking(store: ArtifactStore, value: object) -> None:
@@ -42,6 +50,10 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store(bytearray(b"x"), content_type="text/plain", artifact_id="name", ttl=None), ArtifactMetadata)
     assert_type(store.store_text("x", content_type="text/html", encoding="latin-1", run_id="a"), ArtifactMetadata)
     assert_type(store.store_json({"x": 1}, tags={"k": "v"}, ttl=60), ArtifactMetadata)
+    assert_type(store.store(b"x", artifact_id="name", if_absent=True, extra={"n": [1]}), ArtifactMetadata)
+    assert_type(store.store_file("/tmp/x", artifact_id="name", if_digest="0" * 64, exact_ttl=True), ArtifactMetadata)
+    assert_type(store.link("name", "other", run_id="a", ttl=60, if_absent=True), ArtifactMetadata)
+    store.link("name", "other", artifact_id="third")  # type: ignore[misc]
     store.store(b"x", ttl="60")  # type: ignore[arg-type]
     store.store_json({}, content_type="text/plain")  # type: ignore[call-arg]
     assert_type(store.load("name"), Artifact | None)
@@ -85,6 +97,11 @@ async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.store(b"x", run_id="a"), ArtifactMetadata)
     assert_type(await store.store_text("x", ttl=60), ArtifactMetadata)
     await store.store(b"x", runid="a")  # type: ignore[call-arg]
+    assert_type(await store.link("name", "other", tags={}), ArtifactMetadata)
+    try:
+        await store.store(b"x", artifact_id="name", if_absent=True)
+    except ArtifactConflictError as error:
+        assert_type(error.metadata, ArtifactMetadata | None)
     assert_type(await store.load("name"), Artifact | None)
     assert_type(await store.load("name", required=True), Artifact)
     assert_type(await store.get_metadata("name", run_id="a", required=True), ArtifactMetadata)
@@ -106,7 +123,7 @@ async def awaited(store: AsyncArtifactStore) -> None:
 
 def construction() -> None:
     InMemoryArtifactStore(default_ttl=60)
-    FileArtifactStore("/tmp/x")
+    assert_type(FileArtifactStore("/tmp/x").content_path("a"), Path | None)
     RedisArtifactStore("redis://localhost", namespace="x", compression=None, verify="checksum")
     assert_type(RedisArtifactStore(cache_size=2**20, cache_dir="/tmp/x", cache_dir_size=2**30).cache_info(), CacheInfo)
     RedisArtifactStore(compression="zstd", compression_level=-1, compression_threshold=100)
@@ -125,6 +142,28 @@ def construction() -> None:
     open_store("redis://localhost", durability="tape")  # type: ignore[arg-type]
     with open_store() as store:
         blocking(store, {})
+
+
+def listens(event: Event) -> None:
+    assert_type(event.seconds, float)
+    assert_type(event.error, BaseException | None)
+
+
+def watching(store: RedisArtifactStore, other: AsyncArtifactStore) -> None:
+    InMemoryArtifactStore(on_event=listens)
+    FileArtifactStore("/tmp/x", on_event=LogEvents(slow=1))
+    AsyncRedisArtifactStore(on_event=OpenTelemetryEvents())
+    open_store("redis://localhost", on_event=PrometheusEvents())
+    InMemoryArtifactStore(on_event="log")  # type: ignore[arg-type]
+    with inject(store, lost_replies=0.1, latency=0.5) as faults:
+        assert_type(faults, Faults)
+    with inject(other, full=1, seed=2):
+        pass
+
+
+async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) -> None:
+    assert_type(examine(store, thorough=True).findings, list[Finding])
+    assert_type(await aexamine(other), Diagnosis)
 
 
 class Inherited(ArtifactStore):
@@ -191,3 +230,20 @@ async def awaited_values(store: AsyncArtifactStore) -> None:
         return page.text * times
 
     await tool({"$artifact": "name"}, times=2)
+
+
+def trees(store: ArtifactStore) -> None:
+    view = store_tree("dir", store, skip=lambda path, reason: print(path, reason), run_id="a", ttl=timedelta(days=1))
+    assert_type(view, ArtifactMetadata)
+    store_tree(Path("dir"), store, ttl="1h")  # type: ignore[arg-type]
+    assert_type(open_tree(view.ref, store), Tree)
+    assert_type(open_tree("id", store).entries, tuple[TreeEntry, ...])
+    assert_type(open_tree("id", store).open("a/b"), ArtifactReader)
+    open_tree("id", store).restore(Path("new"), progress=lambda done, total: print(done, total))
+
+
+async def awaited_trees(store: AsyncArtifactStore) -> None:
+    assert_type(await astore_tree("dir", store), ArtifactMetadata)
+    assert_type(await aopen_tree("id", store), AsyncTree)
+    assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
+    await (await aopen_tree("id", store)).restore("new")

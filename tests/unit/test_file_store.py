@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import hashlib
@@ -24,6 +25,7 @@ import pytest
 
 from coatcheck import (
     ArtifactLostError,
+    AsyncFileArtifactStore,
     CorruptArtifactError,
     FileArtifactStore,
     InMemoryArtifactStore,
@@ -440,6 +442,22 @@ def test_blobs_of_any_name_are_read(store, tmp_path) -> None:
     assert store.delete("one")
     assert store.gc(dry_run=False, grace=0).ok
     assert contents(tmp_path) == [b"theirs"]
+
+
+def test_the_file_of_a_content_can_be_asked_for(store, tmp_path) -> None:
+    metadata = store.store(b"content")
+    path = store.content_path(metadata)
+    assert path.read_bytes() == b"content"
+    with FileArtifactStore(tmp_path) as again:
+        assert again.content_path(metadata.ref) == path
+    assert asyncio.run(AsyncFileArtifactStore(tmp_path).content_path(metadata)) == path
+    path.unlink()
+    with pytest.raises(ArtifactLostError, match=metadata.artifact_id):
+        store.content_path(metadata)
+    store.delete(metadata)
+    assert store.content_path(metadata) is None
+    with pytest.raises(InvalidArtifactError):
+        store.content_path("../x")
 
 
 def test_a_content_that_abstractruntime_may_need_is_left_to_gc(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import string
 import traceback
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from coatcheck import (
+    ArtifactConflictError,
     ArtifactError,
     AsyncRedisArtifactStore,
     BackendStore,
@@ -252,6 +254,10 @@ def test_keys_of_different_runs_differ_and_keep_to_one_slot(one, other) -> None:
     run_id=run_ids | objects,
     tags=st.dictionaries(any_text, any_text, max_size=3) | objects,
     artifact_id=st.none() | any_text | objects,
+    extra=st.dictionaries(any_text, objects, max_size=3) | objects,
+    if_absent=st.booleans() | st.none(),
+    if_digest=st.none() | any_text | st.just("0" * 64),
+    exact_ttl=st.booleans() | st.none(),
     ttl=objects | st.timedeltas() | st.floats() | st.integers(),
 )
 def test_any_store_is_kept_exactly_or_refused_and_leaves_nothing(**given) -> None:
@@ -259,12 +265,13 @@ def test_any_store_is_kept_exactly_or_refused_and_leaves_nothing(**given) -> Non
     content = given.pop("content")
     try:
         stored = store.store(content, **given)
-    except InvalidArtifactError:
+    except (InvalidArtifactError, ArtifactConflictError):
         assert store.list_all() == []
         return
     assert store.load(stored.artifact_id).content == bytes(content)
     assert (stored.content_type, stored.run_id) == (given["content_type"], given["run_id"])
     assert stored.tags == dict(given["tags"] or {})
+    assert stored.extra == json.loads(json.dumps(dict(given["extra"] or {})))
     if stored.run_id is not None:
         assert store.list_by_run(stored.run_id) == [stored]
         assert store.list_runs() == [stored.run_id]
@@ -282,6 +289,8 @@ CALLS = {
     "touch id": lambda s, v: s.touch(v, 10),
     "touch ttl": lambda s, v: s.touch("name", v),
     "touch run": lambda s, v: s.touch("name", 10, v),
+    "link source": lambda s, v: s.link(v, "new"),
+    "link id": lambda s, v: s.link("kept", v, if_absent=True),
     "load_many": lambda s, v: s.load_many([v]),
     "find_missing": lambda s, v: s.find_missing(["name", v]),
     "store_many": lambda s, v: s.store_many([v]),

@@ -249,7 +249,7 @@ def test_what_is_missing_is_named_with_its_place(store) -> None:
     ("state", "message"),
     [
         ([{"$artifact": 7}], r"\$\[0\] is no ticket: artifact_id must be a str"),
-        ({"a": {"$artifact": "../x"}}, r"\$\.a is no ticket: invalid artifact_id"),
+        ({"a": {"$artifact": "../x"}}, r"\$\.a is no ticket: Invalid artifact_id"),
         ({"$artifact": "x", "type": ["pickle"]}, r"\$ is no ticket: its type must be text"),
         ({"$artifact": "x", "size": "1"}, r"\$ is no ticket: its type must be text, its size a number"),
         ({"a": {"$type": "subprocess.run", "value": ["true"]}}, r"\$\.a is not of a type that this version"),

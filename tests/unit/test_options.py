@@ -142,7 +142,7 @@ def test_pickled_file_stores_stay_where_they_are(store, tmp_path, monkeypatch) -
     pickled = pickle.dumps(store("here", default_ttl=60))
     monkeypatch.chdir("/")
     copy = pickle.loads(pickled)
-    assert copy._arguments == (tmp_path / "here", {"default_ttl": 60, "mode": None})
+    assert copy._arguments == (tmp_path / "here", {"default_ttl": 60, "mode": None, "on_event": None})
 
 
 @pytest.fixture(params=["blocking", "awaited"])

@@ -24,12 +24,14 @@ from coatcheck import (
 from coatcheck.arguments import StoreKeywords, check_details
 from coatcheck.backends.redis import RedisKeywords
 from coatcheck.plan import arun, run
+from coatcheck.trees import AsyncTree, Tree, aopen_tree, astore_tree, open_tree, store_tree
 
 TWINS = [
     (BackendStore, AsyncArtifactStore),
     (InMemoryArtifactStore, AsyncInMemoryArtifactStore),
     (FileArtifactStore, AsyncFileArtifactStore),
     (RedisArtifactStore, AsyncRedisArtifactStore),
+    (Tree, AsyncTree),
 ]
 AWAITED = {"arun": "run", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 FROM_THE_CONTRACT = ["store_text", "store_json", "load_text", "load_json", "__enter__", "__exit__"]
@@ -100,7 +102,7 @@ def test_both_faces_take_and_return_what_the_contract_says(name) -> None:
         assert taken.return_annotation.replace("Async", "") == said.return_annotation
 
 
-@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store)])
+@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree)])
 def test_twins_are_made_with_the_same_arguments(twins) -> None:
     one, other = map(names, twins)
     assert one == other

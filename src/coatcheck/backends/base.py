@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
-    from ..arguments import SourceRequest, StoreRequest
+    from ..arguments import Request, SourceRequest, StoreRequest
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
     from .opened import OpenedArtifact
@@ -38,6 +38,12 @@ class Listing(ABC):
 class Backend(ABC):
     """One namespace of artifacts."""
 
+    name: str = "other"
+    """What events call it."""
+
+    namespace: str = ""
+    """The name of the namespace, where there are several."""
+
     max_size: int | None = None
     """Largest content in bytes; `None`: no limit of its own."""
 
@@ -46,11 +52,19 @@ class Backend(ABC):
 
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        """Store items, each all or nothing; returns the storing run's own view of each, in order."""
+        """Store items, each all or nothing; returns the storing run's own view of each, in order.
+
+        Raises:
+            ArtifactConflictError: The condition of a single item is not met.
+        """
 
     @abstractmethod
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """Store one long content, read piece by piece. Content that is there already is not read."""
+
+    @abstractmethod
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        """Store a content that is there already, where the new id needs it; `None` where it is not."""
 
     @abstractmethod
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:

@@ -6,6 +6,7 @@ back, under a lock on the artifact. Where records and contents lie is up to the 
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -23,6 +24,7 @@ from ..errors import (
 from ..ids import ID_LENGTH, compute_digest
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
+from ..refs import conflict
 from ..sources import Source, TransferProgress
 from .base import Backend, Listing, Progress
 from .opened import OpenedArtifact, WholeArtifact
@@ -43,6 +45,7 @@ class LeaseRecord:
     deadline: int | None
     content_type: str
     tags: dict[str, str]
+    extra: str = ""  # JSON
 
     def is_live(self, now: int) -> bool:
         """Whether it still holds at `now`, in microseconds."""
@@ -101,6 +104,7 @@ class Record:
             tags=dict(lease.tags),
             digest=self.digest.hex() or None,
             expires_at=None if lease.deadline is None else format_time(lease.deadline * 1000),
+            extra=json.loads(lease.extra) if lease.extra else {},
         )
 
 
@@ -141,8 +145,11 @@ class LocalBackend(Backend):
         """Write a record whose content is there already."""
 
     @abstractmethod
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
-        """Write a record with its content, which may be what `_stage` named; readers see both or neither."""
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
+        """Write a record with its content, which may be what `_stage` named; readers see both or neither.
+
+        `content=None`: only if it is there already, under whatever id; whether it was.
+        """
 
     @abstractmethod
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
@@ -193,6 +200,9 @@ class LocalBackend(Backend):
         if progress is not None:
             progress(request.size, request.size)
         return stored
+
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return self._plan(lambda: self._store_content(request, None))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return self._plan(lambda: self._open(artifact_id))
@@ -434,20 +444,27 @@ class LocalBackend(Backend):
         with self._writing(request.artifact_id):
             now = self._now()
             lease = LeaseRecord(
-                request.run_id, now, self._deadline(now, request.ttl_ms), request.content_type, request.tags
+                request.run_id,
+                now,
+                self._deadline(now, request.ttl_ms),
+                request.content_type,
+                request.tags,
+                request.extra,
             )
             previous = self._get(request.artifact_id)
             record = Record(request.artifact_id, request.digest, request.size)
             if previous is not None and not previous.digest:
                 old = self._content(previous)
                 previous.digest = b"" if old is None else compute_digest(old)
-            if previous is not None and previous.prune(now):
-                if previous.digest == record.digest:
-                    record = previous
+            live = previous if previous is not None and previous.prune(now) else None
+            self._check_condition(request, live)
+            if live is not None:
+                if live.digest == record.digest:
+                    record = live
                     lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
-                    if request.run_id in record.leases:  # a store never shortens a lease
+                    if request.run_id in record.leases and not request.exact_ttl:  # a store never shortens a lease
                         lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
-                elif previous.is_named or record.is_named:
+                elif live.is_named or record.is_named:
                     raise InvalidArtifactError(
                         f"artifact id {request.artifact_id} already is the name of other content: "
                         "a content-addressed id cannot be replaced, choose another artifact_id"
@@ -455,11 +472,15 @@ class LocalBackend(Backend):
             record.leases[request.run_id] = lease
             if record is previous and self._has_content(record):
                 self._put(record)
-            elif content is None:
+            elif not self._put_content(record, content, previous):
                 return None
-            else:
-                self._put_content(record, content, previous)
             return record.view(lease)
+
+    @staticmethod
+    def _check_condition(request: Request, live: Record | None) -> None:
+        wanted = request.condition
+        if wanted is not None and (None if live is None else live.digest) != wanted.digest:
+            raise conflict(request.artifact_id, None if live is None else live.view(live.latest()))
 
     def _acquire(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> bool:
         with self._writing(artifact_id):

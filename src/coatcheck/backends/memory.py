@@ -22,6 +22,7 @@ class MemoryBackend(LocalBackend):
     """Records and contents in dicts; contents are kept once, by digest."""
 
     blocking = False
+    name = "memory"
 
     def __init__(self, *, max_size: int | None = None, clock: Clock = time.time) -> None:
         super().__init__(max_size=max_size, clock=clock)
@@ -58,12 +59,17 @@ class MemoryBackend(LocalBackend):
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
         self._drop_expired()
 
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
-        assert isinstance(content, bytes)
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
+        assert not isinstance(content, str)
+        if content is None:
+            if record.digest not in self._contents:
+                return False
+            content, _ = self._contents[record.digest]
         if previous is not None:
             self._drop_content(previous)
         self._contents.setdefault(record.digest, (content, set()))[1].add(record.artifact_id)
         self._put(record)
+        return True
 
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
         content = BytesIO()

@@ -13,6 +13,7 @@ import typer
 from coatcheck import __version__
 
 from .acl import acl
+from .doctor import doctor
 from .failures import OneLineErrors, say
 from .get import get
 from .look import ls, runs, show, stats
@@ -25,7 +26,7 @@ from .ui import ui
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, acl, serve, ui):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, doctor, acl, serve, ui):
     app.command()(command)
 
 

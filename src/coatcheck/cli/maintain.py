@@ -31,7 +31,7 @@ def gc(
 
     Exit code 1 if anything is left at the end.
     """
-    with Settings.of(ctx).open() as store, _progress() as tell:
+    with Settings.of(ctx).open() as store, key_count() as tell:
         report = store.gc(dry_run=not delete, grace=parse_grace(grace), progress=tell)
     _print(report, as_json=as_json)
 
@@ -48,13 +48,13 @@ def check(
 
     Exit code 1 if anything is wrong at the end.
     """
-    with Settings.of(ctx).open() as store, _progress() as tell:
+    with Settings.of(ctx).open() as store, key_count() as tell:
         report = store.check(read_data=read_data, repair=repair, grace=parse_grace(grace), progress=tell)
     _print(report, as_json=as_json)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
+def key_count() -> Iterator[Callable[[int], None]]:
     """A running count on the terminal, if stderr is one."""
     console = terminal()
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} keys looked at"), TimeElapsedColumn())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
-from ..aio import AsyncArtifactStore
 from ..arguments import spelled_out
+from ..asking import Ask, Store
 from ..errors import ArtifactDecodeError, ArtifactNotFoundError, InvalidArtifactError
 from ..ids import REF_KEY, validate_artifact_id
 from ..model import Artifact
-from ..plan import Plan, Step, Work, arun, run
+from ..plan import Plan, Work, arun, run
 from ..store import ArtifactStore
 from ..values.conversion import as_type
 from ..values.storing import MISSING
@@ -20,8 +18,6 @@ from .cutting import Cut, KeptTicket
 from .options import OffloadKeywords, OffloadOptions, ResolveKeywords, ResolveOptions
 
 T = TypeVar("T")
-
-Store = ArtifactStore | AsyncArtifactStore
 
 
 @spelled_out(OffloadOptions)
@@ -96,25 +92,6 @@ async def aresolve(value: Any, store: Store, type: Any = None, **options: Unpack
     return await arun(_resolve(value, store, type, ResolveOptions(**options)))
 
 
-class _Ask(Step):
-    """A call of a store. A plan on an event loop asks an awaited store, or a blocking one in a thread."""
-
-    __slots__ = ("_call", "_store")
-
-    def __init__(self, store: Store, call: Callable[[Any], Any]) -> None:
-        self._store, self._call = store, call
-
-    def run(self) -> Any:
-        if isinstance(self._store, AsyncArtifactStore):
-            raise InvalidArtifactError("an AsyncArtifactStore has to be awaited: use aoffload() and aresolve()")
-        return self._call(self._store)
-
-    async def arun(self) -> Any:
-        if isinstance(self._store, AsyncArtifactStore):
-            return await self._call(self._store)
-        return await asyncio.to_thread(self._call, self._store)
-
-
 def _offload(value: Any, store: Store, options: OffloadOptions) -> Plan[Any]:
     def raw(value: object) -> bool:
         return isinstance(value, bytes | KeptTicket) or codecs.find(value).name not in ("json", "text", "bytes")
@@ -130,7 +107,7 @@ def _offload(value: Any, store: Store, options: OffloadOptions) -> Plan[Any]:
     cut: Cut = yield Work(lambda: Cut(state, codecs, options.threshold, options.total, options.preview))
     stored = []
     if cut.payloads:
-        stored = yield _Ask(store, lambda store: store.store_many(cut.payloads, **options.of_store()))
+        stored = yield Ask(store, lambda store: store.store_many(cut.payloads, **options.of_store()))
     return cut.finish([metadata.artifact_id for metadata in stored])
 
 
@@ -149,7 +126,7 @@ def _resolve(value: Any, store: Store, type: Any, options: ResolveOptions) -> Pl
     ids = list(dict.fromkeys(ticket.artifact_id for ticket in tickets))
     found: dict[str, Artifact | None] = {}
     if ids:
-        found = dict(zip(ids, (yield _Ask(store, lambda store: store.load_many(ids))), strict=True))
+        found = dict(zip(ids, (yield Ask(store, lambda store: store.load_many(ids))), strict=True))
     missing = [ticket for ticket in tickets if found[ticket.artifact_id] is None]
     if missing and options.default is MISSING:
         first = missing[0]

@@ -9,10 +9,11 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 from ..aio import AsyncArtifactStore
 from ..arguments import spelled_out
+from ..asking import Store
 from ..errors import InvalidArtifactError
 from ..store import ArtifactStore
 from ..values.storing import MISSING
-from .moving import Store, aoffload, aresolve, offload, resolve
+from .moving import aoffload, aresolve, offload, resolve
 from .options import OffloadKeywords, OffloadOptions, ResolveKeywords, ResolveOptions
 
 P = ParamSpec("P")

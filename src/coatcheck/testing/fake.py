@@ -21,6 +21,7 @@ from ..aio import AsyncRedisArtifactStore
 from ..arguments import Ttl, spelled_out
 from ..backends.redis import RedisKeywords, RedisOptions
 from ..backends.redis.transport.resp import pack
+from ..events import OnEvent
 from ..sync import RedisArtifactStore
 
 Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
@@ -34,6 +35,7 @@ def fake_store(
     *,
     namespace: str = RedisOptions.namespace,
     default_ttl: Ttl = None,
+    on_event: OnEvent | None = None,
     **options: Unpack[RedisKeywords],
 ) -> RedisArtifactStore:
     """A `RedisArtifactStore` without a server.
@@ -42,12 +44,14 @@ def fake_store(
         server: The `fakeredis.FakeServer` that several stores share; left out: one of its own.
         namespace: As for `RedisArtifactStore`, like all other options.
         default_ttl: Seconds, a `timedelta`, or `None` for ever.
+        on_event: Told of each operation at its end.
         **options: See `RedisOptions`.
 
     Raises:
         ImportError: fakeredis is not installed, or without its Lua.
     """
-    return RedisArtifactStore(fake_client(server), namespace=namespace, default_ttl=default_ttl, **options)
+    named: dict[str, Any] = {"namespace": namespace, "default_ttl": default_ttl, "on_event": on_event}
+    return RedisArtifactStore(fake_client(server), **named, **options)
 
 
 @spelled_out(RedisOptions)
@@ -56,10 +60,12 @@ def afake_store(
     *,
     namespace: str = RedisOptions.namespace,
     default_ttl: Ttl = None,
+    on_event: OnEvent | None = None,
     **options: Unpack[RedisKeywords],
 ) -> AsyncRedisArtifactStore:
     """`fake_store`, awaited."""
-    return AsyncRedisArtifactStore(afake_client(server), namespace=namespace, default_ttl=default_ttl, **options)
+    named: dict[str, Any] = {"namespace": namespace, "default_ttl": default_ttl, "on_event": on_event}
+    return AsyncRedisArtifactStore(afake_client(server), **named, **options)
 
 
 def fake_client(server: Any = None) -> redis.Redis:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ..arguments import Payload
-from ..errors import InvalidArtifactError
+from ..errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
 from ..ids import compute_artifact_id, is_default_id
 from ..store import ArtifactStore
 from .contract import StoreHarness
@@ -44,6 +44,7 @@ def content_number(n: int) -> bytes:
 
 contents = st.sampled_from(range(len(CONTENTS))).map(content_number)
 ids = st.sampled_from(IDS)
+explicit_ids = st.sampled_from(["name", "other"])
 batches = st.lists(st.sampled_from(NAMES), max_size=4)
 runs = st.sampled_from(RUNS)
 ttls = st.sampled_from([None, LONG])
@@ -70,7 +71,14 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
             self.harness.close()
 
     def _expected_store(
-        self, content: bytes, artifact_id: str | None, run: str | None, given: dict[str, str], *, forever: bool
+        self,
+        content: bytes,
+        artifact_id: str | None,
+        run: str | None,
+        given: dict[str, str],
+        *,
+        forever: bool,
+        exact: bool = False,
     ) -> bool:
         """Apply a store to the model; False where it has to be refused."""
         name = compute_artifact_id(content) if artifact_id is None else artifact_id
@@ -80,14 +88,14 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         if kept is None or kept.content != content:
             kept = self.model[name] = Kept(content)
         was_forever = kept.leases.pop(run, ({}, False))[1]
-        kept.leases[run] = (given, forever or was_forever)  # at the end: the latest
+        kept.leases[run] = (given, forever or (was_forever and not exact))  # at the end: the latest
         return True
 
     @initialize()
     def begin(self) -> None:
         assert self.clients[0].list_all() == []
 
-    @rule(client=clients, content=contents, artifact_id=ids, run=runs, given=tags, ttl=ttls)
+    @rule(client=clients, content=contents, artifact_id=ids, run=runs, given=tags, ttl=ttls, exact=st.booleans())
     def store(
         self,
         client: int,
@@ -96,15 +104,47 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         run: str | None,
         given: dict[str, str],
         ttl: float | None,
+        exact: bool,
     ) -> None:
-        expected = self._expected_store(content, artifact_id, run, given, forever=ttl is None)
+        expected = self._expected_store(content, artifact_id, run, given, forever=ttl is None, exact=exact)
+        store = self.clients[client]
         try:
-            view = self.clients[client].store(content, artifact_id=artifact_id, run_id=run, tags=given, ttl=ttl)
+            view = store.store(content, artifact_id=artifact_id, run_id=run, tags=given, ttl=ttl, exact_ttl=exact)
         except InvalidArtifactError:
             assert not expected
         else:
             assert expected
             assert (view.run_id, view.tags, view.size_bytes) == (run, given, len(content))
+
+    @rule(client=clients, content=contents, artifact_id=explicit_ids, run=runs, met=st.booleans())
+    def store_if(self, client: int, content: bytes, artifact_id: str, run: str | None, met: bool) -> None:
+        kept = self.model.get(artifact_id)
+        there = None if kept is None else hashlib.sha256(kept.content).hexdigest()
+        if_absent, if_digest = (there is None, there) if met else (there is not None, None if there else "0" * 64)
+        try:
+            view = self.clients[client].store(
+                content, artifact_id=artifact_id, run_id=run, ttl=None, if_absent=if_absent, if_digest=if_digest
+            )
+        except ArtifactConflictError as error:
+            assert not met
+            assert (error.metadata and error.metadata.digest) == there
+        else:
+            assert met
+            assert self._expected_store(content, artifact_id, run, {}, forever=True)
+            assert view.digest == hashlib.sha256(content).hexdigest()
+
+    @rule(client=clients, source=st.sampled_from(NAMES), artifact_id=explicit_ids, run=runs, ttl=ttls)
+    def link(self, client: int, source: str, artifact_id: str, run: str | None, ttl: float | None) -> None:
+        kept = self.model.get(source)
+        try:
+            view = self.clients[client].link(source, artifact_id, run_id=run, ttl=ttl)
+        except ArtifactNotFoundError:
+            assert kept is None
+        else:
+            assert kept is not None
+            given = list(kept.leases.values())[-1][0]
+            assert self._expected_store(kept.content, artifact_id, run, given, forever=ttl is None)
+            assert (view.run_id, view.tags, view.size_bytes) == (run, given, len(kept.content))
 
     @rule(client=clients, batch=st.lists(st.tuples(contents, st.sampled_from([None, "name", "other"])), max_size=4))
     def store_many(self, client: int, batch: list[tuple[bytes, str | None]]) -> None:

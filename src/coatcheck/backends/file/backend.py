@@ -58,6 +58,7 @@ class FileBackend(LocalBackend):
     """
 
     blocking = True
+    name = "file"
 
     def __init__(
         self, base_dir: Path, *, mode: int | None = None, max_size: int | None = None, clock: Clock = time.time
@@ -222,7 +223,7 @@ class FileBackend(LocalBackend):
             self._publish(record)
         self._forget(record)
 
-    def _put_content(self, record: Record, content: bytes | str, previous: Record | None) -> None:
+    def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
         assert isinstance(previous, Stored | None)
         stored = Stored(
             record.artifact_id, record.digest, record.size, record.leases, record.foreign, record.digest.hex()
@@ -235,6 +236,8 @@ class FileBackend(LocalBackend):
         with self._keeping(stored.digest):
             self._need(stored)
             if not self._has_content(stored):
+                if content is None:
+                    return False
                 self._write(self._blobs, f"{stored.blob}.bin", content)
             self._publish(stored)
         self._forget(stored)
@@ -242,6 +245,7 @@ class FileBackend(LocalBackend):
             self._remove_old(previous)
             if previous.digest != stored.digest:
                 self._drop(previous.digest)
+        return True
 
     def _move(self, record: Stored) -> None:
         """Bring an artifact of the older layout into this one; at each moment its content is found."""
@@ -393,6 +397,13 @@ class FileBackend(LocalBackend):
                 file.close()
                 raise damaged(record.artifact_id)
         return None
+
+    def content_path(self, artifact_id: str) -> Plan[Path | None]:
+        """The file with an artifact's content."""
+        return self._plan(lambda: found[1] if (found := self._find(artifact_id, self._content_at)) else None)
+
+    def _content_at(self, record: Record) -> Path | None:
+        return next((folder.path / name for folder, name in self._places(record) if folder.status(name)), None)
 
     def _content(self, record: Record) -> bytes | None:
         file = self._content_file(record)

@@ -14,7 +14,7 @@ from ...model import ArtifactMetadata, format_time
 from ..local import LeaseRecord, Record
 
 VERSION: Final = 1
-_KNOWN: Final = {*ArtifactMetadata.model_fields, "blob_id", "coatcheck"}
+_KNOWN: Final = {*ArtifactMetadata.model_fields, "blob_id", "coatcheck"} - {"extra"}  # which lies in `coatcheck`
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DEVICES: Final = frozenset({"con", "prn", "aux", "nul"}) | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
 
@@ -75,6 +75,7 @@ def is_digest(name: str) -> bool:
 def encode(record: Stored) -> bytes:
     """The file of a record."""
     shown = record.view(record.latest()).to_dict()
+    del shown["extra"]
     leases = [
         {
             "run_id": lease.run_id,
@@ -82,6 +83,7 @@ def encode(record: Stored) -> bytes:
             "deadline": lease.deadline,
             "content_type": lease.content_type,
             "tags": lease.tags,
+            **({"extra": json.loads(lease.extra)} if lease.extra else {}),
         }
         for lease in sorted(record.leases.values(), key=lambda lease: lease.created)
     ]
@@ -101,7 +103,7 @@ def decode(raw: bytes, name: str) -> Stored:
     """
     try:
         data: dict[str, Any] = json.loads(raw)
-        shown = ArtifactMetadata.from_dict(data)
+        shown = ArtifactMetadata.from_dict({name: value for name, value in data.items() if name in _KNOWN})
         validate_artifact_id(shown.artifact_id)
         if shown.size_bytes < 0:
             raise ValueError(f"size {shown.size_bytes}")
@@ -151,8 +153,11 @@ def _lease(data: dict[str, Any]) -> LeaseRecord:
         run_id=data["run_id"],
         tags=data["tags"],
         expires_at=format_time((deadline or 0) * 1000),
+        extra=data.get("extra", {}),
     )
-    return LeaseRecord(shown.run_id, created, deadline, shown.content_type, shown.tags)
+    return LeaseRecord(
+        shown.run_id, created, deadline, shown.content_type, shown.tags, json.dumps(shown.extra) if shown.extra else ""
+    )
 
 
 def _inherited_lease(shown: ArtifactMetadata) -> LeaseRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...arguments import SourceRequest, StoreRequest
+from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
@@ -30,10 +30,13 @@ class RedisBackend(Backend):
         options: What the store was told.
     """
 
+    name = "redis"
+
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
         self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
         self.max_size = options.max_size
+        self.namespace = options.namespace
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
         self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
@@ -45,6 +48,9 @@ class RedisBackend(Backend):
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
+
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        return heard(self._storing.link(request))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         return heard(self._reading.open(artifact_id))

@@ -18,6 +18,9 @@ Item = TypeVar("Item")
 PAGE: Final = 500
 """Artifacts that one script call reads: bounds how long other clients wait."""
 
+LOADED: Final = 100
+"""Artifacts that one script call reads with their contents, of 16 KiB at most each."""
+
 CHANGES: Final = 100
 """Artifacts that one script call changes."""
 
@@ -47,18 +50,19 @@ def ask_about(
     session: Session,
     items: Sequence[tuple[Keys, Item]],
     ask: Callable[[Keys, Sequence[Item], int], Unit[list[T]]],
+    count: int = PAGE,
 ) -> Plan[list[T]]:
     """Ask scripts about items that lie in any partition; an answer for each, in order.
 
-    `ask` makes the call for some items of one partition; its last argument says how many bytes it may return, about.
-    A call may answer for the first items only.
+    `ask` makes the call for some items of one partition, at most `count`; its last argument says how many bytes it may
+    return, about. A call may answer for the first items only.
     """
     answers: list[T | None] = [None] * len(items)
     for some in pages(range(len(items)), ROUND):
         waiting = [
             (keys, [some[i] for i in page])
             for keys, numbers in by_partition(items[i][0] for i in some).items()
-            for page in pages(numbers)
+            for page in pages(numbers, count)
         ]
         while waiting:
             now, waiting = waiting, []

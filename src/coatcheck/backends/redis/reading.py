@@ -14,12 +14,14 @@ from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
-from .batching import PAGE, ROUND, ask_about, batches, pages
+from .batching import LOADED, PAGE, ROUND, ask_about, batches, pages
 from .download import ChunkedArtifact, lost
 from .layout import records
+from .layout.keys import Keys
 from .layout.manifest import Manifest
 from .scripts import calls
-from .scripts.script import Command, Filled, Form
+from .scripts.calls import Loaded
+from .scripts.script import Call, Command, Filled, Form
 from .session import Session
 
 T = TypeVar("T")
@@ -30,6 +32,7 @@ Found = tuple[ArtifactMetadata, bytes | None]
 """An artifact's metadata, and its sealed content as far as there is one under its name."""
 
 _INLINE: Final = 64 * 1024  # bytes of content that a script returns; larger ones would be copied by Lua
+_SMALL: Final = 16 * 1024  # the same for each of many
 _LONG_WORK: Final = 256 * 1024  # from this many bytes on, hashing and decompression leave the event loop
 _TRIES: Final = 5  # how often a plan starts over because others changed what it had just read
 
@@ -142,17 +145,23 @@ class Reading:
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
         """See `Backend.load`."""
-        views = yield from self.metadata(ids)
+        found = yield from self._look_each(ids)
+        views = [None if one is None else one[0] for one in found]
         for view in views:
             self._check_size(view)
         results = yield from self._cached(views)
+        for i, one in enumerate(found):
+            if one is not None:
+                view, sealed = one
+                if sealed is not None and _is_small(view, sealed):
+                    results[i] = self._unsealed(view, sealed)
+                elif sealed is not None:
+                    results[i] = yield from self._artifact(view, sealed)
         present = [(i, view) for i, view in enumerate(views) if view is not None and results[i] is None]
         for batch in batches(present, PAGE, lambda item: item[1].size_bytes):
             contents = yield from self._contents([view for _, view in batch])
             for (i, view), sealed in zip(batch, contents, strict=True):
-                if sealed is not None and self._cache is None and _is_small(view, sealed):
-                    results[i] = self._unsealed(view, sealed)
-                elif sealed is not None:
+                if sealed is not None:
                     results[i] = yield from self._artifact(view, sealed)
                 if results[i] is None:  # deleted meanwhile, or lost: look again
                     results[i] = yield from self._load_one(ids[i], self._artifact)
@@ -278,12 +287,35 @@ class Reading:
     def _look(self, artifact_id: str) -> Plan[Found | None]:
         """Metadata and content; no content where there is none under its own name."""
         keys = self._session.of(artifact_id)
-        found = yield from self._session.read(calls.load(keys, artifact_id.encode(), _INLINE))
-        if found is None:
+        [loaded] = yield from self._session.read(calls.load(keys, [artifact_id.encode()], self._longest(_INLINE), 0))
+        if loaded is None:
             return None
-        *parts, sealed = found
+        *parts, sealed = loaded
         view = records.decode_view(artifact_id, *parts)
         return view, sealed or (yield from self._session.read(self._get(view)))
+
+    def _longest(self, small: int) -> int:
+        """How many bytes a sealed content may have to come along with the metadata."""
+        return small if self._max_size is None else min(small, self._max_size + HEADER.size)
+
+    def _look_each(self, ids: Sequence[str]) -> Plan[list[Found | None]]:
+        """Metadata of many, with the small contents unless a cache may have them."""
+        if self._cache is not None:
+            return [None if view is None else (view, None) for view in (yield from self.metadata(ids))]
+
+        def ask(keys: Keys, names: Sequence[bytes], budget: int) -> Call[list[Loaded]]:
+            return calls.load(keys, names, longest, budget)
+
+        longest = self._longest(_SMALL)
+        items = [(self._session.of(artifact_id), artifact_id.encode()) for artifact_id in ids]
+        answers = yield from ask_about(self._session, items, ask, LOADED)
+        found: list[Found | None] = [None] * len(ids)
+        for i, loaded in enumerate(answers):
+            if loaded is not None:
+                header, field, lease, sealed = loaded
+                view = records.decode_view(ids[i], header, field, lease)
+                found[i] = view, sealed or None
+        return found
 
     def _look_as(self, artifact_id: str, run_id: str) -> Plan[Found | None]:
         """Metadata as a run sees them, and content."""

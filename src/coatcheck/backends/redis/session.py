@@ -49,7 +49,7 @@ class Session:
         self.transport = transport
         self.partitions = partitions
         self.retry_for = retry_for
-        self._durability: Durability = durability
+        self.durability: Durability = durability
         self._behind = confirmation(durability)
         # The embedded engine is known not to evict.
         self._question = Question(partitions.all[0]) if transport.engine is None else None
@@ -102,7 +102,7 @@ class Session:
                 )
         except StoreUnavailableError as error:
             if isinstance(error.__cause__, ResponseError):
-                raise refused(self._durability, error.__cause__) from None
+                raise refused(self.durability, error.__cause__) from None
             raise
 
     # The layers, from the outside in -----------------------------------------------------------------------------

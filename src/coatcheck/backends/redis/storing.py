@@ -12,6 +12,7 @@ from ...envelope import Sealed, seal
 from ...errors import InvalidArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
+from ...refs import conflict
 from ...sources import BytesSource, Chunking, Source, TransferProgress
 from .batching import PAGE, batches, by_partition, together, without_rivals
 from .chunks import held, known, new_token, tidy
@@ -61,9 +62,15 @@ class Storing:
             progress(request.size, request.size)
         return view
 
+    def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
+        """See `Backend.link`."""
+        keys = self._session.of(request.artifact_id)
+        [outcome] = yield from self._session.write(calls.store(keys, [request], [None], "known"))
+        return (yield from self._concluded(request, keys, outcome))
+
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
         keys = self._session.of(request.artifact_id)
-        if request.size <= self._inline:
+        if request.size <= self._inline and request.is_plain:
             sealed = self._seal(request)
             outcome = yield from self._session.write(calls.store_small(keys, request, sealed))
         else:
@@ -109,14 +116,19 @@ class Storing:
     def _unasked(self) -> int:
         return min(UNASKED, self.chunking.threshold - 1)
 
+    def _is_placed(self, request: Request) -> bool:
+        """Whether its content is put beside the script unasked: not where it may be refused."""
+        return self._inline < request.size <= self._unasked and request.condition is None
+
     def _seal(self, request: StoreRequest) -> Sealed:
         """Header and payload of a content."""
         return seal(request.content, request.digest, request.content_type, self._compression)
 
     def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[list[Outcome]]:
         """The same as `_call`, sealed while what goes before is under way."""
-        placed = self._inline < requests[0].size <= self._unasked
-        return Later(keys.slot, 2 if placed else 1, lambda: self._call(keys, requests), calls.outcomes)
+        return Later(
+            keys.slot, 2 if self._is_placed(requests[0]) else 1, lambda: self._call(keys, requests), calls.outcomes
+        )
 
     def _call(
         self, keys: Keys, requests: Sequence[Request], replacing: bytes = b"", buried: bytes = b""
@@ -129,7 +141,7 @@ class Storing:
         if small and small[0].size <= self._inline:
             where = "inline"
             contents = [self._seal(request) for request in small]
-        elif small and small[0].size <= self._unasked:
+        elif small and self._is_placed(small[0]):
             where = "placed"
             key = keys.content(small[0].default_id.encode())
             first = (b"SET", key, self._seal(small[0]), b"NX", b"PX", b"%d" % STAGING_MS)
@@ -144,6 +156,19 @@ class Storing:
         progress: TransferProgress | None = None,
     ) -> Plan[ArtifactMetadata]:
         """Do what the first answer asks for, until the artifact is stored."""
+        view = yield from self._concluded(request, keys, outcome, source, progress)
+        assert view is not None  # there is content to send
+        return view
+
+    def _concluded(
+        self,
+        request: Request,
+        keys: Keys,
+        outcome: Outcome,
+        source: Source | None = None,
+        progress: TransferProgress | None = None,
+    ) -> Plan[ArtifactMetadata | None]:
+        """The same; `None` where content has to be sent and there is none."""
         replacing = buried = b""
         content_id = request.default_id.encode()
         follow: list[Chunks] = []
@@ -156,11 +181,7 @@ class Storing:
                 if buried and not outcome.told:
                     yield from forget(self._session, keys, request.artifact_id.encode(), buried)
                 return records.stored_view(request, outcome.created, outcome.deadline)
-            if outcome.kind == "taken":
-                raise InvalidArtifactError(
-                    f"artifact id {request.artifact_id} already is the name of other content: "
-                    "a content-addressed id cannot be replaced, choose another artifact_id"
-                )
+            _check_refusal(request.artifact_id, outcome)
             if outcome.kind == "other":
                 replacing, buried = outcome.other, keys.buried(request.artifact_id.encode(), new_token())
                 old = yield from known(self._session, keys, replacing)
@@ -171,6 +192,8 @@ class Storing:
                 follow.append(Chunks(content_id, outcome.token, outcome.chunks))
                 found = yield from self._hold(request, keys, replacing, buried)
                 outcome = Outcome("need") if found is None else found
+            elif source is None and not isinstance(request, StoreRequest):
+                return None
             else:
                 outcome = yield from self._upload(request, keys, source, progress, replacing, buried)
         raise StoreUnavailableError(
@@ -233,3 +256,15 @@ class Storing:
             )
         )
         return outcome
+
+
+def _check_refusal(artifact_id: str, outcome: Outcome) -> None:
+    """Raise where a store is refused for good."""
+    if outcome.kind == "taken":
+        raise InvalidArtifactError(
+            f"artifact id {artifact_id} already is the name of other content: "
+            "a content-addressed id cannot be replaced, choose another artifact_id"
+        )
+    if outcome.kind == "conflict":
+        winner = None if outcome.winner is None else records.decode_view(artifact_id, *outcome.winner)
+        raise conflict(artifact_id, winner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -24,7 +25,7 @@ _HEADER: Final = 33  # version, digest
 _LEASE: Final = 13  # deadline, created
 FEW: Final = 9  # fields: header, note of the latest, leases
 MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
-_SHORT: Final = 512  # bytes of content type and tags that are worth remembering
+_SHORT: Final = 512  # bytes of a view that are worth remembering
 
 
 class Header(NamedTuple):
@@ -49,13 +50,39 @@ def encode_header(request: Request) -> bytes:
     return b"%c%b%d" % (VERSION, request.digest, request.size)
 
 
+class View(NamedTuple):
+    """What one lease says of its artifact.
+
+    Attributes:
+        content_type: See `ArtifactMetadata`.
+        tags: Likewise.
+        extra: As JSON; empty where there is none.
+        token: Of the call with a condition that stored it; else empty.
+    """
+
+    content_type: str = DEFAULT_TYPE
+    tags: dict[str, str] = {}  # noqa: RUF012  # never changed
+    extra: str = ""
+    token: bytes = b""
+
+
 def encode_view(request: Request) -> bytes:
-    """The lease's own metadata: msgpack of content type (nil: the default) and tags; empty where both are default."""
-    content_type = None if request.content_type == DEFAULT_TYPE else request.content_type
-    if request.tags:
-        packed: bytes = msgpack.packb([content_type, request.tags])
-        return packed
-    return b"" if content_type is None else msgpack.packb([content_type])
+    """What a lease says of its artifact."""
+    token = b"" if request.condition is None else request.condition.token
+    return pack_view(request.content_type, request.tags, request.extra, token)
+
+
+def pack_view(content_type: str, tags: dict[str, str], extra: str, token: bytes) -> bytes:
+    """As much of a `View` as is not the default, as msgpack; the bytes end with the token, if there is one."""
+    shown = None if content_type == DEFAULT_TYPE else content_type
+    packed: bytes
+    if extra or token:
+        packed = msgpack.packb([shown, tags or None, extra or None, *([token] if token else [])])
+    elif tags:
+        packed = msgpack.packb([shown, tags])
+    else:
+        packed = b"" if shown is None else msgpack.packb([shown])
+    return packed
 
 
 def decode_header(header: Any, artifact_id: str) -> Header:
@@ -89,13 +116,14 @@ def _header_error(header: Any, artifact_id: str) -> CorruptArtifactError:
     return CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
 
 
-def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str, str]]:
-    """Deadline in ms, created in us, content type, tags."""
+def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, View, dict[str, Any]]:
+    """Deadline in ms, created in us, view, and its `extra`."""
     try:
         if len(value) < _LEASE:
             raise ValueError("too short")
         packed = value[_LEASE:]
-        content_type, tags = (_decode_short if len(packed) <= _SHORT else _decode_texts)(packed)
+        view = (_unpack_short if len(packed) <= _SHORT else _unpack_view)(packed)
+        extra = read_extra(view.extra)
     except (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptArtifactError(
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
@@ -103,26 +131,35 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, str, dict[str
     deadline = int.from_bytes(value[:6])
     if _LAST_TIME < deadline < FOREVER:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} ends beyond the year 9999; touch() it")
-    return deadline, int.from_bytes(value[6:_LEASE]), content_type, dict(tags)
+    return deadline, int.from_bytes(value[6:_LEASE]), view, extra
 
 
-def _decode_texts(packed: bytes) -> tuple[str, dict[str, str]]:
-    """Content type and tags."""
+def _unpack_view(packed: bytes) -> View:
     if not packed:
-        return DEFAULT_TYPE, {}
-    content_type: Any
-    content_type, *rest = msgpack.unpackb(packed, strict_map_key=True)
-    if content_type is None:
-        content_type = DEFAULT_TYPE
-    tags: Any = {}
-    if rest:
-        [tags] = rest
-    if not all(isinstance(text, str) for text in (content_type, *tags, *tags.values())):
+        return View()
+    parts = msgpack.unpackb(packed, strict_map_key=True)
+    if not isinstance(parts, list) or not 1 <= len(parts) <= len(View._fields):
+        raise ValueError("parts that this version does not know")
+    shown: Any = zip(View._fields, parts, strict=False)
+    view = View(**{name: part for name, part in shown if part is not None})
+    if not all(isinstance(text, str) for text in (view.content_type, *view.tags, *view.tags.values(), view.extra)):
         raise TypeError("not text")
-    return content_type, tags
+    return view
 
 
-_decode_short = lru_cache(maxsize=256)(_decode_texts)  # the artifacts of a run mostly share them
+_unpack_short = lru_cache(maxsize=256)(_unpack_view)  # the artifacts of a run mostly share them
+
+
+def read_extra(text: str) -> dict[str, Any]:
+    """`extra` from its JSON.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    extra = json.loads(text) if text else {}
+    if not isinstance(extra, dict):
+        raise ValueError("extra that is no mapping")  # noqa: TRY004  # of the stored bytes, not of an argument
+    return extra
 
 
 def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
@@ -180,29 +217,31 @@ def times(created: int, deadline: int) -> tuple[int, int]:
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)
-    deadline, created, content_type, tags = _decode_lease(value, artifact_id)
+    deadline, created, view, extra = _decode_lease(value, artifact_id)
     return trusted(
         ArtifactMetadata,
         artifact_id=artifact_id,
-        content_type=content_type,
+        content_type=view.content_type,
         size_bytes=size,
         created_at=format_time(created),
         run_id=_decode_field(field, artifact_id),
-        tags=tags,
+        tags=dict(view.tags),
         digest=digest,
         expires_at=format_deadline(deadline),
+        extra=extra,
     )
 
 
 def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
     """One lease."""
-    deadline, created, content_type, tags = _decode_lease(value, artifact_id)
+    deadline, created, view, extra = _decode_lease(value, artifact_id)
     return Lease(
         run_id=_decode_field(field, artifact_id),
         created_at=format_time(created),
         expires_at=format_deadline(deadline),
-        content_type=content_type,
-        tags=tags,
+        content_type=view.content_type,
+        tags=dict(view.tags),
+        extra=extra,
     )
 
 
@@ -218,4 +257,5 @@ def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetada
         tags=dict(request.tags),
         digest=request.digest.hex(),
         expires_at=format_deadline(deadline),
+        extra=read_extra(request.extra),
     )

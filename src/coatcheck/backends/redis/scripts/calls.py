@@ -45,6 +45,10 @@ class Name(NamedTuple):
 _UNKNOWN: Final = b"0" * ID_LENGTH  # the content of an explicit id before it was asked for
 
 
+View = tuple[bytes, bytes, bytes] | None
+"""Header, lease field, lease."""
+
+
 class Outcome(NamedTuple):
     """What became of one artifact in a script that changes it. What is not said of it is empty.
 
@@ -56,6 +60,7 @@ class Outcome(NamedTuple):
         token: Of chunks that have to be held, or have to follow.
         chunks: How many these are.
         told: Whether all runs know that their leases on what is gone have ended.
+        winner: The view that stands against a condition.
     """
 
     kind: str
@@ -65,6 +70,7 @@ class Outcome(NamedTuple):
     token: bytes = b""
     chunks: int = 0
     told: bool = False
+    winner: View = None
 
 
 class Checked(NamedTuple):
@@ -92,7 +98,7 @@ def store(
     replacing: bytes = b"",
     buried: bytes = b"",
 ) -> Call[list[Outcome]]:
-    """`store.lua`, for requests of one run and TTL.
+    """`store.lua`, for requests of one run and TTL; a request with a condition comes alone.
 
     Args:
         keys: The partition of all of them.
@@ -122,6 +128,8 @@ def store(
         names += keys.of(artifact, request.default_id.encode())
         sealed = b"" if content is None else content[0] + content[1]
         arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
+    if not one.is_plain:
+        arguments += (_condition(one), b"1" if one.exact_ttl else b"")
     if staging:
         names.append(staging)
     names.append(keys.run(None))
@@ -134,8 +142,14 @@ def store(
     return Call(_STORE, keys.slot, names, arguments, decode, first)
 
 
+def _condition(request: Request) -> bytes:
+    if request.condition is None:
+        return b""
+    return b"absent" if request.condition.digest is None else request.condition.digest
+
+
 def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
-    """`store.lua` for one artifact whose content is sent along: most stores."""
+    """`store.lua` for one plain request whose content is sent along: most stores."""
     artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
     values = (
         *keys.of(artifact, content_id),
@@ -245,20 +259,30 @@ def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
 
 # Reading ------------------------------------------------------------------------------------------------------------
 
-View = tuple[bytes, bytes, bytes] | None
-"""Header, lease field, lease."""
+
+Loaded = tuple[bytes, bytes, bytes, bytes] | None
+"""The same, and the sealed content where it came along, else nothing."""
 
 
-def load(keys: Keys, artifact_id: bytes, inline: int) -> Call[tuple[bytes, bytes, bytes, bytes] | None]:
-    """`load.lua`: header, lease field, lease, and sealed content where it has at most `inline` bytes, else nothing."""
-    names = [keys.artifact(artifact_id), keys.leases(artifact_id), keys.stores(artifact_id)]
-    return Call(_LOAD, keys.slot, names, [keys.prefix, b"%d" % inline], lambda reply: reply and tuple(reply))
+def load(keys: Keys, ids: Sequence[bytes], longest: int, budget: int) -> Call[list[Loaded]]:
+    """`load.lua`: the first of them, as many as fit into `budget` bytes.
+
+    Contents of more than `longest` bytes, as they are stored, don't come along.
+    """
+    names: list[bytes] = []
+    for i in ids:
+        artifact = keys.artifact(i)
+        content = keys.content(i) if is_default_id(i.decode()) else artifact
+        names += (artifact, keys.leases(i), keys.stores(i), content)
+
+    arguments = [keys.prefix, b"%d" % budget, b"%d" % longest]
+    return Call(_LOAD, keys.slot, names, arguments, lambda reply: _rows(reply, 4))
 
 
 def metadata(keys: Keys, ids: Sequence[bytes], budget: int) -> Call[list[View]]:
     """`metadata.lua`: views of the first of them, as many as fit into `budget` bytes."""
     names = [key for i in ids for key in (keys.artifact(i), keys.leases(i), keys.stores(i))]
-    return Call(_METADATA, keys.slot, names, [b"%d" % budget], _same)
+    return Call(_METADATA, keys.slot, names, [b"%d" % budget], lambda reply: _rows(reply, 3))
 
 
 def run_views(
@@ -434,6 +458,11 @@ def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call
     return Call(_DROP_CONTENT, keys.slot, [keys.content(content_id)], [start, b"%d" % size], decode)
 
 
+def permitted(commands: Sequence[bytes]) -> Call[list[bool]]:
+    """`permitted.lua`: whether the user of the connection may send each of these, its words joined by newlines."""
+    return Call(_PERMITTED, 0, [], commands, lambda reply: list(map(bool, reply)))
+
+
 # Arguments and replies ----------------------------------------------------------------------------------------------
 
 
@@ -463,6 +492,11 @@ def _change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes
         found += keys.of(name.artifact, name.content)
     found.append(keys.run(None))
     return found
+
+
+def _rows(reply: Any, width: int) -> list[Any]:
+    """A list cut into rows; `None` for those that begin with nothing."""
+    return [None if row[0] is None else row for row in zip(*[iter(reply)] * width, strict=True)]
 
 
 def _same(reply: Any) -> Any:
@@ -502,6 +536,9 @@ def _outcome(reply: Any) -> Outcome:
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
         return Outcome("chunked", token=rest[0], chunks=rest[1])
+    if kind == b"conflict":
+        header, field, lease = rest
+        return Outcome("conflict", winner=(header, field, lease))
     return Outcome(kind.decode(), deadline=rest[0])  # short
 
 
@@ -526,5 +563,6 @@ _CHECK_CONTENT: Final = Script("check_content")
 _CHECK_CHUNKS: Final = Script("check_chunks")
 _CHECK_INDEX: Final = Script("check_index")
 _DROP_CONTENT: Final = Script("drop_content")
+_PERMITTED: Final = Script("permitted")
 EVICTION_POLICY: Final = Script("eviction_policy")
 ALL: Final = tuple(value for value in list(vars().values()) if isinstance(value, Script))

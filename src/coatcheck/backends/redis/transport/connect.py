@@ -107,6 +107,11 @@ class Target:
         """What may be seen of it."""
         return f"<{type(self._client).__name__}>" if self._url is None else repr(hide_password(self._url))
 
+    @property
+    def encrypted(self) -> bool | None:
+        """Whether connections are made with TLS; `None`: the caller's client knows."""
+        return None if self._url is None else self._url.startswith(("rediss", "valkeys"))
+
     def transport(self) -> Transport:
         """The way to it; the embedded engine is started now, a server is contacted when it is needed.
 

@@ -8,7 +8,7 @@
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold (of one artifact), or ''
 -- ARGV[6..] for each artifact: member, content id (16 bytes)
 -- Returns for each: {'ok'}
---                   {'absent'}                   metadata or content are missing; nothing is changed
+--                   {'absent'}                   metadata or content are missing, or cut off; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 -- A lease is never shortened. A new one gets content type and tags of the latest live one; an old one keeps its own,
@@ -33,7 +33,7 @@ for i = 1, (#ARGV - 5) / 2 do
   end
   if header and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
-  elseif start == '' then
+  elseif not header or not is_whole(a.content, start, header) then
     replies[i] = { 'absent' }
   elseif chunks and (hold == '' or tonumber(call('ZSCORE', a.needs, hold) or 0) < deadline) then
     replies[i] = { 'chunked', chunks[1], chunks[2] }

@@ -9,10 +9,12 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''
 -- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
---   only if they are there, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks that a hold keeps
+--   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
 -- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''
+-- ARGV[..] a condition (of one artifact): 'absent', the SHA-256 of what is replaced, or ''; the bytes of the lease end
+--   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
@@ -23,10 +25,14 @@
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
 --                   {'taken'}                    nothing written: the id is the name of another content
--- A lease is never shortened here: that an artifact was acknowledged until a deadline stays true.
+--                   {'conflict', header, lease field, lease}   nothing written: the condition is not met, because of
+--                     the latest live lease; or {'conflict'}, where there is none
+-- No other run's lease is shortened here, and the run's own only where it says so: that an artifact was acknowledged
+-- until a deadline stays true.
 
 local call = redis.call
-local count, run, where = (#ARGV - 7) / 4, ARGV[2], ARGV[5]
+local count, run, where = math.floor((#ARGV - 7) / 4), ARGV[2], ARGV[5]
+local condition, exact = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1'
 local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
@@ -37,7 +43,7 @@ local pruning = count > 1 or us % 32 == 0
 
 -- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
 -- made anew in every call that reaches it. What is there already it leaves to the long way below.
-if where == 'inline' then
+if where == 'inline' and not condition then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -147,12 +153,13 @@ local field = lease_field(run)
 check_partition()
 us = next_created(us)
 
--- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had.
-local function source_of(a, start, chunks, longest)
+-- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had. `chunks`: of the
+-- content that is there; `whole`: whether there is one.
+local function source_of(a, whole, chunks, longest)
   if where == 'staged' then
     local staged = content_start(staging)
     if staged ~= '' and (not chunks or chunks[1] ~= string.sub(staging, -16)) then
-      if #start >= 42 and not chunks then
+      if whole and not chunks then
         return nil, 'there'
       elseif is_manifest(staged) and math.max(longest, content_needed(a)) > tonumber(ARGV[6]) then
         return { 'short', math.max(longest, content_needed(a)) }
@@ -169,12 +176,26 @@ local function source_of(a, start, chunks, longest)
   end
   if chunks then
     return { 'chunked', chunks[1], chunks[2] }
-  elseif #start >= 42 then
+  elseif whole then
     return nil, 'there'
   elseif where == 'inline' then
     return nil, 'inline'
   end
   return { 'need' }
+end
+
+-- What stands against the condition, as it is returned; nil where it is met, or was by an earlier try of this call.
+local function unmet(a, view)
+  local header, latest, lease = latest_lease(a, now)
+  local mine = header and call('HGET', a.key, field)
+  if mine and string.sub(mine, -8) == string.sub(view, -8) then
+    return nil
+  elseif condition == 'absent' then
+    return header and { 'conflict', header, latest, lease } or nil
+  elseif not header or digest_of(header) ~= condition then
+    return { 'conflict', header, latest, lease }
+  end
+  return nil
 end
 
 -- Ends what an explicit id stood for.
@@ -200,6 +221,10 @@ local function store(a, header, view, sealed, created)
   if old then
     check_header(old)
   end
+  local conflict = condition and condition ~= '' and unmet(a, view)
+  if conflict then
+    return conflict
+  end
   local replaced = old and digest_of(old) ~= digest_of(header)
   local start = content_start(a.content)
   if start ~= '' and not is_known(start) then
@@ -220,18 +245,21 @@ local function store(a, header, view, sealed, created)
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
-  local before, longest, healed = nil, deadline, false
+  local before, longest, settling = nil, deadline, false
   if old and not replaced then
     local mine = call('HGET', a.key, field)
-    healed = mine and is_damaged(mine)
-    if mine and not healed then
+    if mine and is_damaged(mine) then
+      settling = true -- the damage may have made more last for ever than the leases do
+    elseif mine and exact then
+      settling = lease_deadline(mine) > deadline
+    elseif mine then
       deadline = math.max(deadline, lease_deadline(mine))
     end
     before = catalog_deadline(a)
     longest = math.max(deadline, before)
   end
-  local chunks = chunks_of(a.content, start)
-  local refused, source = source_of(a, start, chunks, longest)
+  local chunks, whole = chunks_of(a.content, start), is_whole(a.content, start, header)
+  local refused, source = source_of(a, whole, whole and chunks, longest)
   if refused then
     return refused
   end
@@ -277,11 +305,14 @@ local function store(a, header, view, sealed, created)
   end
   run_extend(a.id, deadline)
   catalog_extend(a.id, created, longest)
-  if healed then
-    artifact_settle(a, many or crowded, now) -- the damage may have made more last for ever than the leases do
+  if settling then
+    if run ~= '' then
+      run_settle(at.run_index, run)
+    end
+    artifact_settle(a, many or crowded, now)
   end
   local told = replaced and not buried and 1 or 0
-  if source == 'staged' and chunks then
+  if source ~= 'there' and chunks then
     return { 'ok', created, deadline, told, chunks[1], chunks[2] }
   end
   return { 'ok', created, deadline, told }

@@ -69,6 +69,26 @@ local function content_digest(start)
   return string.sub(start, 11, 42)
 end
 
+-- Whether a content is there and as long as header and envelope tell: one that was cut off is to be sent again. What a
+-- newer coatcheck wrote is not judged.
+local function is_whole(key, start, header)
+  if start ~= '' and not is_known(start) then
+    return true
+  elseif #start < 50 then
+    return false
+  end
+  local codec, size, length = string.byte(start, 2), struct.unpack('>I8', start, 3), call('STRLEN', key)
+  if size ~= tonumber(string.sub(header, 34)) then
+    return false
+  elseif codec == 0 then
+    return length == 50 + size
+  elseif codec == 1 then
+    return length > 50 and length < 50 + size -- only what is shorter by it is compressed
+  end
+  local chunk = codec == 2 and #start == 62 and struct.unpack('>I4', start, 51) or 0
+  return chunk > 0 and length == 62 + 13 * math.ceil(size / chunk)
+end
+
 local function is_manifest(start)
   return #start == 62 and is_known(start) and string.byte(start, 2) == 2
 end

@@ -148,7 +148,17 @@ end
 
 -- The latest lease that has not ended: header, field, lease; nil where there is none. Changes nothing.
 local function latest_lease(a, now)
-  local top = call('HMGET', a.key, 'h', 't')
+  local some = call('HRANDFIELD', a.key, 3, 'WITHVALUES')
+  if #some == 4 then -- a single lease, before or behind the header
+    local header, lease = 1, 3
+    if some[3] == 'h' then
+      header, lease = 3, 1
+    end
+    if some[header] == 'h' and lease_deadline(some[lease + 1]) > now then
+      return some[header + 1], some[lease], some[lease + 1]
+    end
+  end
+  local top = #some > 0 and call('HMGET', a.key, 'h', 't') or {}
   if not top[1] then
     return nil
   end

@@ -1,0 +1,37 @@
+"""Calls of a store as steps of a plan: what is built on the public interface is written once for both faces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from .aio import AsyncArtifactStore
+from .errors import InvalidArtifactError
+from .plan import Step
+from .store import ArtifactStore
+
+Store = ArtifactStore | AsyncArtifactStore
+
+
+class Ask(Step):
+    """A call of a store. A plan on an event loop asks an awaited store, or a blocking one in a thread."""
+
+    __slots__ = ("_call", "_store")
+
+    def __init__(self, store: Store, call: Callable[[Any], Any]) -> None:
+        self._store, self._call = store, call
+
+    def run(self) -> Any:
+        """The answer."""
+        if isinstance(self._store, AsyncArtifactStore):
+            raise InvalidArtifactError(
+                "an AsyncArtifactStore has to be awaited: use aoffload(), aresolve(), astore_tree() or aopen_tree()"
+            )
+        return self._call(self._store)
+
+    async def arun(self) -> Any:
+        """The answer."""
+        if isinstance(self._store, AsyncArtifactStore):
+            return await self._call(self._store)
+        return await asyncio.to_thread(self._call, self._store)

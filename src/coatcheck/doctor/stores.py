@@ -1,0 +1,114 @@
+"""What the facts mean for the store as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ..backends.redis.permissions import COMMANDS, EXTRAS, Role
+from .facts import POWERS, Facts
+from .findings import Finding, found
+from .servers import product_of
+
+_SYNCHRONISE: Final = "synchronise clocks (chronyc tracking)"
+_ROLES: Final[dict[Role, str]] = {"operator": "an operator", "worker": "a worker", "reader": "a reader"}
+
+
+def _versions(facts: Facts) -> Iterator[Finding]:
+    versions = {" ".join(product_of(server)) for server in facts.servers} - {" "}
+    if len(versions) > 1:
+        text = f"servers of different versions: {', '.join(sorted(versions))}"
+        yield found("warning", "version", text, "upgrade the older ones")
+
+
+def _clocks(facts: Facts) -> Iterator[Finding]:
+    ahead = [server.clock_ahead for server in facts.servers]
+    apart = max(ahead) - min(ahead)
+    if apart > 1:
+        text = (
+            f"the clocks of the servers are {apart:.1f} s apart: lists across them are in no exact order, and after a "
+            "failover leases may end earlier or later"
+        )
+        yield found("warning", "clock", text, _SYNCHRONISE)
+
+
+def _permissions(facts: Facts) -> Iterator[Finding]:
+    who = f"user {facts.user}" if facts.user else "the user of this connection"
+    extras = ["cluster"] if facts.is_cluster else []
+    extras += [extra for extra in ("replica", "fsync") if extra in facts.durability]
+    acl = " ".join(["coatcheck --namespace", facts.namespace, "acl", *(f"--extra {extra}" for extra in extras)])
+    missing = {
+        role: [name for name in (*COMMANDS[role], *(name for extra in extras for name in EXTRAS[extra]))
+               if not facts.permitted[name]]
+        for role in _ROLES
+    }  # fmt: skip
+    role = next((role for role in _ROLES if not missing[role]), None)
+    if role == "operator" or role == "worker":  # noqa: PLR1714  # narrows the type
+        yield found("good", "permissions", f"{who} may do what {_ROLES[role]} does")
+    else:
+        text = f"{who} may not do what {'a reader' if role is None else 'a worker'} does; missing: "
+        lacks = missing["reader" if role is None else "worker"]
+        yield found("critical" if role is None else "warning", "permissions", text + _spelled(lacks), acl)
+    powers = [name for name in POWERS if facts.permitted[name]]
+    if (powers or facts.foreign) and not facts.embedded:
+        more = [*([f"send {_spelled(powers)}"] if powers else []), *(["read other keys"] if facts.foreign else [])]
+        text = f"{who} may also {' and '.join(more)}: right for an administrator, too much for workers"
+        yield found("note", "too-many-permissions", text, acl)
+
+
+def _spelled(names: list[str]) -> str:
+    return ", ".join(name.replace("|", " ").upper() for name in names)
+
+
+def _password(facts: Facts) -> Iterator[Finding]:
+    if facts.open_to_all and not facts.embedded:
+        text = "the user default needs no password: whoever reaches the server is its administrator"
+        cure = "ACL SETUSER default off, once workers have users of their own (coatcheck acl)"
+        yield found("note" if _is_local(facts) else "critical", "password", text, cure)
+
+
+def _tls(facts: Facts) -> Iterator[Finding]:
+    if facts.encrypted:
+        yield found("good", "tls", "connections are encrypted")
+    elif facts.encrypted is False and not _is_local(facts):
+        text = "connections are not encrypted: passwords and contents can be read on their way"
+        yield found("warning", "tls", text, "open the store with rediss:// (docs/operations.md, TLS)")
+
+
+def _is_local(facts: Facts) -> bool:
+    hosts = [server.name.rpartition(":")[0].strip("[]") for server in facts.servers if server.name[0] != "/"]
+    return all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
+
+
+def _partitions(facts: Facts) -> Iterator[Finding]:
+    shares = {name: sum(counts) for name, counts in facts.artifacts.items()}
+    number, total = sum(map(len, facts.artifacts.values())), sum(shares.values())
+    for other, count in facts.others.items():
+        if count:
+            text = f"{count:,} artifacts lie in {other} partitions; a store with partitions={number} does not see them"
+            yield found("warning", "other-partitions", text, "open all stores of a namespace with one number of them")
+    mean = total / len(shares)
+    fullest = max(shares, key=lambda name: shares[name])
+    if total >= 1000 and shares[fullest] > 1.5 * mean:
+        text = f"{fullest} has {shares[fullest]:,} artifacts, {shares[fullest] / mean:.1f} times the mean"
+        yield found("warning", "uneven", text, f"redis-cli --cluster rebalance {fullest}")
+    else:
+        text = f"about {total:,} artifacts; partitions: {number}, on servers: {len(shares)}"
+        yield found("good", "partitions", text)
+
+
+def _leftovers(facts: Facts) -> Iterator[Finding]:
+    if facts.report is None:
+        text = "keys were not looked at one by one: whether everything fits together was not seen"
+        yield found("note", "leftovers", text, "coatcheck doctor --thorough, as an operator")
+        return
+    for problem in facts.report.problems:
+        text = f"{problem.count:,} found, such as {problem.examples[0]}"
+        yield found("warning", problem.kind, text, "coatcheck check --repair")
+    if not facts.report.problems:
+        yield found("good", "leftovers", f"keys that were looked at: {facts.report.looked_at:,}; all fit together")
+
+
+CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
+    *(_versions, _clocks, _permissions, _password, _tls, _partitions, _leftovers),
+)

@@ -1,0 +1,10 @@
+"""Directories under one ticket: `store_tree` stores each file once and a manifest that names them all.
+
+`open_tree` reads the manifest alone; files are fetched when they are asked for, or all at once by `restore`.
+"""
+
+from .manifest import CONTENT_TYPE, TreeEntry
+from .opened import AsyncTree, Tree, aopen_tree, open_tree
+from .storing import astore_tree, store_tree
+
+__all__ = ["CONTENT_TYPE", "AsyncTree", "Tree", "TreeEntry", "aopen_tree", "astore_tree", "open_tree", "store_tree"]

@@ -1,0 +1,140 @@
+"""The doctor on real servers: what it finds is there, its cures cure, and it asks nothing that it may not ask."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+
+import pytest
+
+from coatcheck import AsyncRedisArtifactStore, RedisArtifactStore, StoreUnavailableError
+from coatcheck.backends.redis.permissions import command
+from coatcheck.doctor import Diagnosis, aexamine, examine
+from coatcheck.testing import ENGINES, Server, eventually
+
+from ..conftest import require
+
+
+def found(diagnosis: Diagnosis, *levels: str) -> set[str]:
+    return {finding.name for finding in diagnosis.findings if finding.level in (levels or ("critical", "warning"))}
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
+def own(request, leaks):
+    """A server whose configuration may be changed."""
+    with leaks.lasting():
+        own = Server(require(request.param), tcp=True)
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def own_store(own):
+    with own.client() as client:
+        client.flushall()
+    with RedisArtifactStore(own.tcp_url, namespace="mine") as store:
+        yield store
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_cures_cure(engine) -> None:
+    """What is typed as it is told makes findings go."""
+    own = Server(require(engine), tcp=True)
+    own_store = RedisArtifactStore(own.tcp_url, namespace="mine")
+    with own.client() as client, own_store:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        before = examine(own_store)
+        assert found(before) == {"eviction", "maxmemory", "persistence"}
+        for finding in before.findings:
+            if finding.level in ("critical", "warning"):
+                first, *_ = finding.cure.split(" && ")[0].split(" (and ")
+                tool, *words = shlex.split(first)
+                assert tool in ("redis-cli", "valkey-cli")
+                assert words[:4] == ["-h", "127.0.0.1", "-p", str(own.port)]
+                client.execute_command(*words[4:])
+        after = examine(own_store)
+        assert found(after) == set()
+        assert after.ok
+        eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+    own.stop()
+
+
+def test_what_lies_there_is_counted_and_looked_at(own, own_store) -> None:
+    own_store.store_many([b"%d" % n for n in range(20)], ttl=60)
+    with own.client() as client, RedisArtifactStore(own.tcp_url, namespace="mine", partitions=64) as other:
+        other.store(b"x", ttl=60)
+        client.set("mine:content:" + "0" * 32, b"orphan")
+        diagnosis = examine(own_store, thorough=True)
+        assert "other-partitions" in found(diagnosis)
+        [partitions] = [finding for finding in diagnosis.findings if finding.name == "partitions"]
+        assert "about 20 artifacts;" in partitions.text
+        quick = examine(own_store, thorough=False)
+        assert "leftovers" in found(quick, "note")
+        client.flushall()
+
+
+@pytest.mark.parametrize("role", ["reader", "worker", "operator"])
+def test_nothing_is_asked_that_may_not_be_asked(own, own_store, role) -> None:
+    own_store.store(b"x", ttl=60)
+    with own.client() as client:
+        client.execute_command(*shlex.split(command(role, "mine", "someone").replace("PASSWORD", "secret")))
+        client.acl_log_reset()
+        with RedisArtifactStore(f"redis://someone:secret@127.0.0.1:{own.port}/0", namespace="mine") as store:
+            diagnosis = examine(store)
+        assert client.acl_log() == []
+        client.acl_deluser("someone")
+    assert "untold" in found(diagnosis, "note")
+    assert "too-many-permissions" not in found(diagnosis, "note")
+    assert found(diagnosis) == ({"permissions"} if role == "reader" else set())
+    assert found(diagnosis, "note") - {"version"} == {"untold", *(set() if role == "operator" else {"leftovers"})}
+
+
+def test_a_permission_that_is_missing_is_named(own, own_store) -> None:
+    with own.client() as client:
+        client.execute_command(*shlex.split(command("worker", "mine", "someone").replace("PASSWORD", "secret")))
+        client.execute_command("ACL", "SETUSER", "someone", "-unlink", "-hget")
+        with RedisArtifactStore(f"redis://someone:secret@127.0.0.1:{own.port}/0", namespace="mine") as store:
+            [missing] = [f for f in examine(store).findings if f.name == "permissions"]
+        client.acl_deluser("someone")
+    assert missing.level == "critical"
+    assert missing.text.endswith("missing: HGET")
+
+
+def test_the_wrong_keys_are_a_missing_permission(own, own_store) -> None:
+    with own.client() as client:
+        client.execute_command(*shlex.split(command("worker", "other", "someone").replace("PASSWORD", "secret")))
+        url = f"redis://someone:secret@127.0.0.1:{own.port}/0"
+        with RedisArtifactStore(url, namespace="mine") as store, pytest.raises(StoreUnavailableError):
+            examine(store)
+        client.acl_deluser("someone")
+
+
+def test_a_cluster_is_examined_node_by_node(valkey_cluster, namespace) -> None:
+    with RedisArtifactStore(valkey_cluster.url, namespace=namespace) as store:
+        store.store_many([b"%d" % n for n in range(30)], ttl=60)
+        diagnosis = examine(store)
+    servers = {finding.server for finding in diagnosis.findings if finding.name == "latency"}
+    assert len(servers) == 3
+    [partitions] = [finding for finding in diagnosis.findings if finding.name == "partitions"]
+    assert partitions.text == "about 30 artifacts; partitions: 64, on servers: 3"
+    assert "replication" in found(diagnosis, "good")
+    assert not {"cluster", "other-partitions", "permissions"} & found(diagnosis)
+
+
+def test_awaited_stores_are_examined_too(valkey, namespace) -> None:
+    async def look() -> Diagnosis:
+        async with AsyncRedisArtifactStore(valkey.tcp_url, namespace=namespace) as store:
+            return await aexamine(store)
+
+    diagnosis = asyncio.run(look())
+    assert "latency" in found(diagnosis, "good")
+
+
+def test_tls_is_seen(tls_server, namespace) -> None:
+    with RedisArtifactStore(tls_server.url, namespace=namespace, ssl_ca_certs=str(tls_server.authority)) as store:
+        assert "tls" in found(examine(store), "good")
+
+
+def test_a_server_that_is_not_there_is_no_finding() -> None:
+    with RedisArtifactStore("redis://127.0.0.1:1", retry_for=0) as store, pytest.raises(StoreUnavailableError):
+        examine(store)
