@@ -66,9 +66,10 @@ class CoatcheckCache(BaseCache[V]):
 
     def _get_one(self, name: str) -> Plan[Artifact | None]:
         try:
-            return (yield lambda store: store.load(name))
+            artifact: Artifact | None = yield lambda store: store.load(name)
         except (ArtifactLostError, CorruptArtifactError):
             return None
+        return artifact
 
     def _set(self, pairs: Mapping[FullKey, tuple[V, int | None]]) -> Plan[None]:
         by_run: dict[str, list[Payload]] = {}

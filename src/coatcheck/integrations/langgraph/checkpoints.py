@@ -219,7 +219,8 @@ class Checkpoints:
         return [Thread(thread, views) for thread, views in threads.items()]
 
     def _search(self, tags: dict[str, str]) -> Plan[list[ArtifactMetadata]]:
-        return (yield lambda store: store.search(tags=tags, limit=0))
+        found: list[ArtifactMetadata] = yield lambda store: store.search(tags=tags, limit=0)
+        return found
 
     def candidates(self, config: RunnableConfig | None, before: RunnableConfig | None) -> Plan[list[Found]]:
         """What may be listed, newest first, without its content."""
