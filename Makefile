@@ -6,13 +6,14 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test integrations ui check format mutants soak bench clean
+.PHONY: help demo test integrations ui docs check format mutants soak bench clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
 	@echo "make integrations  each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
 	@echo "make ui      the page in a real Chromium; its pictures go to build/ui"
+	@echo "make docs    the site of the documentation, into build/site"
 	@echo "make check   lint, types, import layers"
 	@echo "make mutants deliberate bugs, and which test catches each"
 	@echo "make soak    everything random, a hundred rounds: hours; less with ARGS='--rounds 3' or ARGS='--minutes 30'"
@@ -56,6 +57,14 @@ integrations: $(ONLY:%=.venv-integrations/%/ready)
 ui: .venv-ui/ready
 	.venv-ui/bin/python -m pytest -q -n 0 tests/browser $(ARGS)
 
+.venv-docs/ready: pyproject.toml tools/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[testing]' -r tools/requirements.txt
+	@touch $@
+
+docs: .venv-docs/ready
+	.venv-docs/bin/python tools/build_docs.py
+
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -83,4 +92,4 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-bench .venv-ui .venv-integrations build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-docs .venv-ui .venv-integrations build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache

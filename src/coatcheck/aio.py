@@ -25,12 +25,14 @@ from .backends.redis import AsyncTarget
 from .encoding import encode_json, encode_text
 from .errors import StoreClosedError
 from .events import OnEvent
+from .explained import explained_by
 from .face import Face, RedisFace, reopen
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
 from .refs import IdLike, id_of
 from .search import Filter
 from .sources import AsyncSourceLike, TransferProgress
+from .store import ArtifactStore
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@explained_by(ArtifactStore)
 class AsyncArtifactStore(Face):
-    """`ArtifactStore`, awaited: the same names, arguments, results and errors. See there.
+    """`ArtifactStore`, awaited: the same names, arguments, results and errors.
 
     It belongs to the event loop that first uses it; its tasks may share it.
     """

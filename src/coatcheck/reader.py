@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .arguments import check_bound
 from .backends.opened import Block, OpenedArtifact
+from .explained import explained_by
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class ArtifactReader(io.RawIOBase):
             raise ValueError("I/O operation on a closed artifact reader: open the artifact again")
 
 
+@explained_by(ArtifactReader)
 class AsyncArtifactReader:
     """`ArtifactReader`, awaited; `async for` gives the content from the position on, in chunks. For one task at a time.
 

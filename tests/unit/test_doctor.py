@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from coatcheck import AsyncInMemoryArtifactStore, CheckReport, InMemoryArtifactStore, InvalidArtifactError, Problem
@@ -161,6 +163,11 @@ def test_each_finding_names_its_cure(what) -> None:
     assert (finding.level, finding.name) == (level, name)
     assert cure in finding.cure
     assert diagnosis.ok is (level == "note")
+
+
+def test_every_finding_is_explained() -> None:
+    explained = set(re.findall(r"`([a-z-]+)`", (Path(__file__).parents[2] / "docs" / "operations.md").read_text()))
+    assert {name for _, _, name, _ in FINDINGS.values()} <= explained
 
 
 def test_nothing_is_found_where_all_is_well() -> None:

@@ -8,7 +8,9 @@ from typing import get_type_hints
 
 import pytest
 from coatcheck import (
+    ArtifactReader,
     ArtifactStore,
+    AsyncArtifactReader,
     AsyncArtifactStore,
     AsyncFileArtifactStore,
     AsyncInMemoryArtifactStore,
@@ -100,6 +102,23 @@ def test_both_faces_take_and_return_what_the_contract_says(name) -> None:
             p.name: (p.kind, p.default) for p in said.parameters.values()
         }
         assert taken.return_annotation.replace("Async", "") == said.return_annotation
+
+
+@pytest.mark.parametrize(
+    ("contract", "awaited"), [(ArtifactStore, AsyncArtifactStore), (ArtifactReader, AsyncArtifactReader)]
+)
+def test_help_says_on_the_awaited_face_what_it_says_on_the_other(contract, awaited) -> None:
+    for name, method in vars(awaited).items():
+        if name[0] != "_" and inspect.isfunction(method) and hasattr(contract, name):
+            said, explanation = (inspect.getdoc(getattr(one, name)) for one in (awaited, contract))
+            summary, _, rest = explanation.partition("\n\nArgs:\n")
+            assert said.startswith(summary) and said.endswith(rest), name
+
+
+def test_what_the_awaited_face_adds_stands_before_the_sections() -> None:
+    said = inspect.getdoc(AsyncArtifactStore.store_file)
+    assert said.index("async iterable of bytes") < said.index("Args:")
+    assert inspect.getdoc(AsyncArtifactReader.seek).endswith("\n\nNothing is awaited.")
 
 
 @pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree)])

@@ -14,6 +14,7 @@ from coatcheck import __version__
 
 from .acl import acl
 from .doctor import doctor
+from .exporter import exporter
 from .failures import OneLineErrors, say
 from .get import get
 from .look import ls, runs, show, stats
@@ -26,7 +27,7 @@ from .ui import ui
 
 app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, doctor, acl, serve, ui):
+for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, doctor, exporter, acl, serve, ui):
     app.command()(command)
 
 

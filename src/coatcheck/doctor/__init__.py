@@ -21,7 +21,7 @@ from . import servers, stores
 from .facts import Facts, gather
 from .findings import LEVELS, Diagnosis, Finding, Level
 
-__all__ = ["Diagnosis", "Finding", "Level", "aexamine", "examine", "judge"]
+__all__ = ["Diagnosis", "Facts", "Finding", "Level", "aexamine", "ask", "examine", "judge"]
 
 
 def examine(
@@ -39,10 +39,7 @@ def examine(
         InvalidArtifactError: It is another kind of store.
         StoreUnavailableError: The server cannot be asked anything.
     """
-    if not isinstance(store, RedisArtifactStore):
-        raise _not_on_a_server(store)
-    with _no_warning():
-        return store._run(_diagnosis(store, thorough, progress))  # noqa: SLF001  # see `_diagnosis`
+    return judge(ask(store, thorough=thorough, progress=progress))
 
 
 async def aexamine(
@@ -52,17 +49,24 @@ async def aexamine(
     if not isinstance(store, AsyncRedisArtifactStore):
         raise _not_on_a_server(store)
     with _no_warning():
-        return await store._run(_diagnosis(store, thorough, progress))  # noqa: SLF001
+        return judge(await store._run(_facts(store, thorough, progress)))  # noqa: SLF001  # see `_facts`
 
 
-def _diagnosis(
+def ask(store: ArtifactStore, *, thorough: bool | None = None, progress: Callable[[int], None] | None = None) -> Facts:
+    """What `examine` judges, as `judge` takes it."""
+    if not isinstance(store, RedisArtifactStore):
+        raise _not_on_a_server(store)
+    with _no_warning():
+        return store._run(_facts(store, thorough, progress))  # noqa: SLF001  # see `_facts`
+
+
+def _facts(
     store: RedisArtifactStore | AsyncRedisArtifactStore,
     thorough: bool | None,
     progress: Callable[[int], None] | None,
-) -> Plan[Diagnosis]:
+) -> Plan[Facts]:
     """Below the store's operations: what its session reaches is asked about the servers themselves."""
-    facts = yield from gather(store._redis, store._target.encrypted, thorough, progress)  # noqa: SLF001
-    return judge(facts)
+    return gather(store._redis, store._target.encrypted, thorough, progress)  # noqa: SLF001
 
 
 def judge(facts: Facts) -> Diagnosis:

@@ -11,6 +11,7 @@ where `MyHarness` is a `StoreHarness`.
 """
 
 from .blocking import Blocking
+from .clock import Clock, amemory_store, memory_store
 from .contract import ArtifactStoreContract, StoreHarness
 from .fake import afake_store, fake_store
 from .servers import ENGINES, Cluster, Engine, Node, Sentinels, Server
@@ -20,6 +21,7 @@ __all__ = [
     "ENGINES",
     "ArtifactStoreContract",
     "Blocking",
+    "Clock",
     "Cluster",
     "Engine",
     "Node",
@@ -27,6 +29,8 @@ __all__ = [
     "Server",
     "StoreHarness",
     "afake_store",
+    "amemory_store",
     "eventually",
     "fake_store",
+    "memory_store",
 ]

@@ -16,7 +16,7 @@ from coatcheck import InvalidArtifactError, open_store
 from coatcheck.integrations.proxystore import CoatcheckConnector
 from coatcheck.testing import eventually
 
-from ...test_docs import DOCS, run_snippets
+from ...snippets import DOCS, run_snippets
 from ..suites import check, run_suite, source_of
 
 HERE = Path(__file__).parent

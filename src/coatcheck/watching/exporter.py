@@ -1,0 +1,140 @@
+"""What a store holds, and how its servers are, as metrics of Prometheus (extra `prometheus`).
+
+`coatcheck exporter` serves them; a process with a registry of its own registers a `StoreCollector` there. Operations
+are counted where they happen: see `watching.prometheus`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ..doctor import Diagnosis, Facts, ask, judge
+from ..errors import ArtifactError, InvalidArtifactError, MissingExtraError
+from ..model import StoreStats
+from ..store import ArtifactStore
+from ..sync import RedisArtifactStore
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise MissingExtraError(f"{error.name} is missing: pip install 'coatcheck[prometheus]'") from error
+
+_logger: Final = logging.getLogger(__name__)
+
+_STATS: Final = {
+    "artifacts": "Live artifacts",
+    "leases": "Live leases on artifacts",
+    "runs": "Runs that hold a lease",
+    "contents": "Distinct contents",
+    "artifact_bytes": "Sizes of all artifacts, once for each lease: what would be kept without sharing",
+    "content_bytes": "Sizes of the distinct contents, before compression",
+    "stored_bytes": "What contents take as they are stored",
+}
+
+_OF_SERVERS: Final = {
+    "memory_used_bytes": ("used_memory", "Memory that the server uses"),
+    "memory_limit_bytes": ("maxmemory", "Its maxmemory; 0: none"),
+    "memory_fragmentation_ratio": ("mem_fragmentation_ratio", "Memory of its process by that of what lies in it"),
+    "connections": ("connected_clients", "Connections that are open"),
+    "replicas": ("connected_slaves", "Replicas that are connected"),
+}
+
+
+class StoreCollector(Collector):
+    """Figures of one store. They are read when they are asked for, not more often than every so many seconds.
+
+    Args:
+        store: Any store; servers are told of where it has some.
+        namespace: The label of all metrics.
+        every: Seconds that figures are told again before they are read anew: `stats` reads all metadata.
+
+    Raises:
+        InvalidArtifactError: These are no seconds.
+    """
+
+    def __init__(self, store: ArtifactStore, *, namespace: str = "", every: float = 60) -> None:
+        if not every >= 0:
+            raise InvalidArtifactError(f"every must be seconds, 0 or more, not {every!r}")
+        self._store = store
+        self._labels = [namespace]
+        self._every = every
+        self._lock = threading.Lock()
+        self._read_at = -float("inf")
+        self._families: list[Metric] = []
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering asks no server."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures; `coatcheck_up` is 0, and the rest is left out, where they cannot be read."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= self._every:
+                self._families = list(self._read())
+                self._read_at = time.monotonic()
+            yield from self._families
+
+    def _read(self) -> Iterator[Metric]:
+        start = time.perf_counter()
+        try:
+            stats = self._store.stats()
+            facts = ask(self._store, thorough=False) if isinstance(self._store, RedisArtifactStore) else None
+        except ArtifactError as error:
+            _logger.warning("figures cannot be read: %s", error)
+            yield self._gauge("up", "Whether the figures could be read", 0)
+            return
+        yield self._gauge("up", "Whether the figures could be read", 1)
+        yield self._gauge("figures_duration_seconds", "How long reading them took", time.perf_counter() - start)
+        yield self._gauge("figures_timestamp_seconds", "When they were read", time.time())
+        yield from self._of_store(stats)
+        if facts is not None:
+            yield from self._of_servers(facts)
+            yield self._of_findings(judge(facts))
+
+    def _of_store(self, stats: StoreStats) -> Iterator[Metric]:
+        for name, text in _STATS.items():
+            yield self._gauge(name, text, getattr(stats, name))
+
+    def _of_servers(self, facts: Facts) -> Iterator[Metric]:
+        labels = ["namespace", "server"]
+        families = {
+            name: GaugeMetricFamily(f"coatcheck_server_{name}", text, labels=labels)
+            for name, (_, text) in _OF_SERVERS.items()
+        }
+        evicted = CounterMetricFamily("coatcheck_server_evicted_keys", "Keys that were evicted", labels=labels)
+        round_trip = GaugeMetricFamily(
+            "coatcheck_server_round_trip_seconds", "A question and its answer", labels=labels
+        )
+        artifacts = GaugeMetricFamily(
+            "coatcheck_partition_artifacts", "Members of the catalog, by partition", labels=[*labels, "partition"]
+        )
+        for server in facts.servers:
+            where = [*self._labels, server.name]
+            round_trip.add_metric(where, server.round_trip)
+            for name, (field, _) in _OF_SERVERS.items():
+                if field in server.info:
+                    families[name].add_metric(where, float(server.info[field]))
+            if "evicted_keys" in server.info:
+                evicted.add_metric(where, float(server.info["evicted_keys"]))
+            for number, count in enumerate(facts.artifacts.get(server.name, [])):
+                artifacts.add_metric([*where, str(number)], count)
+        yield from (*families.values(), evicted, round_trip, artifacts)
+
+    def _of_findings(self, diagnosis: Diagnosis) -> Metric:
+        family = GaugeMetricFamily(
+            "coatcheck_findings", "What coatcheck doctor finds", labels=["namespace", "level", "name"]
+        )
+        for level, name in sorted({(finding.level, finding.name) for finding in diagnosis.findings}):
+            count = sum((finding.level, finding.name) == (level, name) for finding in diagnosis.findings)
+            family.add_metric([*self._labels, level, name], count)
+        return family
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"coatcheck_{name}", text, labels=["namespace"])
+        family.add_metric(self._labels, value)
+        return family

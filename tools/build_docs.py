@@ -1,0 +1,35 @@
+"""Build the site of the documentation into build/site: `make docs`. Whatever is a warning is an error."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WARNING = re.compile(r"^(?:WARNING|griffe:|mkdocstrings)|\bWarning:", re.MULTILINE)
+
+
+def main() -> None:
+    """Build, and lay the sources of the pages beside them, for those who read Markdown: see docs/llms.txt."""
+    site, docs = ROOT / "build" / "site", ROOT / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    sys.stdout.write(done.stdout)
+    if done.returncode or WARNING.search(done.stdout):
+        sys.exit("the documentation has errors: see above")
+    for page in docs.rglob("*.md"):
+        shutil.copyfile(page, site / page.relative_to(docs))
+
+
+if __name__ == "__main__":
+    main()
