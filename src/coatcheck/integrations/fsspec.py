@@ -41,7 +41,7 @@ _SPOOLED: Final = 8 * 1024 * 1024  # bytes of a file being written that stay in 
 _GENERIC: Final = ("asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "use_listings_cache")
 
 
-class CoatcheckFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is untyped
+class CoatcheckFileSystem(AbstractFileSystem):
     """Files in a store. Making it touches nothing: the store is opened by the first file.
 
     What is written appears as a whole, when the file is closed, or not at all. Whoever creates a file exclusively
@@ -404,7 +404,7 @@ class CoatcheckFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
         self._store.delete_many(map(_id, reversed(paths)))
 
 
-class CoatcheckFile(AbstractBufferedFile):  # type: ignore[misc]
+class CoatcheckFile(AbstractBufferedFile):
     """A file that is read, or written: it appears when it is closed, or at the end of a transaction.
 
     Appending writes the whole file anew, if nobody changed it meanwhile.

@@ -1,4 +1,4 @@
-"""fsspec's own tests of file systems, over `CoatcheckFileSystem` on a server, a cluster, files and memory."""
+"""fsspec's own tests of file systems, over `CoatcheckFileSystem`: on a server all, elsewhere some in turn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import fsspec.tests.abstract as theirs
 import pytest
 
 from coatcheck.integrations.fsspec import CoatcheckFileSystem
+
+from ...sizes import in_turn
 
 
 class Fixtures(theirs.AbstractFixtures):
@@ -48,7 +50,7 @@ class InMemory(Fixtures):
     place = "memory"
 
 
-for where in (OnValkey, OnCluster, InFiles, InMemory):
-    for kind in ("Copy", "Get", "Open", "Pipe", "Put"):
+for number, kind in enumerate(("Copy", "Get", "Open", "Pipe", "Put")):
+    for where in (OnValkey, *in_turn((OnCluster, InFiles, InMemory), number)):
         name = f"Test{kind}{where.__name__}"
         globals()[name] = type(name, (where, getattr(theirs, f"Abstract{kind}Tests")), {})
