@@ -2,6 +2,7 @@
 
     python -m benchmarks.scale memory     # bytes on each engine, with 1 and 64 partitions
     python -m benchmarks.scale fan-out    # one server against a cluster of three primaries on this machine
+    python -m benchmarks.scale primaries  # what 1, 2, 4 and 8 primaries can do, from the CPU time of each
 
 Times are medians. CPU time is that of the client and all servers together, on average: the figure to trust on a machine
 that does other things as well. Round trips, pipelines and commands are counted where the client sends them.
@@ -15,7 +16,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from coatcheck import RedisArtifactStore
 from coatcheck.testing import ENGINES, Cluster, Server
@@ -150,11 +152,69 @@ def fan_out(url: str, servers: Sequence[Server], partitions: int, rounds: int) -
             )
 
 
+def capacity(binary: Path, primaries: int, count: int) -> dict[str, tuple[float, float, float]]:
+    """What a cluster of so many primaries can do, if each had a core of its own, whatever this machine has.
+
+    Clients share no state, so more of them do more; a cluster does as much as the primary that is busiest.
+
+    Returns:
+        For each operation: a second by the busiest primary's CPU time, and the CPU time of client and server for one,
+        in microseconds.
+    """
+    with (
+        Cluster(binary, primaries=primaries, replicas=0) as cluster,
+        RedisArtifactStore(cluster.url, retry_for=60) as store,
+    ):
+        ids = fill(store, 10_000, "before")
+        contents = iter([os.urandom(KIB) for _ in range(count)])
+        operations: dict[str, Callable[[int], object]] = {
+            "store": lambda n: store.store(next(contents), run_id=f"run-{n % 8}", tags=TAGS, ttl=86_400),
+            "load": lambda n: store.load(ids[n % len(ids)]),
+        }
+        found = {}
+        for name, call in operations.items():
+            idle = _cpu_of(cluster, lambda: time.sleep(2))
+            spent = _cpu_of(cluster, lambda call=call: [call(n) for n in range(count)])  # type: ignore[misc]
+            busy = [one - spent.seconds * rest / 2 for one, rest in zip(spent.nodes, idle.nodes, strict=True)]
+            found[name] = count / max(busy), 1e6 * spent.client / count, 1e6 * sum(busy) / count
+        return found
+
+
+class Spent(NamedTuple):
+    """Seconds: on the clock, and of CPU by the client and by each node."""
+
+    seconds: float
+    client: float
+    nodes: list[float]
+
+
+def _cpu_of(cluster: Cluster, call: Callable[[], object]) -> Spent:
+    def nodes() -> list[float]:
+        infos = [node.ask("INFO", "cpu") for node in cluster.nodes]
+        return [info["used_cpu_user"] + info["used_cpu_sys"] for info in infos]
+
+    before, began, client = nodes(), time.perf_counter(), time.process_time()
+    call()
+    client, seconds = time.process_time() - client, time.perf_counter() - began
+    return Spent(seconds, client, [after - one for after, one in zip(nodes(), before, strict=True)])
+
+
+def scaling(binary: Path, count: int) -> None:
+    """Print what 1, 2, 4 and 8 primaries can do."""
+    first: dict[str, float] = {}
+    print("primaries | operation | a second, by the busiest primary's CPU | efficiency | client us | servers us")
+    for primaries in (1, 2, 4, 8):
+        for name, (rate, client, servers) in capacity(binary, primaries, count).items():
+            share = rate / primaries / first.setdefault(name, rate)
+            print(f"{primaries} | {name} | {rate:,.0f} | {share:.2f} | {client:.1f} | {servers:.1f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["memory", "fan-out"])
+    parser.add_argument("what", choices=["memory", "fan-out", "primaries"])
     parser.add_argument("--artifacts", type=int, default=50_000, help="for bytes an artifact")
     parser.add_argument("--leases", type=int, default=20_000, help="for bytes a lease")
+    parser.add_argument("--operations", type=int, default=10_000, help="of each kind, for primaries")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     if options.what == "memory":
@@ -166,13 +226,16 @@ def main() -> None:
             except NoServerError as error:
                 print(error)
         return
+    binary = next(engine for engine in ENGINES if engine.name == "valkey").find()
+    if binary is None:
+        raise SystemExit("no valkey here")
+    if options.what == "primaries":
+        scaling(binary, options.operations)
+        return
     print("where | partitions | operation | ms | CPU ms | round trips | pipelines | commands")
     with BenchServer("valkey") as server:
         for partitions in (1, 64, 256):
             fan_out(server.tcp.url, [server], partitions, options.rounds)
-    binary = next(engine for engine in ENGINES if engine.name == "valkey").find()
-    if binary is None:
-        raise SystemExit("no valkey here")
     with Cluster(binary, replicas=0) as cluster:
         for partitions in (64, 256):
             fan_out(cluster.url, cluster.nodes, partitions, options.rounds)

@@ -27,6 +27,7 @@ from .errors import StoreClosedError
 from .events import OnEvent
 from .explained import explained_by
 from .face import Face, RedisFace, reopen
+from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
 from .refs import IdLike, id_of
@@ -49,7 +50,8 @@ T = TypeVar("T")
 class AsyncArtifactStore(Face):
     """`ArtifactStore`, awaited: the same names, arguments, results and errors.
 
-    It belongs to the event loop that first uses it; its tasks may share it.
+    Tasks may share it, and so may event loops, one after another or in threads at the same time: connections belong to
+    one loop each, and end with it. (A caller's own client of redis-py belongs to one loop.)
     """
 
     async def _run(self, plan: Plan[T]) -> T:
@@ -235,6 +237,34 @@ class AsyncArtifactStore(Face):
     async def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         """See `ArtifactStore.touch`."""
         return await self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    async def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        """See `ArtifactStore.update_metadata`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_metadata(artifact_id, run_id, change))
+
+    async def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        """See `ArtifactStore.update_many`."""
+        change = Change(content_type, tags, extra, replace=replace)
+        return await self._run(self._operations.update_many(ids, run_id, change))
 
     async def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """See `ArtifactStore.release`."""

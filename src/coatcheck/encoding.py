@@ -85,3 +85,15 @@ def _check_depth(extra: Mapping[str, Any]) -> None:
             raise InvalidArtifactError(f"extra is deeper than {MAX_EXTRA_DEPTH} containers: store it as content")
         inner = value.values() if isinstance(value, Mapping) else value
         waiting += [(item, depth + 1) for item in inner if isinstance(item, dict | list | tuple)]
+
+
+def read_extra(text: str) -> dict[str, Any]:
+    """`extra` from its JSON.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    extra = json.loads(text) if text else {}
+    if not isinstance(extra, dict):
+        raise ValueError("extra that is no mapping")  # noqa: TRY004  # of the stored bytes, not of an argument
+    return extra

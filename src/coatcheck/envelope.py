@@ -8,9 +8,10 @@ and then the rest of the header, so that a flipped bit anywhere is noticed witho
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import threading
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import xxhash
 import zstandard
@@ -29,6 +30,24 @@ ZSTD: Final = 1
 MANIFEST: Final = 2  # the payload names the chunks that hold the content
 
 Verify = Literal["full", "checksum"]
+
+
+class Hashed(NamedTuple):
+    """A sealed value that was hashed while it came in.
+
+    Attributes:
+        header: Its first bytes.
+        payload: The rest.
+        checksum: What its checksum has to be.
+        digest: The SHA-256 of the payload, where that is the plain content and is to be verified.
+    """
+
+    header: bytes
+    payload: bytes
+    checksum: int
+    digest: bytes | None
+
+
 Sealed = tuple[bytes, bytes]
 """Header and payload of a content; kept apart so that large contents are not copied."""
 
@@ -83,21 +102,28 @@ def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
     return checksum.intdigest()
 
 
-def open_envelope(sealed: bytes, digest: bytes) -> tuple[int, int, bytes | memoryview]:
+def open_envelope(sealed: bytes | Hashed, digest: bytes) -> tuple[int, int, bytes | memoryview]:
     """Codec, plain size and payload of a sealed value whose checksum and digest are as they should be.
 
     Raises:
         CorruptArtifactError: As `unseal`.
     """
-    if len(sealed) < HEADER.size:
-        raise CorruptArtifactError(f"stored content is truncated: {len(sealed)} bytes, no envelope")
-    version, codec, size, stored_digest, checksum = HEADER.unpack_from(sealed)
+    payload: bytes | memoryview
+    if isinstance(sealed, Hashed):
+        start, payload = sealed.header, sealed.payload
+    elif len(sealed) < _SMALL:
+        start, payload = sealed[: HEADER.size], sealed[HEADER.size :]
+    else:
+        start, payload = sealed[: HEADER.size], memoryview(sealed)[HEADER.size :]
+    if len(start) < HEADER.size:
+        raise CorruptArtifactError(f"stored content is truncated: {len(start)} bytes, no envelope")
+    version, codec, size, stored_digest, checksum = HEADER.unpack(start)
     if version != VERSION:
         raise CorruptArtifactError(
             f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
         )
-    payload = sealed[HEADER.size :] if len(sealed) < _SMALL else memoryview(sealed)[HEADER.size :]
-    if _checksum(sealed[: _SIGNED.size], payload) != checksum:
+    found = sealed.checksum if isinstance(sealed, Hashed) else _checksum(start[: _SIGNED.size], payload)
+    if found != checksum:
         raise CorruptArtifactError("stored content is damaged: its checksum does not match")
     if stored_digest != digest:
         raise CorruptArtifactError("stored content is intact, but it is the content of another artifact")
@@ -124,7 +150,7 @@ def seal(
     return header(codec, len(content), digest, payload), payload
 
 
-def unseal(sealed: bytes, digest: bytes, verify: Verify = "full", size: int | None = None) -> bytes:
+def unseal(sealed: bytes | Hashed, digest: bytes, verify: Verify = "full", size: int | None = None) -> bytes:
     """The plain content of a sealed value.
 
     Args:
@@ -141,14 +167,46 @@ def unseal(sealed: bytes, digest: bytes, verify: Verify = "full", size: int | No
     if size is not None and declared != size:
         raise CorruptArtifactError(f"content of {declared} bytes, metadata says {size}")
     content = bytes(unpack(codec, payload, declared))
-    if verify == "full" and compute_digest(content) != digest:
+    if verify == "full" and _sha256(sealed, codec, content) != digest:
         raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
+
+
+def _sha256(sealed: bytes | Hashed, codec: int, content: bytes) -> bytes:
+    if isinstance(sealed, Hashed) and codec == RAW and sealed.digest is not None:
+        return sealed.digest
+    return compute_digest(content)
 
 
 def is_manifest(sealed: bytes) -> bool:
     """Whether a sealed value says that its payload is a manifest."""
     return len(sealed) > 1 and sealed[1] == MANIFEST
+
+
+class Hashing:
+    """Hashes a sealed value piece by piece.
+
+    Args:
+        header: Its first bytes.
+        verify: As for `unseal`.
+    """
+
+    def __init__(self, header: bytes, verify: Verify) -> None:
+        self._header = header
+        self._checksum = xxhash.xxh3_64()
+        self._sha256 = hashlib.sha256() if verify == "full" and header[1] == RAW else None
+
+    def update(self, piece: memoryview) -> None:
+        """The next bytes of the payload."""
+        self._checksum.update(piece)
+        if self._sha256 is not None:
+            self._sha256.update(piece)
+
+    def whole(self, payload: bytes) -> Hashed:
+        """The value, of whose payload all was hashed."""
+        self._checksum.update(self._header[: _SIGNED.size])
+        digest = None if self._sha256 is None else self._sha256.digest()
+        return Hashed(self._header, payload, self._checksum.intdigest(), digest)
 
 
 def _decompress(frame: bytes | memoryview, size: int) -> bytes:

@@ -35,6 +35,7 @@ from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
 from .encoding import encode_extra
 from .errors import InvalidArtifactError
+from .labels import Change
 from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
@@ -195,6 +196,15 @@ class Operations:
 
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.touch(id_of(artifact_id), check_optional_run_id(run_id), check_ttl(ttl)))
+
+    def update_metadata(self, artifact_id: IdLike, run_id: str | None, change: Change) -> Plan[ArtifactMetadata | None]:
+        [view] = yield from self.update_many([artifact_id], run_id, change)
+        return view
+
+    def update_many(
+        self, ids: Iterable[IdLike], run_id: str | None, change: Change
+    ) -> Plan[list[ArtifactMetadata | None]]:
+        return self._many(partial(self.backend.update, run_id=check_optional_run_id(run_id), change=change), ids)
 
     def release(self, artifact_id: IdLike, run_id: str | None) -> Plan[bool]:
         return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .arguments import Ttl
+    from .labels import ExtraOrChange, TagsOrChange
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 
 Order = Literal["desc", "asc"]
@@ -393,6 +394,51 @@ class ArtifactStore(ABC):
             Whether the run had a live lease. Without one nothing is changed.
         """
         raise self._unsupported("touch")
+
+    def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        """Change what a run's live lease says of its artifact, in one step; its time and deadline stay.
+
+        Args:
+            artifact_id: The artifact.
+            run_id: Whose lease; `None`: the anonymous one.
+            content_type: The new one.
+            tags: Tags to add, in place of those of the same name. Or a function that is given the old ones and returns
+                all new ones: nobody else's change is lost then. It must not use the store, and is asked again where
+                somebody else was faster. If that happens while a connection breaks, the change may be made twice.
+            extra: Likewise, by the names at its top.
+            replace: Put `tags` and `extra`, as far as they are given, in place of the old ones.
+
+        Returns:
+            The run's view of the artifact now; `None` where it has no live lease.
+        """
+        raise self._unsupported("update_metadata")
+
+    def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        """`update_metadata` for many artifacts, the same change for each, in order; each for itself."""
+        return [
+            self.update_metadata(
+                artifact_id, run_id=run_id, content_type=content_type, tags=tags, extra=extra, replace=replace
+            )
+            for artifact_id in check_ids(ids)
+        ]
 
     def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         """Give up one run's lease; the last one takes the artifact with it. Whether there was a live one."""

@@ -25,6 +25,7 @@ from .backends.redis import Target
 from .errors import StoreClosedError
 from .events import OnEvent
 from .face import Face, RedisFace, reopen
+from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, run
 from .reader import ArtifactReader
 from .refs import IdLike, id_of
@@ -176,6 +177,32 @@ class BackendStore(Face, ArtifactStore):
 
     def touch(self, artifact_id: IdLike, ttl: Ttl, run_id: str | None = None) -> bool:
         return self._run(self._operations.touch(artifact_id, ttl, run_id))
+
+    def update_metadata(
+        self,
+        artifact_id: IdLike,
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> ArtifactMetadata | None:
+        change = Change(content_type, tags, extra, replace=replace)
+        return self._run(self._operations.update_metadata(artifact_id, run_id, change))
+
+    def update_many(
+        self,
+        ids: Iterable[IdLike],
+        *,
+        run_id: str | None = None,
+        content_type: str | None = None,
+        tags: TagsOrChange | None = None,
+        extra: ExtraOrChange | None = None,
+        replace: bool = False,
+    ) -> list[ArtifactMetadata | None]:
+        change = Change(content_type, tags, extra, replace=replace)
+        return self._run(self._operations.update_many(ids, run_id, change))
 
     def release(self, artifact_id: IdLike, run_id: str | None) -> bool:
         return self._run(self._operations.release(artifact_id, run_id))

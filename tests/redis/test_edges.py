@@ -6,7 +6,7 @@ import time
 from hashlib import shake_128
 
 import pytest
-from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, compute_artifact_id
+from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, listing
 from coatcheck.backends.redis.chunks import follow, held, new_token
@@ -344,3 +344,29 @@ def test_a_link_into_another_partition_is_a_copy(valkey, namespace, size) -> Non
         assert store.delete(source)
         assert store.load(link, required=True).content == content
         assert store.check(read_data=True).problems == []
+
+
+def test_two_who_make_equal_labels_of_equal_ones_both_count(store) -> None:
+    store.store(CONTENT, artifact_id="name", extra={"count": 0})
+    asked = []
+
+    def count(extra: dict) -> dict:
+        asked.append(extra["count"])
+        if len(asked) == 1:  # somebody else is faster, and comes to the same result
+            store.update_metadata("name", extra=count)
+        return {"count": extra["count"] + 1}
+
+    assert store.update_metadata("name", extra=count).extra == {"count": 2}
+    assert asked == [0, 0, 1]
+
+
+def test_labels_that_are_changed_all_the_time_are_given_up(store) -> None:
+    store.store(CONTENT, artifact_id="name", extra={"count": 0})
+
+    def never(extra: dict) -> dict:
+        store.update_metadata("name", extra={"count": extra["count"] + 1})
+        return {}
+
+    with pytest.raises(StoreUnavailableError, match="changed all the time"):
+        store.update_metadata("name", extra=never)
+    assert store.get_metadata("name").extra["count"] > 10

@@ -45,6 +45,7 @@ CALLS = {
     "list_all": lambda s: s.list_all(),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "touch": lambda s: s.touch("name", 10),
+    "update_metadata": lambda s: s.update_metadata("name", tags={}),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases("name"),
     "list_runs": lambda s: s.list_runs(),

@@ -92,6 +92,10 @@ OPERATIONS = {
     "store exact": lambda s: s.store(SHARED, run_id="b", ttl=700, exact_ttl=True),
     "store exact chunked": lambda s: s.store(CHUNKED, run_id="b", ttl=100, exact_ttl=True),
     **CONDITIONAL,
+    "update_metadata": lambda s: s.update_metadata("name", run_id="a", tags={"k": "v"}),
+    "update_many": lambda s: s.update_many(
+        [compute_artifact_id(SHARED), "absent", compute_artifact_id(LARGE)], run_id="b", tags=lambda _: {"k": "v"}
+    ),
     "load chunked": lambda s: s.load(compute_artifact_id(CHUNKED)),
     "open": lambda s: read_all(s, compute_artifact_id(CHUNKED)),
     "load_range": lambda s: s.load_range(compute_artifact_id(CHUNKED), 60_000, -10),

@@ -84,6 +84,7 @@ OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "replace large": lambda store: store.store(LARGE, artifact_id=LARGE_NAME, run_id="c").artifact_id,
     "acquire": lambda store: store.find_missing([CROWDED_ID, FEW_ID, NAME], ttl=LONGER, run_id="c"),
     "acquire large": lambda store: store.find_missing([LARGE_ID], ttl=LONGER, run_id="c"),
+    "update": lambda store: store.update_many([FEW_ID, CROWDED_ID, NAME], run_id="a", tags={"k": "v"}) and None,
     "touch": lambda store: store.touch(FEW_ID, LONGER, "a"),
     "touch, among many": lambda store: store.touch(CROWDED_ID, LONGER, "r3"),
     "touch, shorter": lambda store: store.touch(ALSO_CROWDED, SHORT, "a"),

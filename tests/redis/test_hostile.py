@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from coatcheck import (
     Artifact,
+    ArtifactConflictError,
     ArtifactLostError,
+    ArtifactNotFoundError,
     CorruptArtifactError,
     InvalidArtifactError,
     RedisArtifactStore,
@@ -29,7 +31,13 @@ NEIGHBOURS = {"neighbour": b"neighbour" * 100, "large neighbour": hashlib.shake_
 VICTIM, VICTIM_LARGE, VICTIM_HOT = (compute_artifact_id(content) for content in (SMALL, LARGE, HOT))
 TRUTH = {VICTIM: SMALL, VICTIM_LARGE: LARGE, VICTIM_HOT: HOT, "name": EXPLICIT}
 
-TYPED = (CorruptArtifactError, ArtifactLostError, InvalidArtifactError)
+TYPED = (
+    CorruptArtifactError,
+    ArtifactLostError,
+    InvalidArtifactError,
+    ArtifactConflictError,
+    ArtifactNotFoundError,
+)
 
 OPERATIONS: list[Callable] = [
     *(lambda s, name=name: s.load(name) for name in TRUTH),
@@ -47,6 +55,9 @@ OPERATIONS: list[Callable] = [
     lambda s: s.check(read_data=True, grace=0),
     lambda s: s.touch(VICTIM, 500, "a"),
     lambda s: s.touch("name", 500, "b"),
+    lambda s: s.update_many(list(TRUTH), run_id="a", tags={"n": "1"}),
+    lambda s: s.store(b"other", artifact_id="name", if_absent=True),
+    lambda s: s.link("name", "linked"),
     lambda s: s.touch(VICTIM_HOT, 500, "run3"),
     lambda s: s.find_missing(list(TRUTH), ttl=60, run_id="b"),
     lambda s: s.store(SMALL, run_id="c", ttl=60),

@@ -86,6 +86,8 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "delete": lambda s: s.delete(ID),
     "delete_many": lambda s: s.delete_many([ID, "name"]),
     "touch": lambda s: s.touch(ID, 60, "a"),
+    "update_metadata": lambda s: s.update_metadata(ID, tags={}),
+    "update_many": lambda s: s.update_many([ID, "name"], run_id="a", extra=dict),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases(ID),
     "list_by_run": lambda s: s.list_by_run("a"),

@@ -16,7 +16,7 @@ from coatcheck import AsyncRedisArtifactStore, FileArtifactStore, RedisArtifactS
 from coatcheck.backends.redis.transport.base import Part
 from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.compression import Zstd
-from coatcheck.testing import eventually
+from coatcheck.testing import Cluster, eventually
 
 
 def test_threads_share_a_store(store) -> None:
@@ -157,6 +157,77 @@ def test_an_async_store_starts_anew_on_another_event_loop(server, namespace) -> 
         assert first.run(use()) == [left]
         first.run(store._operations.backend.session.transport.close())
         second.run(store.close())
+
+
+def connections(servers) -> int:
+    """How many connections our store has, on all servers."""
+    found = 0
+    for server in servers:
+        with server.client() as client:
+            found += sum(one["name"] == "ours" for one in client.client_list())
+    return found
+
+
+@pytest.fixture(params=["valkey", "valkey_cluster"])
+def shared(request, namespace):
+    """A store for several event loops, and the servers on which it has connections."""
+    place = request.getfixturevalue(request.param)
+    servers = place.primaries() if isinstance(place, Cluster) else [place]
+    return AsyncRedisArtifactStore(f"{place.url}?client_name=ours", namespace=namespace), servers
+
+
+def test_one_event_loop_after_the_other_leaves_no_connections_behind(shared) -> None:
+    store, servers = shared
+
+    async def use(n: int) -> None:
+        stored = await asyncio.gather(*(store.store(b"%d %d" % (n, i), run_id="a") for i in range(5)))
+        assert len(await store.list_by_run("a")) == 5 * (n + 1)
+        assert await store.load_text(stored[0]) == f"{n} 0"
+
+    counts = []
+    for n in range(10):
+        asyncio.run(use(n))
+        counts.append(connections(servers))
+    assert max(counts) <= 2 * 5 * len(servers)  # those of the latest loop, and at most of the one before
+    asyncio.run(store.close())
+    eventually(lambda: connections(servers) == 0)
+
+
+def test_event_loops_at_the_same_time_have_connections_of_their_own(shared) -> None:
+    store, servers = shared
+    barrier = threading.Barrier(3)
+
+    async def use(n: int) -> None:
+        barrier.wait()
+        for i in range(20):
+            stored = await asyncio.gather(*(store.store(b"%d %d %d" % (n, i, k)) for k in range(3)))
+            assert await store.load_many(stored) == [await store.load(view) for view in stored]
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(asyncio.run, use(n)) for n in range(3)]:
+            done.result()
+    assert connections(servers) <= 3 * 3 * len(servers)
+    asyncio.run(store.close())
+    eventually(lambda: connections(servers) == 0)
+
+
+def test_a_forked_child_runs_a_loop_of_its_own(shared) -> None:
+    store, _ = shared
+
+    async def use(text: str) -> str | None:
+        return await store.load_text(await store.store_text(text))
+
+    assert asyncio.run(use("parent")) == "parent"
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    with receiver, sender:
+        child = context.Process(target=lambda: sender.send(asyncio.run(use("child"))))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        assert receiver.recv() == "child"
+    assert asyncio.run(use("parent again")) == "parent again"
+    asyncio.run(store.close())
 
 
 def _in_child(store, artifact_id, namespace) -> None:

@@ -38,6 +38,7 @@ class Unit:
     """Commands for one slot, the script among them by hash or with its source."""
 
     slow = False
+    large = None
 
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
         self.slot, self.commands, self.replies = slot, commands, len(commands)

@@ -72,6 +72,9 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.search(tags={"k": "v"}, order="asc"), list[ArtifactMetadata])
     assert_type(store.leases("name"), list[Lease])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
+    assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
+    assert_type(store.update_many([view], extra=lambda old: {**old, "n": 1}), list[ArtifactMetadata | None])
+    store.update_metadata("name", tags=lambda old: None)  # type: ignore[arg-type]
     assert_type(store.stats(), StoreStats)
     assert_type(store.find_missing(["a"], ttl=60, run_id="a"), list[str])
     assert_type(store.delete_many(["a"]), list[bool])
@@ -107,6 +110,7 @@ async def awaited(store: AsyncArtifactStore) -> None:
     assert_type(await store.get_metadata("name", run_id="a", required=True), ArtifactMetadata)
     assert_type(await store.open("name", required=True), AsyncArtifactReader)
     assert_type(await store.delete_by_run("a"), int)
+    assert_type(await store.update_metadata("name", extra={"n": [1]}), ArtifactMetadata | None)
     assert_type(await store.store_file("/tmp/x"), ArtifactMetadata)
     assert_type(await store.load_range("name", 1, 2), bytes | None)
     reader = await store.open("name")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
+from coatcheck.backends.redis.arriving import Arriving
 from coatcheck.backends.redis.transport.replies import _END, MalformedError, Replies
+from coatcheck.compression import Zstd
+from coatcheck.envelope import Hashed, seal, unseal
+from coatcheck.errors import CorruptArtifactError
+from coatcheck.ids import compute_digest
 from redis.exceptions import BusyLoadingError, ResponseError
 
 MIB = 1024 * 1024
@@ -40,8 +47,8 @@ def random_value(chance: random.Random, depth: int = 0) -> Any:
     return b"".join(chance.choices(PIECES, k=chance.randrange(4)))
 
 
-def read(replies: Replies, data: bytes, count: int, sizes: Iterable[int]) -> list[Any]:
-    replies.expect(count)
+def read(replies: Replies, data: bytes, count: int, sizes: Iterable[int], large: Any = None) -> list[Any]:
+    replies.expect(count, large)
     position, complete = 0, False
     for size in sizes:
         piece = data[position : position + min(size, len(replies.space()))]
@@ -76,6 +83,34 @@ def test_any_replies_in_pieces_of_any_size() -> None:
 def test_values_of_any_size(size) -> None:
     values = [b"a" * size, [b"small", size], b"b" * size]
     assert read(Replies(), b"".join(map(encode, values)), 3, forever(MIB)) == values
+
+
+@pytest.mark.parametrize("verify", ["full", "checksum"])
+@pytest.mark.parametrize("compression", [None, Zstd()])
+def test_a_content_is_hashed_as_it_comes(compression, verify) -> None:
+    content = b64encode(random.randbytes(200_000))
+    digest = compute_digest(content)
+    sealed = b"".join(seal(content, digest, compression=compression))
+    hashed = digest if verify == "full" and compression is None else None
+    for size in (7, 50, 51, 4096, 128 * 1024, MIB):
+        before, value, after = read_arriving([1, sealed, 2], size, verify)
+        assert (before, after) == (1, 2)
+        if size < 100:  # where its length comes in pieces, hiredis may read it
+            assert value == sealed or value == Hashed(sealed[:50], sealed[50:], value.checksum, hashed)
+        else:
+            assert (value.header + value.payload, value.digest) == (sealed, hashed)
+        assert unseal(value, digest, verify, len(content)) == content
+    for place in (0, 1, 9, 10, 41, 42, 49, 50, 120_000, len(sealed) - 1):
+        damaged = bytearray(sealed)
+        damaged[place] ^= 1 << random.randrange(8)
+        [value] = read_arriving([bytes(damaged)], MIB, verify)
+        with pytest.raises(CorruptArtifactError):
+            unseal(value, digest, verify, len(content))
+
+
+def read_arriving(values: list[Any], size: int, verify: str) -> list[Any]:
+    data = b"".join(map(encode, values))
+    return read(Replies(), data, len(values), forever(size), partial(Arriving, verify=verify))
 
 
 def test_error_replies_have_their_place() -> None:

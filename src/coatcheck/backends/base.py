@@ -14,6 +14,7 @@ from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
     from ..arguments import Request, SourceRequest, StoreRequest
+    from ..labels import Change
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
     from .opened import OpenedArtifact
@@ -104,6 +105,13 @@ class Backend(ABC):
     @abstractmethod
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         """Set the deadline of a live lease; whether there was one."""
+
+    @abstractmethod
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        """Change what live leases of a run say; the views afterwards, `None` where there is none, in order.
+
+        Changes at the same time follow each other. `change` may be asked again, and may raise.
+        """
 
     @abstractmethod
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:

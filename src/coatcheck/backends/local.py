@@ -22,6 +22,7 @@ from ..errors import (
     StoreUnavailableError,
 )
 from ..ids import ID_LENGTH, compute_digest
+from ..labels import Change, Labels
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
 from ..refs import conflict
@@ -252,6 +253,9 @@ class LocalBackend(Backend):
                 return True
 
         return self._plan(change)
+
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._plan(lambda: [self._update(artifact_id, run_id, change) for artifact_id in ids])
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         def change() -> bool:
@@ -498,6 +502,18 @@ class LocalBackend(Backend):
                 record.leases[run_id] = lease
                 self._put(record)
             return True
+
+    def _update(self, artifact_id: str, run_id: str | None, change: Change) -> ArtifactMetadata | None:
+        with self._writing(artifact_id):
+            record = self._live(artifact_id)
+            mine = None if record is None else record.leases.get(run_id)
+            if record is None or mine is None:
+                return None
+            content_type, tags, extra = change.of(Labels(mine.content_type, mine.tags, mine.extra))
+            lease = replace(mine, content_type=content_type, tags=tags, extra=extra)
+            record.leases[run_id] = lease
+            self._put(record)
+            return record.view(lease)
 
     def _delete(self, artifact_id: str) -> bool:
         with self._writing(artifact_id):

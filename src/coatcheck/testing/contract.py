@@ -24,6 +24,7 @@ from .cases import (
     naming,
     replacement,
     streaming,
+    updates,
 )
 
 
@@ -49,6 +50,7 @@ class ArtifactStoreContract(
     links.Links,
     extras.Extras,
     lifetimes.Lifetimes,
+    updates.Updates,
     listing.Listing,
     batches.Batches,
     acquiring.Acquiring,

@@ -31,7 +31,7 @@ from ..refs import id_of
 from ..store import ArtifactStore
 from .blocking import Blocking
 
-_STORES: Final = ("store", "store_many", "store_file")
+_STORES: Final = ("store", "store_many", "store_file", "link")
 _READS: Final = (
     *("load", "load_many", "open", "load_range", "exists", "get_metadata", "metadata_many", "leases"),
     *("list_by_run", "list_all", "list_runs", "search", "stats"),

@@ -173,6 +173,15 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         if held:
             self._end(name, run)
 
+    @rule(client=clients, names=batches, run=runs, given=tags)
+    def update(self, client: int, names: list[str], run: str | None, given: dict[str, str]) -> None:
+        views = self.clients[client].update_many(names, run_id=run, tags=given)
+        assert [view is not None for view in views] == [self._lease(name, run) is not None for name in names]
+        for name in names:
+            lease = self._lease(name, run)
+            if lease is not None:
+                self.model[name].leases[run] = ({**lease[0], **given}, lease[1])
+
     @rule(client=clients, content=contents, artifact_id=ids, run=runs, ttl=ttls)
     def touch(self, client: int, content: bytes, artifact_id: str | None, run: str | None, ttl: float | None) -> None:
         name = artifact_id or compute_artifact_id(content)

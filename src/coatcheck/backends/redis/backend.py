@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
+from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
 from ...sources import Chunking, TransferProgress
@@ -20,6 +21,7 @@ from .reading import Reading
 from .session import Session, heard
 from .storing import Storing
 from .transport.base import Close, Transport
+from .updating import Updating
 
 
 class RedisBackend(Backend):
@@ -41,6 +43,7 @@ class RedisBackend(Backend):
         self._storing = Storing(self.session, options.zstd(), self._cache)
         self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
         self._leasing = Leasing(self.session)
+        self._updating = Updating(self.session)
         self._lists = Lists(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -78,6 +81,9 @@ class RedisBackend(Backend):
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         return heard(self._leasing.touch(artifact_id, run_id, ttl_ms))
+
+    def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
+        return self._updating.update(ids, run_id, change)
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         return heard(self._leasing.release(artifact_id, run_id))

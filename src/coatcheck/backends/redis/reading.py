@@ -7,13 +7,14 @@ from typing import Any, Final, TypeVar
 
 from ...arguments import check_size
 from ...cache import ContentCache, Fetched
-from ...envelope import HEADER, Verify, is_manifest, unseal
+from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
 from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
+from .arriving import taking_in
 from .batching import LOADED, PAGE, ROUND, ask_about, batches, pages
 from .download import ChunkedArtifact, lost
 from .layout import records
@@ -23,6 +24,7 @@ from .scripts import calls
 from .scripts.calls import Loaded
 from .scripts.script import Call, Command, Filled, Form
 from .session import Session
+from .transport.base import MakeLarge
 
 T = TypeVar("T")
 Finish = Callable[[ArtifactMetadata, bytes], Plan[T | None]]
@@ -65,6 +67,7 @@ class Reading:
         self._verify_whole: Verify = verify if cache is None else "full"
         self._cache = cache
         self._max_size = max_size
+        self._large = taking_in(verify) if cache is None else None  # a cache keeps it sealed
         self._get_both = _GET_BOTH if max_size is None else Form(_LEASES, (*_PART, b"%d" % (max_size + HEADER.size)))
 
     # Metadata --------------------------------------------------------------------------------------------------
@@ -198,12 +201,16 @@ class Reading:
 
     def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
         """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
-        found = yield from self._guess(artifact_id)
+        found = yield from self._guess(artifact_id, self._large)
         if found is None:
             return None
         view, sealed = found
         self._check_size(view)
-        if sealed is not None and self._cache is None and _is_small(view, sealed):
+        if isinstance(sealed, Hashed):
+            if sealed.header[1] == RAW:
+                return self._unsealed(view, sealed)
+            found = view, sealed.header + sealed.payload
+        elif sealed is not None and self._cache is None and _is_small(view, sealed):
             return self._unsealed(view, sealed)
         return (yield from self._load_one(artifact_id, self._artifact, found=found))
 
@@ -270,11 +277,11 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str) -> Plan[Found | None]:
-        """Metadata and content of a default id: it tells where the content is."""
+    def _guess(self, artifact_id: str, large: MakeLarge | None = None) -> Plan[tuple[ArtifactMetadata, Any] | None]:
+        """Metadata and content of a default id: it tells where the content is. `large`: takes in a large one."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
-            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same)
+            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same, large)
         )
         if not fields:
             return None
@@ -348,7 +355,7 @@ class Reading:
             yield from self._cache.keep([Fetched(_digest(view), artifact.content, sealed)])
         return artifact
 
-    def _unsealed(self, view: ArtifactMetadata, sealed: bytes) -> Artifact:
+    def _unsealed(self, view: ArtifactMetadata, sealed: bytes | Hashed) -> Artifact:
         try:
             content = unseal(sealed, _digest(view), self._verify_whole, view.size_bytes)
         except CorruptArtifactError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from ....arguments import Request
+from ....encoding import read_extra
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
 from ....model import ArtifactMetadata, Lease, format_time, trusted
@@ -150,18 +150,6 @@ def _unpack_view(packed: bytes) -> View:
 _unpack_short = lru_cache(maxsize=256)(_unpack_view)  # the artifacts of a run mostly share them
 
 
-def read_extra(text: str) -> dict[str, Any]:
-    """`extra` from its JSON.
-
-    Raises:
-        ValueError: It is not that.
-    """
-    extra = json.loads(text) if text else {}
-    if not isinstance(extra, dict):
-        raise ValueError("extra that is no mapping")  # noqa: TRY004  # of the stored bytes, not of an argument
-    return extra
-
-
 def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
     """Members of a sorted set with their scores."""
     if reply and isinstance(reply[0], list):  # RESP3 pairs them
@@ -230,6 +218,20 @@ def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> Arti
         expires_at=format_deadline(deadline),
         extra=extra,
     )
+
+
+def view_of(artifact_id: str, lease: bytes) -> View:
+    """What a lease says.
+
+    Raises:
+        CorruptArtifactError: It is damaged.
+    """
+    return _decode_lease(lease, artifact_id)[2]
+
+
+def view_bytes(lease: bytes) -> bytes:
+    """The same as it is stored."""
+    return lease[_LEASE:]
 
 
 def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:

@@ -204,6 +204,11 @@ def touch(
     return Call(_TOUCH, keys.slot, _change_keys(keys, keys.run(run_id), [name]), arguments, _outcome)
 
 
+def update(keys: Keys, artifact_id: bytes, run_id: str | None, old: bytes, new: bytes) -> Call[Lease]:
+    """`update.lua`: header and lease as they are now."""
+    return Call(_UPDATE, keys.slot, [keys.artifact(artifact_id)], [quoted(run_id), old, new], _lease)
+
+
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
     """`release.lua`."""
     arguments = [keys.prefix, quoted(run_id), *_known(names)]
@@ -285,9 +290,11 @@ def metadata(keys: Keys, ids: Sequence[bytes], budget: int) -> Call[list[View]]:
     return Call(_METADATA, keys.slot, names, [b"%d" % budget], lambda reply: _rows(reply, 3))
 
 
-def run_views(
-    keys: Keys, ids: Sequence[bytes], run_id: str | None, budget: int
-) -> Call[list[tuple[bytes, bytes] | None]]:
+Lease = tuple[bytes, bytes] | None
+"""Header, lease."""
+
+
+def run_views(keys: Keys, ids: Sequence[bytes], run_id: str | None, budget: int) -> Call[list[Lease]]:
     """`run_views.lua`: header and lease of the first of them, as many as fit into `budget` bytes."""
     arguments = [quoted(run_id), b"%d" % budget]
     return Call(_RUN_VIEWS, keys.slot, [keys.artifact(i) for i in ids], arguments, _same)
@@ -503,6 +510,15 @@ def _same(reply: Any) -> Any:
     return reply
 
 
+def _lease(reply: Any) -> Lease:
+    if reply is None:
+        return None
+    header, lease = reply
+    if not isinstance(header, bytes) or not isinstance(lease, bytes):
+        raise TypeError("header and lease that are no bytes")
+    return header, lease
+
+
 def _chunks(reply: Any) -> tuple[bytes, int] | None:
     return (reply[0], reply[1]) if reply else None
 
@@ -544,6 +560,7 @@ def _outcome(reply: Any) -> Outcome:
 
 _STORE: Final = Script("store")
 _ACQUIRE: Final = Script("acquire")
+_UPDATE: Final = Script("update")
 _TOUCH: Final = Script("touch")
 _RELEASE: Final = Script("release")
 _DELETE: Final = Script("delete")

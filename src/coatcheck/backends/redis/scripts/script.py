@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Generic, TypeVar
 
+from ..transport.base import MakeLarge
 from ..transport.resp import Argument, Piece, fill, merge, pack, template
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Call(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
     slow = False
+    large = None
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class Later(Generic[T]):
 
     __slots__ = ("_decode", "_make", "replies", "slot")
     slow = True
+    large = None
 
     def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
         self.slot = slot
@@ -159,12 +162,20 @@ class ScriptForm(Form):
 
 
 class Filled(Generic[T]):
-    """Commands made from a form, with small values. `decode` takes all their replies."""
+    """Commands made from a form, with small values. `decode` takes all their replies; `large` as of `Sendable`."""
 
-    __slots__ = ("_decode", "_form", "_values", "replies", "slot")
+    __slots__ = ("_decode", "_form", "_values", "large", "replies", "slot")
     slow = False
 
-    def __init__(self, form: Form, slot: int, values: Sequence[bytes], decode: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        form: Form,
+        slot: int,
+        values: Sequence[bytes],
+        decode: Callable[[Any], T],
+        large: MakeLarge | None = None,
+    ) -> None:
+        self.large = large
         self.slot = slot
         self.replies = form.replies
         self._form = form
@@ -185,6 +196,7 @@ class Command(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "slot")
     slow = False
+    large = None
     replies = 1
 
     def __init__(self, slot: int, arguments: Sequence[Argument], decode: Callable[[Any], T]) -> None:

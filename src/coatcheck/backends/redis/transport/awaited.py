@@ -56,7 +56,7 @@ class AwaitedTransport(Routed):
 
 
 async def _exchange(part: Part) -> Result:
-    node, buffers, count = part
+    node, buffers, count, large = part
     try:
         wire = await node.take()
     except TRANSPORT_ERRORS as error:
@@ -64,7 +64,7 @@ async def _exchange(part: Part) -> Result:
     result: Result
     clean = False
     try:
-        result = await wire.exchange(buffers, count)
+        result = await wire.exchange(buffers, count, large)
         clean = True
     except TRANSPORT_ERRORS as error:
         result = broken(error, node)

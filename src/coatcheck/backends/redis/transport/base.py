@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ....embedded import EmbeddedEngine
 from ....plan import Step
+from .replies import Large
 from .resp import Piece
+
+MakeLarge = Callable[[int], Large]
+"""Of the size of a large value in bytes, what takes it in."""
 
 
 class NotSentError(Exception):
@@ -44,6 +48,10 @@ class Sendable(Protocol):
     @property
     def replies(self) -> int:
         """How many replies its commands have."""
+
+    @property
+    def large(self) -> MakeLarge | None:
+        """What takes in a large reply, where it is sent by itself on our own connection; `None`: it comes as bytes."""
 
     @property
     def slow(self) -> bool:
@@ -83,11 +91,13 @@ class Part(NamedTuple):
     """Packed commands for one node, and how many replies they have.
 
     The buffers are a list, or an iterator where making them takes time: they go out one by one as they are made.
+    `large`: makes what takes in a large reply, see `Replies.expect`.
     """
 
     node: Node
     buffers: Iterable[Piece]
     replies: int
+    large: MakeLarge | None = None
 
 
 class Transport(Protocol):

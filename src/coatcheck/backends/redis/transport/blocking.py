@@ -66,7 +66,7 @@ class BlockingTransport(Routed):
 
 def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
     """Yields nothing when all is sent, then the result; the result at once if that failed."""
-    node, buffers, count = part
+    node, buffers, count, large = part
     try:
         wire = node.take()
     except TRANSPORT_ERRORS as error:
@@ -74,7 +74,7 @@ def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
         return
     clean = False
     try:
-        wire.send(buffers, count, start)
+        wire.send(buffers, count, start, large)
         yield None
         result: Result = wire.receive()
         clean = True

@@ -42,7 +42,7 @@ class _Loan:
         self.connection = connection
         self._count = 0
 
-    def send(self, buffers: Sequence[Piece], count: int, start: float) -> None:  # noqa: ARG002  # see above
+    def send(self, buffers: Sequence[Piece], count: int, *_: object) -> None:
         self._count = count
         self.connection.send_packed_command(buffers)
 
@@ -59,7 +59,7 @@ class _Loan:
 class _AsyncLoan(_Loan):
     """The same for asyncio."""
 
-    async def exchange(self, buffers: Sequence[Piece], count: int) -> list[Any]:
+    async def exchange(self, buffers: Sequence[Piece], count: int, *_: object) -> list[Any]:
         await self.connection.send_packed_command(buffers)
         return [await self._awaited_reply() for _ in range(count)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -179,17 +179,39 @@ class PerLoop(Generic[T]):
 
 
 class _Held:
-    """The wires of one event loop."""
+    """The wires of one event loop. They end with it, because it closes the asynchronous generators that it knows."""
 
-    __slots__ = ("free", "idle")
+    __slots__ = ("_ending", "free", "idle")
 
     def __init__(self, limit: int) -> None:
         self.idle: list[AsyncWire] = []
         self.free = asyncio.Semaphore(limit)
+        self._ending = _closing_at_the_end(self.idle)
+        with suppress(StopIteration):  # it has begun: now the loop knows it
+            self._ending.asend(None).send(None)
+
+    def keep(self, wire: AsyncWire) -> None:
+        if self._ending.ag_frame is None:
+            wire.close()
+        else:
+            self.idle.append(wire)
 
     def forget_idle(self) -> None:
         while self.idle:
             self.idle.pop().close()
+
+    def end(self) -> None:
+        """Keep nothing any more; on its own loop."""
+        with suppress(StopIteration):  # it has ended
+            self._ending.aclose().send(None)
+
+
+async def _closing_at_the_end(idle: list[AsyncWire]) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        while idle:
+            idle.pop().close()
 
 
 class AsyncOwn(_Own):
@@ -239,7 +261,7 @@ class AsyncOwn(_Own):
         held = self._held()
         held.free.release()
         if clean and not self._closed:
-            held.idle.append(wire)
+            held.keep(wire)
         else:
             wire.close()
 
@@ -251,7 +273,10 @@ class AsyncOwn(_Own):
         self._closed = True
         here = asyncio.get_running_loop()
         for loop, held in self._held.all():
-            if loop is here or loop.is_closed():
+            if loop is here:
+                held.end()
+            elif loop.is_closed():
                 held.forget_idle()
             else:
-                loop.call_soon_threadsafe(held.forget_idle)
+                with suppress(RuntimeError):  # closed just now
+                    loop.call_soon_threadsafe(held.end)

@@ -8,13 +8,14 @@ can make this process hold is bounded by what it sends.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from hiredis import Reader
 from redis.connection import DefaultParser
 
-_ROOM: Final = 64 * 1024  # bytes received at a time
+_ROOM: Final = 16 * 1024  # bytes received at a time
 _PIECE: Final = 16 * 1024 * 1024  # bytes of a large value that room is made for before they have come
 _LARGEST: Final = 512 * 1024 * 1024  # bytes of a value, by the protocol
 _LONGEST: Final = 32 * 1024 * 1024  # bytes of another reply
@@ -33,10 +34,26 @@ class MalformedError(Exception):
     """What came is not what a Redis server replies."""
 
 
+class Large(Protocol):
+    """A large value that is coming in."""
+
+    def space(self) -> memoryview:
+        """Where its next bytes go, and the end of the line behind them."""
+
+    def took(self, size: int) -> bool:
+        """So many bytes are there; whether it is complete."""
+
+    def whole(self) -> Any:
+        """What stands for it among the replies, once nobody writes into `space` any more."""
+
+
 class Replies:
     """The replies on one connection, those of one pipeline after the other."""
 
-    __slots__ = ("_clean", "_cut", "_fed", "_large", "_missing", "_reader", "_room", "_value", "_values", "_view")
+    __slots__ = (
+        *("_clean", "_cut", "_fed", "_large", "_make_large", "_missing", "_reader", "_room", "_value", "_values"),
+        "_view",
+    )
 
     def __init__(self) -> None:
         self._room = bytearray(b"\n").ljust(1 + _ROOM, b"\0")  # headers follow the end of a line, the first one too
@@ -45,14 +62,15 @@ class Replies:
         self._cut = b""  # the beginning of a header
         self.expect(0)
 
-    def expect(self, count: int) -> None:
-        """The next pipeline has so many replies."""
+    def expect(self, count: int, make_large: Callable[[int], Large] | None = None) -> None:
+        """The next pipeline has so many replies. `make_large`: of the size of a large value, what takes it in."""
         self._missing = count
+        self._make_large = make_large or LargeBytes
         self._values: list[Any] = []
         self._fed = 0  # bytes of this pipeline that hiredis was given
         self._clean = True  # whether what comes next is the beginning of a reply
-        self._value: _Large | None = None  # what is coming in
-        self._large: list[tuple[int, _Large]] = []
+        self._value: Large | None = None  # what is coming in
+        self._large: list[tuple[int, Large]] = []
 
     def space(self) -> memoryview:
         """Where the next bytes go."""
@@ -139,7 +157,7 @@ class Replies:
     def _begin_value(self, size: int, data: bytes) -> bool:
         if size > _LARGEST:
             raise MalformedError(f"a value of {size} bytes")
-        value = _Large(size)
+        value = self._make_large(size)
         self._large.append((len(self._values), value))
         self._values.append(None)
         self._missing -= 1
@@ -159,8 +177,8 @@ class Replies:
         return not self._missing
 
 
-class _Large:
-    """A large value that is coming in.
+class LargeBytes:
+    """A large value as bytes.
 
     Args:
         size: Its bytes.

@@ -71,7 +71,7 @@ def deliver(
         except NotSentError:
             pass
         else:
-            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies),))
+            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies, unit.large),))
             if type(early) is list:
                 for reply in early:
                     if isinstance(reply, Exception):

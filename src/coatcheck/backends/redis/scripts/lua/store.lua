@@ -36,7 +36,7 @@ local condition, exact = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1'
 local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
-local results = {}
+local results, wrote = {}, false
 -- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
 -- may come again and again.
 local pruning = count > 1 or us % 32 == 0
@@ -101,7 +101,8 @@ if where == 'inline' and not condition then
   end
 
   local reply = #by_deadline
-  if reply > 0 then
+  wrote = reply > 0
+  if wrote then
     reply = redis.pcall('ZADD', deadlines, unpack(by_deadline))
     if run_index and type(reply) == 'number' then
       reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
@@ -330,7 +331,7 @@ for i = 1, count do
     )
   end
 end
-if pruning then -- all of them went the short way, or nothing was written
+if pruning and wrote then -- none of them went the long way, which prunes by itself
   partition_prune(now, count)
 end
 return results
