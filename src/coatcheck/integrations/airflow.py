@@ -26,8 +26,8 @@ def get_fs(conn_id: str | None, storage_options: dict[str, Any] | None = None) -
     """The file system behind `coatcheck://path` or `coatcheck://conn_id@path`.
 
     Args:
-        conn_id: An Airflow connection, whose extra has the arguments of `CoatcheckFileSystem`: `url`, `namespace`, `ttl`
-            and so on. `None`: the store at `$COATCHECK_URL`.
+        conn_id: An Airflow connection, whose extra has the arguments of `CoatcheckFileSystem`: `url`, `namespace` and
+            so on. `None`: the store at `$COATCHECK_URL`.
         storage_options: Further arguments, which win.
     """
     options: dict[str, Any] = {}

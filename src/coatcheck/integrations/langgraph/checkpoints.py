@@ -1,16 +1,11 @@
-"""What a checkpointer does with threads, once for both faces, and how they lie in a store.
-
-A thread is a run. It leases three kinds of artifacts, told apart by tags: a *checkpoint* with all that is small, the
-*values* of channels, named by channel and version, so that all checkpoints since a channel changed share one, and the
-*writes* of tasks, which belong to the checkpoint they come after.
-"""
+"""What a checkpointer does, once for both faces."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -22,7 +17,6 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_checkpoint_id,
     get_checkpoint_metadata,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -37,64 +31,10 @@ from coatcheck import (
 
 from ..faces import Plan
 from .encoding import decoded, encoded, name_of
+from .threads import CHECKPOINT, KIND, PAGE, VALUE, WRITE, Found, Thread, Where, config_of, pages, place_of, value_name
 
-T = TypeVar("T")
-Where = tuple[str, str]
-"""A checkpoint of a thread: its checkpoint namespace and its id."""
-
-KIND: Final = "langgraph"  # the tag that says what an artifact is
-CHECKPOINT, VALUE, WRITE = "checkpoint", "value", "write"
 FORMAT: Final = "1"
-PAGE: Final = 50  # checkpoints whose contents are loaded at a time
 SMALL: Final = 256  # characters of a text that lies in the checkpoint itself
-
-
-class Thread:
-    """What a thread leases, sorted; nothing of its content.
-
-    Attributes:
-        name: The thread's id, and its run's.
-        checkpoints: By namespace and id.
-        writes: Of tasks, by the checkpoint they come after, in the order in which they happened.
-        values: Of channels.
-    """
-
-    def __init__(self, name: str, views: Iterable[ArtifactMetadata]) -> None:
-        self.name = name
-        self.checkpoints: dict[Where, ArtifactMetadata] = {}
-        self.writes: dict[Where, list[ArtifactMetadata]] = {}
-        self.values: list[ArtifactMetadata] = []
-        for view in views:
-            kind, tags = view.tags.get(KIND), view.tags
-            if kind == CHECKPOINT:
-                self.checkpoints[tags["ns"], tags["checkpoint"]] = view
-            elif kind == WRITE:
-                self.writes.setdefault((tags["ns"], tags["checkpoint"]), []).append(view)
-            elif kind == VALUE:
-                self.values.append(view)
-        for several in self.writes.values():
-            several.sort(key=lambda one: writes_sort_key(one.tags["path"], one.tags["task"], int(one.tags["number"])))
-
-    def latest(self, namespace: str) -> str | None:
-        """The id of a namespace's latest checkpoint: ids grow."""
-        return max((checkpoint for ns, checkpoint in self.checkpoints if ns == namespace), default=None)
-
-    def ancestors(self, where: Where) -> list[Where]:
-        """The checkpoints that one was made from, as far as they are there, the latest first."""
-        chain: list[Where] = []
-        while (view := self.checkpoints.get(where)) is not None and (parent := view.tags.get("parent")) is not None:
-            where = where[0], parent
-            if where not in self.checkpoints or where in chain:
-                break
-            chain.append(where)
-        return chain
-
-
-class Found(NamedTuple):
-    """A checkpoint of a listing that was not loaded yet."""
-
-    thread: Thread
-    where: Where
 
 
 class Checkpoints:
@@ -107,7 +47,8 @@ class Checkpoints:
 
     def __init__(self, serde: SerializerProtocol, ttl: float | timedelta | None) -> None:
         self._serde = serde
-        self._ttl = ttl
+        self._ttl = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        self._longer = None if self._ttl is None else self._ttl + 60  # for values: so that no checkpoint outlives them
 
     def put(
         self,
@@ -185,15 +126,16 @@ class Checkpoints:
         """Those that are not there; the others last as long from now on as if they were stored now."""
         if not names:
             return []
-        missing: list[str] = yield lambda store: store.find_missing(names, ttl=self._ttl, run_id=thread)
+        missing: list[str] = yield lambda store: store.find_missing(names, ttl=self._longer, run_id=thread)
         return missing
 
     def _store(self, thread: str, payloads: Iterable[Payload]) -> Plan[None]:
         if items := list(payloads):
-            yield lambda store: store.store_many(items, run_id=thread, ttl=self._ttl)
+            yield lambda store: store.store_many(items, run_id=thread)
 
     def _payload(self, name: str, value: Any, kind: str, **tags: str) -> Payload:
-        return encoded(self._serde, value, name, {KIND: kind, **tags})
+        ttl = self._longer if kind == VALUE else self._ttl
+        return encoded(self._serde, value, name, {KIND: kind, **tags}, ttl=ttl)
 
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """The checkpoint that a config names, or the latest."""
@@ -429,39 +371,8 @@ class Checkpoints:
             WRITE: (tags.get("checkpoint"), tags.get("task"), int(tags.get("number", "0"))),
         }
         name = name_of(tags[KIND], target, tags["ns"], *parts[tags[KIND]])
-        yield lambda store: store.link(view, name, run_id=target, ttl=self._ttl)
-
-
-def place_of(config: RunnableConfig) -> tuple[str, str, str | None]:
-    """Thread, checkpoint namespace and checkpoint id that a config names.
-
-    Raises:
-        InvalidArtifactError: It names no thread.
-    """
-    named = config.get("configurable", {})
-    if named.get("thread_id") in (None, ""):
-        raise InvalidArtifactError('the config names no thread: {"configurable": {"thread_id": "…"}}')
-    return str(named["thread_id"]), named.get("checkpoint_ns") or "", get_checkpoint_id(config)
-
-
-def config_of(thread: str, namespace: str, checkpoint: str) -> RunnableConfig:
-    """The config that names a checkpoint."""
-    return {"configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}}
-
-
-def pages(things: Sequence[T], length: int) -> list[Sequence[T]]:
-    """A sequence in parts."""
-    return [things[i : i + length] for i in range(0, len(things), length)]
-
-
-def value_name(thread: str, namespace: str, channel: str, versions: ChannelVersions) -> str:
-    """The artifact that a channel's value is: one for all checkpoints that have this version of it."""
-    return name_of(VALUE, thread, namespace, channel, versions.get(channel))
-
-
-def page_length(filter: Mapping[str, Any] | None, limit: int | None) -> int:  # noqa: A002
-    """How many checkpoints of a listing to load at a time: no more than are wanted, where all of them match."""
-    return PAGE if filter or limit is None else max(1, min(PAGE, limit))
+        ttl = self._longer if tags[KIND] == VALUE else self._ttl
+        yield lambda store: store.link(view, name, run_id=target, ttl=ttl)
 
 
 def _is_small(value: Any) -> bool:

@@ -21,7 +21,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from coatcheck import ArtifactStore
 
 from ..faces import Faces
-from .checkpoints import Checkpoints, page_length, pages
+from .checkpoints import Checkpoints
+from .threads import page_length, pages
 
 
 class CoatcheckSaver(BaseCheckpointSaver[str]):
