@@ -27,7 +27,7 @@ MIB: Final = 1024 * 1024
 TransferProgress = Callable[[int, int | None], None]
 """Told how many bytes were read while their number is not known yet, then how many of how many were stored."""
 
-SourceLike = str | os.PathLike[str] | BinaryIO
+SourceLike = str | os.PathLike[str] | BinaryIO | io.RawIOBase  # the last one: what `open` of another store gives
 
 AsyncSourceLike = SourceLike | AsyncIterable[bytes]
 

@@ -414,7 +414,7 @@ class ArtifactStore(ABC):
             tags: Tags to add, in place of those of the same name. Or a function that is given the old ones and returns
                 all new ones: nobody else's change is lost then. It must not use the store, and is asked again where
                 somebody else was faster. If that happens while a connection breaks, the change may be made twice.
-            extra: Likewise, by the names at its top.
+            extra: Likewise, by the names at its top. Its function is asked after that of `tags`.
             replace: Put `tags` and `extra`, as far as they are given, in place of the old ones.
 
         Returns:

@@ -37,7 +37,17 @@ from coatcheck import (
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
-from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import (
+    AsyncTree,
+    Tree,
+    TreeEntry,
+    aopen_run,
+    aopen_tree,
+    astore_tree,
+    open_run,
+    open_tree,
+    store_tree,
+)
 from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
 from coatcheck.watching.logs import LogEvents
@@ -89,6 +99,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(reader, ArtifactReader | None)
     if reader is not None:
         shutil.copyfileobj(io.BufferedReader(reader), io.BytesIO())
+        assert_type(store.store_file(reader), ArtifactMetadata)
         assert_type(reader.read(10), bytes)
         assert_type(reader.metadata, ArtifactMetadata)
     if is_artifact_ref(value):
@@ -241,6 +252,7 @@ def trees(store: ArtifactStore) -> None:
     assert_type(view, ArtifactMetadata)
     store_tree(Path("dir"), store, ttl="1h")  # type: ignore[arg-type]
     assert_type(open_tree(view.ref, store), Tree)
+    assert_type(open_run("a", store), Tree)
     assert_type(open_tree("id", store).entries, tuple[TreeEntry, ...])
     assert_type(open_tree("id", store).open("a/b"), ArtifactReader)
     open_tree("id", store).restore(Path("new"), progress=lambda done, total: print(done, total))
@@ -249,5 +261,6 @@ def trees(store: ArtifactStore) -> None:
 async def awaited_trees(store: AsyncArtifactStore) -> None:
     assert_type(await astore_tree("dir", store), ArtifactMetadata)
     assert_type(await aopen_tree("id", store), AsyncTree)
+    assert_type(await aopen_run("a", store), AsyncTree)
     assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
     await (await aopen_tree("id", store)).restore("new")

@@ -4,7 +4,18 @@
 """
 
 from .manifest import CONTENT_TYPE, TreeEntry
-from .opened import AsyncTree, Tree, aopen_tree, open_tree
+from .opened import AsyncTree, Tree, aopen_run, aopen_tree, open_run, open_tree
 from .storing import astore_tree, store_tree
 
-__all__ = ["CONTENT_TYPE", "AsyncTree", "Tree", "TreeEntry", "aopen_tree", "astore_tree", "open_tree", "store_tree"]
+__all__ = [
+    "CONTENT_TYPE",
+    "AsyncTree",
+    "Tree",
+    "TreeEntry",
+    "aopen_run",
+    "aopen_tree",
+    "astore_tree",
+    "open_run",
+    "open_tree",
+    "store_tree",
+]

@@ -186,7 +186,7 @@ class _Held:
     def __init__(self, limit: int) -> None:
         self.idle: list[AsyncWire] = []
         self.free = asyncio.Semaphore(limit)
-        self._ending = _closing_at_the_end(self.idle)
+        self._ending: Any = _closing_at_the_end(self.idle)
         with suppress(StopIteration):  # it has begun: now the loop knows it
             self._ending.asend(None).send(None)
 
