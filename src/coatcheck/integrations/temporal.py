@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload as TemporalPayload
@@ -32,7 +32,7 @@ from .opening import LazyAsyncStore
 _CONTENT_TYPE: Final = "application/vnd.temporal.payload"
 _LONGEST: Final = 1024  # bytes of a run id
 
-Target = StorageDriverWorkflowInfo | StorageDriverActivityInfo
+Target: TypeAlias = "StorageDriverWorkflowInfo | StorageDriverActivityInfo"
 
 
 class CoatcheckStorageDriver(StorageDriver):
