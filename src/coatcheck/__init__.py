@@ -29,9 +29,10 @@ from .errors import (
 )
 from .events import Event
 from .ids import compute_artifact_id, validate_artifact_id
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
 from .reader import ArtifactReader, AsyncArtifactReader
 from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+from .search import ANY
 from .store import ArtifactStore
 from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 from .urls import aopen_store, open_store
@@ -39,6 +40,7 @@ from .urls import aopen_store, open_store
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANY",
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
@@ -67,6 +69,7 @@ __all__ = [
     "InvalidArtifactError",
     "Lease",
     "MissingExtraError",
+    "Page",
     "Payload",
     "Problem",
     "RedisArtifactStore",
