@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     )
     from .events import Event
     from .ids import compute_artifact_id, validate_artifact_id
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
     from .reader import ArtifactReader, AsyncArtifactReader
     from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+    from .search import ANY
     from .store import ArtifactStore
     from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
     from .urls import aopen_store, open_store
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANY",
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
@@ -73,6 +75,7 @@ __all__ = [
     "InvalidArtifactError",
     "Lease",
     "MissingExtraError",
+    "Page",
     "Payload",
     "Problem",
     "RedisArtifactStore",
@@ -119,9 +122,10 @@ _HOMES = {
     ),
     "events": ("Event",),
     "ids": ("compute_artifact_id", "validate_artifact_id"),
-    "model": ("Artifact", "ArtifactMetadata", "CheckReport", "Lease", "Problem", "StoreStats"),
+    "model": ("Artifact", "ArtifactMetadata", "CheckReport", "Lease", "Page", "Problem", "StoreStats"),
     "reader": ("ArtifactReader", "AsyncArtifactReader"),
     "refs": ("aresolve_artifact", "artifact_ref", "get_artifact_id", "is_artifact_ref", "resolve_artifact"),
+    "search": ("ANY",),
     "store": ("ArtifactStore",),
     "sync": ("BackendStore", "FileArtifactStore", "InMemoryArtifactStore", "RedisArtifactStore"),
     "urls": ("aopen_store", "open_store"),
