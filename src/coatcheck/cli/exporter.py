@@ -25,7 +25,10 @@ def exporter(
         typer.Option(metavar="TIME", help="Figures are read no more often than this: 90s, 15m. Reads all metadata."),
     ] = "60s",
 ) -> None:
-    """Serve figures of the store and its servers to Prometheus, until Ctrl-C."""
+    """Serve figures to Prometheus, until Ctrl-C.
+
+    They are of the store, and of its servers.
+    """
     seconds = parse_ttl(every)
     if seconds is None:
         raise InvalidArtifactError("figures that are never read are none: give --every a time")
