@@ -19,6 +19,9 @@ MAX_ID_LENGTH = 200
 REF_KEY = "$artifact"
 """The key of a ticket under which the id lies."""
 
+TREE_TYPE = "application/vnd.coatcheck.tree+json"
+"""The content type of trees: of their manifests."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _DEFAULT_ID = re.compile(r"[0-9a-f]{32}")
 
