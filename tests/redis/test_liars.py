@@ -57,6 +57,12 @@ REPLIES = {
     "long line": b"+" + b"a" * 1_000_000 + b"\r\n",
 }
 
+
+def first(iterator: Any) -> Any:
+    """The first of an iterator of either face."""
+    return anext(iterator, None) if hasattr(iterator, "__anext__") else next(iterator, None)
+
+
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "store": lambda s: s.store(b"x", run_id="a", tags={"k": "v"}, ttl=60),
     "store explicit": lambda s: s.store(b"x", artifact_id="name"),
@@ -93,6 +99,12 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),
+    "page": lambda s: s.page(tags={"k": "v"}),
+    "page by expiry": lambda s: s.page(by="expiry", run_id="a"),
+    "page by size": lambda s: s.page(by="size"),
+    "iter_artifacts": lambda s: first(s.iter_artifacts()),
+    "iter_run": lambda s: first(s.iter_run("a")),
+    "iter_runs": lambda s: first(s.iter_runs()),
     "search": lambda s: s.search(content_type="text/plain", order="asc"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),

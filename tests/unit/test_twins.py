@@ -35,7 +35,7 @@ TWINS = [
     (RedisArtifactStore, AsyncRedisArtifactStore),
     (Tree, AsyncTree),
 ]
-AWAITED = {"arun": "run", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+AWAITED = {"arun": "run", "AsyncIterator": "Iterator", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 FROM_THE_CONTRACT = ["store_text", "store_json", "load_text", "load_json", "__enter__", "__exit__"]
 PUBLIC = [name for name in vars(ArtifactStore) if inspect.isfunction(vars(ArtifactStore)[name]) and name[0] != "_"]
 

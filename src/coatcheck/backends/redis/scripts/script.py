@@ -35,7 +35,7 @@ def link(text: str) -> str:
 
 
 class Script:
-    """One file of `lua/`. Its header says what it takes and returns; `calls.py` has a typed function for it."""
+    """One file of `lua/`. Its header says what it takes and returns; `calls` has a typed function for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
