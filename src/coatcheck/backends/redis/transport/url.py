@@ -43,7 +43,7 @@ _CURES: Final = {
     **dict.fromkeys(("retry", "retry_on_timeout", "retry_on_error"), "the store's option retry_for says for how long"),
 }
 
-_SCHEME: Final = re.compile(r"[A-Za-z0-9+._/-]{0,40}")
+_SCHEME: Final = re.compile(r"[A-Za-z0-9+._-]{0,40}")
 _PUBLIC: Final = re.compile(
     rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
 )
