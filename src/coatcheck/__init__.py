@@ -29,9 +29,10 @@ from .errors import (
 )
 from .events import Event
 from .ids import compute_artifact_id, validate_artifact_id
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, Removal, RunStats, StoreStats
 from .reader import ArtifactReader, AsyncArtifactReader
 from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+from .runs import AsyncRun, Run
 from .search import ANY
 from .store import ArtifactStore
 from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
@@ -58,6 +59,7 @@ __all__ = [
     "AsyncFileArtifactStore",
     "AsyncInMemoryArtifactStore",
     "AsyncRedisArtifactStore",
+    "AsyncRun",
     "BackendStore",
     "CacheInfo",
     "CheckReport",
@@ -74,6 +76,9 @@ __all__ = [
     "Problem",
     "RedisArtifactStore",
     "RedisOptions",
+    "Removal",
+    "Run",
+    "RunStats",
     "StoreAccessError",
     "StoreClosedError",
     "StoreFullError",
