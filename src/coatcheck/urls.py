@@ -6,15 +6,9 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
-from .aio import (
-    AsyncArtifactStore,
-    AsyncFileArtifactStore,
-    AsyncInMemoryArtifactStore,
-    AsyncRedisArtifactStore,
-)
 from .arguments import Ttl, spelled_out
 from .backends.redis import RedisKeywords, RedisOptions
 from .backends.redis.layout.partitions import check_namespace
@@ -23,6 +17,9 @@ from .errors import InvalidArtifactError
 from .events import OnEvent
 from .store import ArtifactStore
 from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+
+if TYPE_CHECKING:
+    from .aio import AsyncArtifactStore
 
 _ALL: Final = ("memory", "file", *SCHEMES)
 
@@ -70,6 +67,12 @@ async def aopen_store(
     **options: Unpack[RedisKeywords],
 ) -> AsyncArtifactStore:
     """`open_store` for asyncio."""
+    from .aio import (  # noqa: PLC0415  # who opens a blocking store needs none of it
+        AsyncFileArtifactStore,
+        AsyncInMemoryArtifactStore,
+        AsyncRedisArtifactStore,
+    )
+
     scheme, url = _scheme(url, options)
     if scheme == "memory":
         return AsyncInMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from coatcheck import ArtifactMetadata, ArtifactStore
+from coatcheck.ids import TREE_TYPE
 from coatcheck.trees import TreeEntry, open_tree
-from coatcheck.trees.manifest import CONTENT_TYPE
 
 from .failures import CommandError, say
 from .found import find_id
@@ -98,7 +98,7 @@ def _list_tree(store: ArtifactStore, artifact_id: str, *, as_json: bool) -> None
     view = store.get_metadata(artifact_id)
     if view is None:
         raise CommandError(f"no artifact {artifact_id}")
-    if view.content_type != CONTENT_TYPE:
+    if view.content_type != TREE_TYPE:
         _write([view], as_json=as_json)
         return
     entries = open_tree(artifact_id, store).entries
