@@ -159,7 +159,9 @@ class Checkpoints:
         if checkpoint is None:  # ids tell without metadata what need not be looked at
             views = yield from self._search(run_id=thread, id_prefix=prefix_of(CHECKPOINT, thread, namespace))
         else:
-            views = yield from self._search(run_id=thread, id_prefix=checkpoint_name(thread, namespace, checkpoint))
+            name = checkpoint_name(thread, namespace, checkpoint)
+            view = yield lambda store: store.get_metadata(name, run_id=thread)
+            views = [] if view is None else [view]
         latest = Thread(thread, views).latest(namespace)
         if latest is None:
             return None
@@ -364,7 +366,7 @@ class Checkpoints:
         values: dict[bool, set[str]] = {True: set(), False: set()}
         for page in pages(list(thread.checkpoints), PAGE):
             for where, record in (yield from self._records(thread, page)).items():
-                versions = record["checkpoint"]["channel_versions"]
+                versions = _versions(record)
                 values[where in places].update(
                     value_name(thread.name, where[0], channel, versions.get(channel)) for channel in record["values"]
                 )
@@ -401,6 +403,11 @@ def _is_small(value: Any) -> bool:
     if isinstance(value, str):
         return type(value) is str and len(value) <= SMALL
     return value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() <= SMALL)
+
+
+def _versions(record: Any) -> ChannelVersions:
+    versions: ChannelVersions = record["checkpoint"]["channel_versions"]
+    return versions
 
 
 def _present(record: Any) -> set[str]:
