@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..arguments import check_optional_run_id
 from ..asking import Ask, Store
 from ..errors import ArtifactLostError, CorruptArtifactError
-from ..model import ArtifactMetadata, Lease
+from ..model import ArtifactMetadata, Lease, Page
 from ..plan import Plan
 from .placing import PAGE, Placing, Wanted, close
 from .report import Counts, MoveReport, OnMove
@@ -21,20 +22,39 @@ def copying(
     run_id = check_optional_run_id(run_id)
     counts = Counts(progress)
     placing = Placing(target, _Contents(source), counts, replace=replace, verify=verify)
-    views: list[ArtifactMetadata] = yield Ask(source, lambda s: s.search(run_id=run_id, order="asc", limit=0))
-    for page in _pages(views):
-        wanted = []
-        for view in page:
-            leases = yield from _leases(source, view.artifact_id, run_id)
-            if leases:  # it may be gone by now
-                wanted.append(Wanted(view.artifact_id, view.digest, view.size_bytes, leases))
-        yield from placing.place(wanted)
+    after: str | None = None
+    views: Sequence[ArtifactMetadata] = ()
+    if run_id is not None:  # pages of a run by time would each look at all of it
+        views = yield Ask(source, lambda s: s.search(run_id=run_id, order="asc", limit=0))
+    while True:
+        if run_id is None:
+            page: Page[ArtifactMetadata] = yield Ask(source, partial(_next, after))
+            after, views = page.next, page.items
+        for start in range(0, len(views), PAGE):
+            wanted = yield from _wanted(source, views[start : start + PAGE], run_id)
+            yield from placing.place(wanted)
+        if after is None:
+            break
     return counts.report()
 
 
-def _leases(source: Store, artifact_id: str, run_id: str | None) -> Plan[list[Lease]]:
-    leases: list[Lease] = yield Ask(source, lambda s: s.leases(artifact_id))
-    return [lease for lease in leases if run_id in (None, lease.run_id)]
+def _next(after: str | None, source: Any) -> Any:
+    """The next page, oldest first: what is stored again meanwhile comes again, at the end."""
+    return source.page(order="asc", limit=PAGE, after=after)
+
+
+def _wanted(source: Store, views: Sequence[ArtifactMetadata], run_id: str | None) -> Plan[list[Wanted]]:
+    wanted = []
+    for view in views:
+        leases: list[Lease] = yield Ask(source, partial(_leases, view.artifact_id))
+        leases = [lease for lease in leases if run_id in (None, lease.run_id)]
+        if leases:  # it may be gone by now
+            wanted.append(Wanted(view.artifact_id, view.digest, view.size_bytes, leases))
+    return wanted
+
+
+def _leases(artifact_id: str, source: Any) -> Any:
+    return source.leases(artifact_id)
 
 
 class _Contents:
@@ -72,7 +92,3 @@ class _Contents:
 
     def close(self, stream: Any) -> Plan[None]:
         yield Ask(self._store, lambda _: close(stream))
-
-
-def _pages(views: Sequence[ArtifactMetadata]) -> Iterator[Sequence[ArtifactMetadata]]:
-    return (views[start : start + PAGE] for start in range(0, len(views), PAGE))
