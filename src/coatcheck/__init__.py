@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         WrongServerError,
     )
     from .events import Event
-    from .ids import compute_artifact_id, validate_artifact_id
+    from .ids import compute_artifact_id, foreign_id, validate_artifact_id
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
     from .reader import ArtifactReader, AsyncArtifactReader
     from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
@@ -90,6 +90,7 @@ __all__ = [
     "aresolve_artifact",
     "artifact_ref",
     "compute_artifact_id",
+    "foreign_id",
     "get_artifact_id",
     "is_artifact_ref",
     "open_store",
@@ -121,7 +122,7 @@ _HOMES = {
         "WrongServerError",
     ),
     "events": ("Event",),
-    "ids": ("compute_artifact_id", "validate_artifact_id"),
+    "ids": ("compute_artifact_id", "foreign_id", "validate_artifact_id"),
     "model": ("Artifact", "ArtifactMetadata", "CheckReport", "Lease", "Page", "Problem", "StoreStats"),
     "reader": ("ArtifactReader", "AsyncArtifactReader"),
     "refs": ("aresolve_artifact", "artifact_ref", "get_artifact_id", "is_artifact_ref", "resolve_artifact"),

@@ -30,6 +30,7 @@ from coatcheck import (
     StoreStats,
     aopen_store,
     artifact_ref,
+    foreign_id,
     get_artifact_id,
     is_artifact_ref,
     open_store,
@@ -37,6 +38,7 @@ from coatcheck import (
 )
 from coatcheck import Page as ListPage
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
+from coatcheck.keyed import AsyncKeyed, AsyncVersions, Keyed, Versions
 from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
@@ -290,3 +292,19 @@ async def awaited_trees(store: AsyncArtifactStore) -> None:
     assert_type(await aopen_run("a", store), AsyncTree)
     assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
     await (await aopen_tree("id", store)).restore("new")
+
+
+def keys(store: ArtifactStore) -> None:
+    site = Keyed(store, "site")
+    assert_type(site.set("a", b"x", ttl=60, if_absent=True), ArtifactMetadata)
+    assert_type(site.get("a"), Artifact | None)
+    assert_type(site.get_metadata("a", required=True), ArtifactMetadata)
+    assert_type(site.entries("a", limit=3), list[ArtifactMetadata])
+    assert_type(store.store_file("/tmp/x", **site.keywords("a")), ArtifactMetadata)
+    assert_type(Versions(store, "site").get("a", 3, required=True), Artifact)
+    assert_type(foreign_id("a", 1, None), str)
+
+
+async def awaited_keys(store: AsyncArtifactStore) -> None:
+    assert_type(await AsyncKeyed(store, "site").link("name", "a"), ArtifactMetadata)
+    assert_type(await AsyncVersions(store, "site").keys(), list[str])
