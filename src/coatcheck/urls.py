@@ -49,7 +49,7 @@ def open_store(
         StoreUnavailableError: The directory or the embedded engine cannot be used. A server is contacted by the
             first call.
     """
-    scheme, url = _scheme(url, options)
+    scheme, url = _scheme(url, namespace, options)
     if scheme == "memory":
         return InMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
@@ -73,7 +73,7 @@ async def aopen_store(
         AsyncRedisArtifactStore,
     )
 
-    scheme, url = _scheme(url, options)
+    scheme, url = _scheme(url, namespace, options)
     if scheme == "memory":
         return AsyncInMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
@@ -84,7 +84,7 @@ async def aopen_store(
     )
 
 
-def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
+def _scheme(url: object, namespace: str | None, options: Iterable[str]) -> tuple[str, str]:
     if url is None:
         url = os.environ.get(URL_VARIABLE) or "embedded://"
     if not isinstance(url, str):
@@ -97,6 +97,8 @@ def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
     if scheme == "memory" and url != "memory://":
         raise InvalidArtifactError(f"{hide_password(url)!r}: a store in memory has no place and no options: memory://")
     known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
+    if scheme == "memory" and namespace is not None:
+        check_namespace(namespace)
     for name in options:
         if name not in known:
             names = ", ".join(("namespace", "default_ttl", "on_event", *known))
