@@ -52,6 +52,36 @@ def test_content_ends_with_the_leases_that_are_left(store) -> None:
     assert store.check().problems == []
 
 
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in the call", "beside it"])
+def test_content_lasts_as_long_as_what_needs_it(store, client, keys, size) -> None:
+    content = shake_128(b"%d" % size).digest(size)
+    name = compute_artifact_id(content)
+    store.store(content, artifact_id="named", ttl=600)
+    store.store(content, run_id="short", ttl=60)
+    assert client.pttl(keys.content(name.encode())) > 500_000
+    store.delete("named")
+    assert client.pttl(keys.content(name.encode())) <= 60_000
+    store.delete(name)
+    store.store(content, ttl=30)
+    assert client.pexpiretime(keys.content(name.encode())) == client.pexpiretime(keys.artifact(name.encode()))
+    store.store(content)
+    assert client.pttl(keys.content(name.encode())) == -1
+    assert store.check(read_data=True).problems == []
+
+
+@pytest.mark.parametrize("place", [1, 9, 60_000])
+def test_what_lies_in_place_is_only_taken_for_what_was_sent(store, client, keys, place) -> None:
+    content = shake_128(b"beside").digest(100_000)
+    name = store.store(content).artifact_id.encode()
+    sealed = bytearray(client.get(keys.content(name)))
+    store.delete(name.decode())
+    sealed[place] ^= 1
+    client.set(keys.content(name), bytes(sealed) if place < 50 else bytes(sealed[:place]))
+    store.store(content, run_id="a", ttl=60)
+    assert store.load(name.decode()).content == content
+    assert store.check(read_data=True).problems == []
+
+
 def test_needs_keep_no_dead_members(store, client, keys) -> None:
     store.store(CONTENT, artifact_id="lasting", ttl=600)
     for n in range(5):

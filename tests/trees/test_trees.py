@@ -25,7 +25,7 @@ from coatcheck import (
     InvalidArtifactError,
     compute_artifact_id,
 )
-from coatcheck.trees import CONTENT_TYPE, aopen_run, aopen_tree, astore_tree, open_run, open_tree, store_tree
+from coatcheck.trees import TREE_TYPE, aopen_run, aopen_tree, astore_tree, open_run, open_tree, store_tree
 from coatcheck.trees.finding import Found, batches, find, guess_type, open_regular
 
 
@@ -153,7 +153,7 @@ def test_a_tree_comes_back_as_it_was(face: Blocking, tree: Path, tmp_path: Path)
     assert look(tmp_path / "back") == look(tree)
     total = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
     assert said.count((total, total)) == 2
-    assert view.content_type == CONTENT_TYPE
+    assert view.content_type == TREE_TYPE
     assert {view.tags["k"] for view in face.ask("list_by_run", "r")} == {"v"}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
 
@@ -411,7 +411,7 @@ NO_TREES = {
 
 @pytest.mark.parametrize("content", NO_TREES.values(), ids=NO_TREES)
 def test_what_is_no_manifest_is_no_tree(face: Blocking, content: bytes) -> None:
-    view = face.ask("store", content, content_type=CONTENT_TYPE)
+    view = face.ask("store", content, content_type=TREE_TYPE)
 
     with pytest.raises(ArtifactDecodeError, match="is no tree"):
         face.entries(view)

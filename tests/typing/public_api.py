@@ -33,6 +33,7 @@ from coatcheck import (
     StoreStats,
     aopen_store,
     artifact_ref,
+    foreign_id,
     get_artifact_id,
     is_artifact_ref,
     open_store,
@@ -40,6 +41,8 @@ from coatcheck import (
 )
 from coatcheck import Page as ListPage
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
+from coatcheck.keyed import AsyncKeyed, AsyncVersions, Keyed, Versions
+from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
 from coatcheck.trees import (
@@ -206,6 +209,21 @@ async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) ->
     assert_type(await aexamine(other), Diagnosis)
 
 
+def moved(store: ArtifactStore, other: AsyncArtifactStore) -> None:
+    assert_type(
+        copy(store, InMemoryArtifactStore(), run_id="a", progress=lambda report: print(report.bytes)), MoveReport
+    )
+    export_run(store, "a", Path("/tmp/a.tar"))
+    with open("/tmp/a.tar", "rb") as file:
+        assert_type(import_run(store, file, ttl=timedelta(days=1)).ok, bool)
+    copy(other, store)  # type: ignore[arg-type]
+
+
+async def awaited_moves(store: AsyncArtifactStore) -> None:
+    assert_type(await acopy(store, store, verify=True), MoveReport)
+    assert_type(await aimport_run(store, "/tmp/a.tar", run_id="b"), MoveReport)
+
+
 class Inherited(ArtifactStore):
     """A store written against AbstractRuntime's contract: seven methods are enough, type checkers say what they lack."""
 
@@ -289,3 +307,19 @@ async def awaited_trees(store: AsyncArtifactStore) -> None:
     assert_type(await aopen_run("a", store), AsyncTree)
     assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
     await (await aopen_tree("id", store)).restore("new")
+
+
+def keys(store: ArtifactStore) -> None:
+    site = Keyed(store, "site")
+    assert_type(site.set("a", b"x", ttl=60, if_absent=True), ArtifactMetadata)
+    assert_type(site.get("a"), Artifact | None)
+    assert_type(site.get_metadata("a", required=True), ArtifactMetadata)
+    assert_type(site.entries("a", limit=3), list[ArtifactMetadata])
+    assert_type(store.store_file("/tmp/x", **site.keywords("a")), ArtifactMetadata)
+    assert_type(Versions(store, "site").get("a", 3, required=True), Artifact)
+    assert_type(foreign_id("a", 1, None), str)
+
+
+async def awaited_keys(store: AsyncArtifactStore) -> None:
+    assert_type(await AsyncKeyed(store, "site").link("name", "a"), ArtifactMetadata)
+    assert_type(await AsyncVersions(store, "site").keys(), list[str])

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from io import TextIOWrapper
+from keyword import iskeyword
 from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
@@ -27,13 +28,19 @@ COMMANDS: Final = {
     "stats": "look",
     "gc": "maintain",
     "check": "maintain",
+    "copy": "moving",
+    "export": "moving",
+    "import": "moving",
     "doctor": "doctor",
     "exporter": "exporter",
     "acl": "acl",
     "serve": "serve",
     "ui": "ui",
 }
-"""The module of each command, where a function has its name. Only that of the command that runs is imported."""
+"""The module of each command, where a function has its name (`import_` for `import`).
+
+Only that of the command that runs is imported.
+"""
 
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -51,8 +58,9 @@ class Commands(OneLineErrors):
             return None
         if self.commands[cmd_name] is None:
             module = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name]}")
+            name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
             single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_HELP)
-            single.command(cmd_name)(with_global_options(getattr(module, cmd_name)))
+            single.command(cmd_name)(with_global_options(getattr(module, name)))
             self.commands[cmd_name] = typer.main.get_command(single)
         return self.commands[cmd_name]
 

@@ -24,6 +24,9 @@ def exporter(
         str,
         typer.Option(metavar="TIME", help="Figures are read no more often than this: 90s, 15m. Reads all metadata."),
     ] = "60s",
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also how large artifacts are; reads all metadata once more.")
+    ] = False,
 ) -> None:
     """Serve figures to Prometheus, until Ctrl-C.
 
@@ -44,7 +47,9 @@ def exporter(
         signal.signal(number, lambda *_: stop.set())
     with settings.open() as store:
         registry = CollectorRegistry()
-        registry.register(StoreCollector(store, namespace=settings.namespace or "coatcheck", every=seconds))
+        registry.register(
+            StoreCollector(store, namespace=settings.namespace or "coatcheck", every=seconds, sizes=sizes)
+        )
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:

@@ -1,15 +1,16 @@
 """`get`: the content behind a ticket, a tree, or all that a run leases."""
 
+from __future__ import annotations
+
 import codecs
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
-from coatcheck import ArtifactReader, ArtifactStore
-from coatcheck.trees.manifest import CONTENT_TYPE
+from coatcheck.ids import TREE_TYPE
 
 from .failures import CommandError
 from .found import find_id
@@ -17,6 +18,9 @@ from .output import is_printable
 from .settings import Settings
 from .target import check_target, write_file
 from .transfer import copy, transfer_bar
+
+if TYPE_CHECKING:
+    from coatcheck import ArtifactReader, ArtifactStore
 
 _PIECE: Final = 1024 * 1024
 _LAYOUT: Final = str.maketrans("", "", "\t\n\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
@@ -66,7 +70,7 @@ def _get(store: ArtifactStore, artifact_id: str, target: Path | None, *, force: 
     if reader is None:
         raise CommandError(f"no artifact {artifact_id}")
     with reader:
-        if reader.metadata.content_type == CONTENT_TYPE and not raw:
+        if reader.metadata.content_type == TREE_TYPE and not raw:
             if target is None:
                 raise CommandError(f"{artifact_id} is a directory: name a new one by -o, or list it by ls")
             _restore(store, artifact_id, target)

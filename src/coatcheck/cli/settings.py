@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from coatcheck import InvalidArtifactError, open_store
+import coatcheck
+from coatcheck import InvalidArtifactError
 
 if TYPE_CHECKING:
     from coatcheck import ArtifactStore
@@ -60,7 +61,7 @@ class Settings:
         """Open the store."""
         if self.url is not None and "://" not in self.url:
             raise InvalidArtifactError(f"--url is no URL{_hint(self.url)}")
-        return open_store(self.url, namespace=self.namespace)
+        return coatcheck.open_store(self.url, namespace=self.namespace)
 
 
 def _hint(text: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
-
-from coatcheck import ArtifactReader
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from .output import console
+
+if TYPE_CHECKING:
+    from coatcheck import ArtifactReader
 
 _PIECE: Final = 4 * 1024 * 1024
 

@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import coatcheck
 from coatcheck import InvalidArtifactError, get_artifact_id, is_artifact_ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from coatcheck.search import Tags
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
@@ -74,6 +77,21 @@ def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
             raise InvalidArtifactError(f"invalid tag {pair!r}: write name=value")
         tags[name] = value
     return tags
+
+
+def parse_wanted_tags(texts: Iterable[str]) -> Tags:
+    """Tags to look for: `name=value`, or `name` for any value.
+
+    Raises:
+        InvalidArtifactError: One has no name.
+    """
+    wanted: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name:
+            raise InvalidArtifactError(f"invalid tag {text!r}: write name=value, or name for any value")
+        wanted[name] = value if separator else coatcheck.ANY
+    return wanted
 
 
 def parse_id(text: str) -> str:

@@ -3,12 +3,13 @@
 `open_tree` reads the manifest alone; files are fetched when they are asked for, or all at once by `restore`.
 """
 
-from .manifest import CONTENT_TYPE, TreeEntry
+from ..ids import TREE_TYPE
+from .manifest import TreeEntry
 from .opened import AsyncTree, Tree, aopen_run, aopen_tree, open_run, open_tree
 from .storing import astore_tree, store_tree
 
 __all__ = [
-    "CONTENT_TYPE",
+    "TREE_TYPE",
     "AsyncTree",
     "Tree",
     "TreeEntry",

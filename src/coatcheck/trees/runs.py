@@ -8,10 +8,11 @@ from typing import Final
 
 from ..asking import Ask, Store
 from ..errors import ArtifactDecodeError, ArtifactNotFoundError
+from ..ids import TREE_TYPE
 from ..model import ArtifactMetadata
 from ..plan import Plan
 from ..refs import IdLike
-from .manifest import CONTENT_TYPE, MAX_MANIFEST, Manifest, TreeEntry, parse
+from .manifest import MAX_MANIFEST, Manifest, TreeEntry, parse
 
 _LONGEST: Final = 255  # bytes of a name, on any file system
 
@@ -35,12 +36,12 @@ def read_run(run_id: str, store: Store) -> Plan[tuple[str, Manifest]]:
     entries: list[TreeEntry] = []
     in_trees: set[str] = set()
     for view in views:
-        if view.content_type == CONTENT_TYPE:
+        if view.content_type == TREE_TYPE:
             _, manifest = yield from read_manifest(view, store)
             in_trees |= {entry.artifact_id for entry in manifest.entries}
             entries += _below(names.of(view), manifest)
     for view in views:
-        if view.content_type != CONTENT_TYPE and (view.artifact_id not in in_trees or "path" in view.tags):
+        if view.content_type != TREE_TYPE and (view.artifact_id not in in_trees or "path" in view.tags):
             entries.append(
                 TreeEntry(names.of(view), "file", 0o644, view.size_bytes, view.artifact_id, view.content_type)
             )

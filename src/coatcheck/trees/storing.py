@@ -11,12 +11,13 @@ from typing import Any, Unpack
 from ..arguments import Payload, StoreKeywords, check_details, check_tags, spelled_out
 from ..asking import Ask, Store
 from ..errors import ArtifactNotFoundError, InvalidArtifactError
+from ..ids import TREE_TYPE
 from ..model import ArtifactMetadata
 from ..plan import Plan, Work, arun, run
 from ..sources import TransferProgress
 from ..store import ArtifactStore
 from .finding import BATCH_BYTES, Found, batches, find, guess_type, open_regular
-from .manifest import CONTENT_TYPE, Manifest, TreeEntry, dump, refused
+from .manifest import Manifest, TreeEntry, dump, refused
 
 Skip = Callable[[str, str], None]
 
@@ -105,7 +106,7 @@ class _Storing:
         name = os.fsencode(self._directory.absolute().name).decode("utf-8", "backslashreplace")
         details = {**self._details, "tags": {"path": name, **check_tags(self._details.get("tags"))}}
         view: ArtifactMetadata = yield Ask(
-            self._store, lambda store: store.store(manifest, content_type=CONTENT_TYPE, **details)
+            self._store, lambda store: store.store(manifest, content_type=TREE_TYPE, **details)
         )
         if stored:
             yield from self._keep(view, stored)

@@ -15,6 +15,7 @@ from .scanning import Index, completed, view_of
 from .scripts import calls
 from .scripts.calls import Match, Scanned, Sought
 from .session import Session
+from .walking import Steps
 
 
 class _Found(NamedTuple):
@@ -115,11 +116,13 @@ class InOrder:
         while ranges:
             replies = yield from self._scan([(keys, start) for keys, start, _ in ranges], b">", PAGE)
             following = []
-            for (keys, _, end), scanned in zip(ranges, replies, strict=True):
+            for (keys, start, end), scanned in zip(ranges, replies, strict=True):
                 for match in scanned.matches:
                     place = match.score, match.member
                     if (end is None or place <= end) and self._query.is_behind(place, self._start):
                         self._found[match.member] = _Found(place, match)
+                if scanned.place == start:
+                    raise ValueError("a list without end")
                 if scanned.more and scanned.place and (end is None or scanned.place < end):
                     following.append((keys, scanned.place, end))
             ranges = following
@@ -150,9 +153,12 @@ class _Walk:
         self.ahead: deque[_Found] = deque()
         self.last: Place | None = None
         self.ended = False
+        self._steps = Steps()
 
     def take(self, scanned: Scanned) -> None:
         """Take what came."""
         self.ahead.extend(_Found((match.score, match.member), match) for match in scanned.matches)
         self.last = scanned.place or self.last
         self.ended = not scanned.more
+        if not self.ended and self._steps.in_circles(self.last):
+            raise ValueError("a list without end")

@@ -17,6 +17,7 @@ from .layout.keys import Keys, listed, unquoted
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
+from .walking import START, Cursor
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Scan(Listing[T]):
     def __init__(self, session: Session, index: Index) -> None:
         self._session = session
         self._index = index
-        self._waiting: list[tuple[Keys, bytes, object]] = [(keys, b"0", None) for keys in session.partitions.all]
+        self._waiting: list[tuple[Keys, Cursor, object]] = [(keys, Cursor(), None) for keys in session.partitions.all]
         self._restarts = 0
 
     @abstractmethod
@@ -67,16 +68,18 @@ class Scan(Listing[T]):
         session, waiting = self._session, self._waiting
         count, budget = max(LEAST, PAGE // len(waiting)), BATCH_BYTES // len(waiting)
         replies = yield from session.read_each(
-            [self._question(keys, cursor, count, budget) for keys, cursor, _ in waiting]
+            [self._question(keys, cursor.at, count, budget) for keys, cursor, _ in waiting]
         )
         self._waiting = []
         for (keys, cursor, answered), (following, _) in zip(waiting, replies, strict=True):
             who = session.transport.incarnation(keys.slot)
-            if cursor != b"0" and who != answered and self._restarts < _RESTARTS:
+            if cursor.at != START and who != answered and self._restarts < _RESTARTS:
                 self._restarts += 1
-                self._waiting.append((keys, b"0", who))
-            elif following != b"0":
-                self._waiting.append((keys, following, who))
+                self._waiting.append((keys, Cursor(), who))
+                continue
+            cursor.move(following)
+            if not cursor.ended:
+                self._waiting.append((keys, cursor, who))
         return [(keys, found) for (keys, _, _), (_, found) in zip(waiting, replies, strict=True)]
 
 

@@ -72,7 +72,7 @@ def store(
         first: The command that puts the content beside the script.
         staging: The staging key.
         deadline: When the leases end, in ms, instead of the requests' TTL.
-        note: The hold, or until when staged chunks last, in ms.
+        note: The hold; until when staged chunks last, in ms; or how many bytes `first` puts in place.
         replacing: The content that an explicit id is known to stand for.
         buried: A key for leases that end with it.
     """

@@ -11,8 +11,8 @@
 -- ARGV[9..] filter, see lib/filter.lua
 -- Derived keys, only read: artifacts, their leases and stores, their contents. What looks absent of these is nothing.
 -- Returns {cursor, sums, members whose keys have to be declared, values, contents}
---   sums: views, bytes, earliest and latest time of store in us, first and last deadline in ms, and with ARGV[8] leases,
---         bytes for each lease, artifacts that end within an hour, and within a day
+--   sums: views, bytes, earliest and latest time of store in us, first and last deadline in ms; with ARGV[8] also
+--         leases, bytes for each lease, artifacts that end within an hour, and within a day
 --   values: value and how often, by turns; a run as its lease field, '' for the default content type
 --   contents: of artifacts whose id is their content's: how many, bytes, bytes as stored; then for each other one and
 --         each manifest: digest, bytes, bytes as stored, 1 for a manifest, 1 for content of an explicit id
