@@ -1,22 +1,25 @@
 # Everything runs in its own virtual environment below this directory; nothing is installed elsewhere.
 PYTHON ?= python3
-VENV   ?= .venv
+# Another Python, as in `make test PYTHON=python3.13`, has an environment of its own.
+VENV   ?= .venv$(if $(filter command environment,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test integrations ui docs check format mutants soak bench clean
+.PHONY: help demo test coverage integrations ui docs check format mutants soak bench dist clean
 
 help:
 	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
 	@echo "make test    the test suite, on real servers as far as they are installed"
+	@echo "make coverage what the test suite runs of the code, line by line, in build/coverage"
 	@echo "make integrations  each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
 	@echo "make ui      the page in a real Chromium; its pictures go to build/ui"
 	@echo "make docs    the site of the documentation, into build/site"
 	@echo "make check   lint, types, import layers"
 	@echo "make mutants deliberate bugs, and which test catches each"
 	@echo "make soak    everything random, a hundred rounds: hours; less with ARGS='--rounds 3' or ARGS='--minutes 30'"
+	@echo "make dist    sdist, wheel and a list of what the wheel brings along: docs/releasing.md"
 	@echo "make bench   speed next to bare redis-py and to peers"
 
 $(VENV)/demo: pyproject.toml
@@ -36,6 +39,9 @@ demo: $(VENV)/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)
+
+coverage: $(VENV)/dev
+	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report term --cov-report html:build/coverage $(TESTS)
 
 ONLY ?= $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/integrations/*/requirements.txt))
 
@@ -93,5 +99,19 @@ soak: $(VENV)/dev
 bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
+.venv-dist/ready:
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check build 'cyclonedx-bom>=7' twine
+	@touch $@
+
+dist: .venv-dist/ready
+	rm -rf dist build/sbom
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv --without-pip build/sbom
+	.venv-dist/bin/python -m pip --python build/sbom/bin/python install --quiet "$$(ls $(CURDIR)/dist/*.whl)[all]"
+	.venv-dist/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file build/sbom.cdx.json build/sbom/bin/python
+
 clean:
-	rm -rf $(VENV) .venv-bench .venv-docs .venv-ui .venv-integrations build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache
+	rm -rf $(VENV) .venv-bench .venv-dist .venv-docs .venv-ui .venv-integrations build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache

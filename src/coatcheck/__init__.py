@@ -1,44 +1,52 @@
 """coatcheck: a content-addressed artifact store on Redis. Hand in the payload, pass the ticket."""
 
-from .aio import (
-    AsyncArtifactStore,
-    AsyncFileArtifactStore,
-    AsyncInMemoryArtifactStore,
-    AsyncRedisArtifactStore,
-)
-from .arguments import DEFAULT, Payload
-from .backends.redis import RedisOptions
-from .cache import CacheInfo
-from .errors import (
-    AmbiguousWriteError,
-    ArtifactConflictError,
-    ArtifactDecodeError,
-    ArtifactError,
-    ArtifactLostError,
-    ArtifactNotFoundError,
-    ArtifactTooLargeError,
-    CorruptArtifactError,
-    EvictingServerWarning,
-    InvalidArtifactError,
-    MissingExtraError,
-    StoreAccessError,
-    StoreClosedError,
-    StoreFullError,
-    StoreUnavailableError,
-    WrongServerError,
-)
-from .events import Event
-from .ids import compute_artifact_id, validate_artifact_id
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Problem, StoreStats
-from .reader import ArtifactReader, AsyncArtifactReader
-from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
-from .store import ArtifactStore
-from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
-from .urls import aopen_store, open_store
+# What is named here is imported when it is asked for: who only needs errors, ids or the version should not wait for
+# redis-py and pydantic. Each name stands in three places; tests/unit/test_package.py compares them.
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .aio import (
+        AsyncArtifactStore,
+        AsyncFileArtifactStore,
+        AsyncInMemoryArtifactStore,
+        AsyncRedisArtifactStore,
+    )
+    from .arguments import DEFAULT, Payload
+    from .backends.redis import RedisOptions
+    from .cache import CacheInfo
+    from .errors import (
+        AmbiguousWriteError,
+        ArtifactConflictError,
+        ArtifactDecodeError,
+        ArtifactError,
+        ArtifactLostError,
+        ArtifactNotFoundError,
+        ArtifactTooLargeError,
+        CorruptArtifactError,
+        EvictingServerWarning,
+        InvalidArtifactError,
+        MissingExtraError,
+        StoreAccessError,
+        StoreClosedError,
+        StoreFullError,
+        StoreUnavailableError,
+        WrongServerError,
+    )
+    from .events import Event
+    from .ids import compute_artifact_id, foreign_id, validate_artifact_id
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
+    from .reader import ArtifactReader, AsyncArtifactReader
+    from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+    from .search import ANY
+    from .store import ArtifactStore
+    from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+    from .urls import aopen_store, open_store
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANY",
     "DEFAULT",
     "AmbiguousWriteError",
     "Artifact",
@@ -67,6 +75,7 @@ __all__ = [
     "InvalidArtifactError",
     "Lease",
     "MissingExtraError",
+    "Page",
     "Payload",
     "Problem",
     "RedisArtifactStore",
@@ -81,9 +90,58 @@ __all__ = [
     "aresolve_artifact",
     "artifact_ref",
     "compute_artifact_id",
+    "foreign_id",
     "get_artifact_id",
     "is_artifact_ref",
     "open_store",
     "resolve_artifact",
     "validate_artifact_id",
 ]
+
+_HOMES = {
+    "aio": ("AsyncArtifactStore", "AsyncFileArtifactStore", "AsyncInMemoryArtifactStore", "AsyncRedisArtifactStore"),
+    "arguments": ("DEFAULT", "Payload"),
+    "backends.redis": ("RedisOptions",),
+    "cache": ("CacheInfo",),
+    "errors": (
+        "AmbiguousWriteError",
+        "ArtifactConflictError",
+        "ArtifactDecodeError",
+        "ArtifactError",
+        "ArtifactLostError",
+        "ArtifactNotFoundError",
+        "ArtifactTooLargeError",
+        "CorruptArtifactError",
+        "EvictingServerWarning",
+        "InvalidArtifactError",
+        "MissingExtraError",
+        "StoreAccessError",
+        "StoreClosedError",
+        "StoreFullError",
+        "StoreUnavailableError",
+        "WrongServerError",
+    ),
+    "events": ("Event",),
+    "ids": ("compute_artifact_id", "foreign_id", "validate_artifact_id"),
+    "model": ("Artifact", "ArtifactMetadata", "CheckReport", "Lease", "Page", "Problem", "StoreStats"),
+    "reader": ("ArtifactReader", "AsyncArtifactReader"),
+    "refs": ("aresolve_artifact", "artifact_ref", "get_artifact_id", "is_artifact_ref", "resolve_artifact"),
+    "search": ("ANY",),
+    "store": ("ArtifactStore",),
+    "sync": ("BackendStore", "FileArtifactStore", "InMemoryArtifactStore", "RedisArtifactStore"),
+    "urls": ("aopen_store", "open_store"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+if not TYPE_CHECKING:  # type checkers know the names above, and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415
+
+        found = globals()[name] = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

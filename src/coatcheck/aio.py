@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -17,6 +17,7 @@ from .arguments import (
     Ttl,
     TtlOrDefault,
     check_details,
+    check_run_id,
     spelled_out,
 )
 from .backends.file import FileBackend
@@ -31,17 +32,17 @@ from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
 from .refs import IdLike, id_of
-from .search import Filter
+from .search import By, Filters, Order, Query, ViewFilters
 from .sources import AsyncSourceLike, TransferProgress
 from .store import ArtifactStore
+from .walk import Walk, artifacts, runs
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
-    from .store import Order
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 
 T = TypeVar("T")
 
@@ -111,21 +112,45 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.delete_by_run`."""
         return await self._run(self._operations.delete_by_run(run_id))
 
+    @spelled_out(Query.of)
     async def search(
-        self,
-        *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
-        order: Order = "desc",
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
     ) -> list[ArtifactMetadata]:
         """See `ArtifactStore.search`."""
-        wanted = Filter(content_type, tags, created_after, created_before)
-        return await self._run(self._operations.search(run_id, wanted, offset, limit, order))
+        return await self._run(self._operations.search(Query.of(**filters).ordered(by, order), offset, limit))
+
+    @spelled_out(Query.of)
+    async def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        """See `ArtifactStore.page`."""
+        return await self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> AsyncIterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_artifacts`."""
+        return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> AsyncIterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_run`."""
+        query = Query.of(run_id=check_run_id(run_id), **filters)
+        return self._each(self._operations.iter_run, artifacts(self._operations.backend, query))
+
+    def iter_runs(self, prefix: str | None = None) -> AsyncIterator[str]:
+        """See `ArtifactStore.iter_runs`."""
+        return self._each(self._operations.iter_runs, runs(self._operations.backend, prefix))
+
+    async def _each(self, more: Callable[[Walk[T]], Plan[list[T]]], walk: Walk[T]) -> AsyncIterator[T]:
+        while batch := await self._run(more(walk)):
+            for one in batch:
+                yield one
 
     @spelled_out(check_details)
     async def store_text(

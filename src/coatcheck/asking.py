@@ -26,7 +26,8 @@ class Ask(Step):
         """The answer."""
         if isinstance(self._store, AsyncArtifactStore):
             raise InvalidArtifactError(
-                "an AsyncArtifactStore has to be awaited: use aoffload(), aresolve(), astore_tree() or aopen_tree()"
+                "an AsyncArtifactStore has to be awaited: use aoffload(), aresolve(), astore_tree(), aopen_tree(), "
+                "AsyncKeyed or AsyncVersions"
             )
         return self._call(self._store)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ MAX_ID_LENGTH = 200
 REF_KEY = "$artifact"
 """The key of a ticket under which the id lies."""
 
+_FOREIGN = "k-"  # so that it never looks like a default id
+_FOREIGN_LENGTH = 40  # hex digits: whoever chooses keys finds no two that meet in one id
+
+TREE_TYPE = "application/vnd.coatcheck.tree+json"
+"""The content type of trees: of their manifests."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _DEFAULT_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -31,6 +38,31 @@ def compute_digest(content: Buffer) -> bytes:
 def compute_artifact_id(content: Buffer) -> str:
     """The default id of a content: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+
+
+def foreign_id(*parts: str | float | bool | None) -> str:
+    """The id of what other software knows by a key of its own: the same for the same parts, in this order.
+
+    It is a hash of the parts as a JSON array, so no two keys meet in one id: neither `("a", "b")` and `("ab",)` nor `1`
+    and `"1"`. What the key was, it does not tell: keep that in `extra`.
+
+    Args:
+        *parts: Text, numbers, booleans and `None`, at least one.
+
+    Raises:
+        InvalidArtifactError: None of these.
+    """
+    for part in parts:
+        if not isinstance(part, str | int | float | None):
+            raise InvalidArtifactError(f"a part of a key must be text, a number or None, not {type(part).__name__}")
+    if not parts:
+        raise InvalidArtifactError("a key needs at least one part")
+    plain = [exact(part) if isinstance(part, str) else part for part in parts]
+    try:
+        key = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise InvalidArtifactError(f"{parts!r:.100} cannot be written as JSON: {error}") from None
+    return _FOREIGN + hashlib.sha256(key).hexdigest()[:_FOREIGN_LENGTH]
 
 
 def is_default_id(artifact_id: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -18,6 +19,7 @@ _set_names, _set_extra, _set_private = (
     vars(BaseModel)[f"__pydantic_{slot}__"].__set__ for slot in ("fields_set", "extra", "private")
 )
 
+T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -190,6 +192,19 @@ class Lease(_Dated, BaseModel):
 
     def __hash__(self) -> int:
         return hash((self.run_id, self.created_at, self.expires_at))
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    Attributes:
+        items: What is on it.
+        next: What to give as `after` for the page behind it; `None`: this is the last one. Text that can go into a URL.
+    """
+
+    items: list[T]
+    next: str | None
 
 
 class StoreStats(BaseModel):

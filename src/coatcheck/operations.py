@@ -36,16 +36,16 @@ from .backends.opened import OpenedArtifact
 from .encoding import encode_extra
 from .errors import InvalidArtifactError
 from .labels import Change
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
-from .search import Filter, check_count, check_order, slice_of
+from .search import Query, check_count, check_limit, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
+from .walk import Walk, artifacts, everything, runs
 
 T = TypeVar("T")
 
-_LISTED = 1000  # artifacts that are looked at a time where a filter may leave few of them
 _LONG: int = 256 * 1024  # bytes to hash that should not hold up an event loop
 
 
@@ -213,42 +213,37 @@ class Operations:
         return (yield from self.backend.leases(id_of(artifact_id)))
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        views = yield from self.backend.list_by_run(check_run_id(run_id))
-        return slice_of(views, offset=0, limit=0, order="desc")
+        return self.search(Query(run_id=check_run_id(run_id)), 0, 0)
 
     def list_all(self, limit: int) -> Plan[list[ArtifactMetadata]]:
-        return self.search(None, Filter(None, None, None, None), 0, limit, "desc")
+        return self.search(Query(), 0, limit)
 
     def list_runs(self) -> Plan[list[str]]:
-        return sorted((yield from self.backend.list_runs()))
+        return sorted((yield from everything(runs(self.backend))))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return (yield from self.backend.delete_by_run(check_run_id(run_id)))
 
-    def search(
-        self, run_id: str | None, wanted: Filter, offset: int, limit: int, order: str
-    ) -> Plan[list[ArtifactMetadata]]:
-        newest_first = check_order(order)
-        if run_id is not None:
-            views = filter(wanted.matches, (yield from self.backend.list_by_run(check_run_id(run_id))))
-            return slice_of(views, offset=offset, limit=limit, order=order)
-        enough = None
+    def search(self, query: Query, offset: int, limit: int) -> Plan[list[ArtifactMetadata]]:
         if check_count(limit, "limit") > 0:
-            enough = limit + max(0, check_count(offset, "offset"))
-        listing = self.backend.listing(newest_first=newest_first)
-        found: dict[str, ArtifactMetadata] = {}
-        while enough is None or len(found) < enough:
-            page = yield from listing.next(_LISTED if enough is None or not wanted.everything else enough - len(found))
-            if page is None:
-                break
-            for view in filter(wanted.matches, page):
-                found.setdefault(view.artifact_id, view)
-        for view in (yield from listing.late()):
-            if wanted.matches(view):
-                found[view.artifact_id] = view
-            else:
-                found.pop(view.artifact_id, None)
-        return slice_of(found.values(), offset=offset, limit=limit, order=order)
+            views, _ = yield from self.backend.page(query, None, limit + max(0, check_count(offset, "offset")))
+        else:
+            views = yield from everything(artifacts(self.backend, query))
+        return slice_of(views, query, offset=offset, limit=limit)
+
+    def page(self, query: Query, limit: int, after: str | None) -> Plan[Page[ArtifactMetadata]]:
+        count, identity = check_limit(limit), self.backend.identity
+        views, end = yield from self.backend.page(query, place_of(after, query, identity), count)
+        return Page(views, None if end is None else cursor_of(end, query, identity))
+
+    def iter_artifacts(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
+        return walk.next()
+
+    def iter_run(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
+        return walk.next()
+
+    def iter_runs(self, walk: Walk[str]) -> Plan[list[str]]:
+        return walk.next()
 
     def stats(self) -> Plan[StoreStats]:
         return (yield from self.backend.stats())

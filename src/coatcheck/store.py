@@ -7,7 +7,7 @@ Names and meanings of the first part are those of AbstractRuntime's artifact sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .arguments import (
@@ -24,22 +24,21 @@ from .arguments import (
 )
 from .backends.opened import WholeArtifact
 from .encoding import encode_json, encode_text
+from .model import Page
 from .plan import run
 from .reader import ArtifactReader
 from .refs import IdLike, not_found
-from .search import Filter, slice_of
+from .search import Best, By, Filters, Order, Query, ViewFilters, check_limit, cursor_of, place_of, slice_of
 from .sources import SourceLike, TransferProgress, read_whole
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
     from .arguments import Ttl
     from .labels import ExtraOrChange, TagsOrChange
     from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
-
-Order = Literal["desc", "asc"]
 
 
 class ArtifactStore(ABC):
@@ -156,33 +155,98 @@ class ArtifactStore(ABC):
         """Give up every lease of a run; content that another run leases stays. Returns the leases given up."""
         return sum(self.delete(view.artifact_id) for view in self.list_by_run(check_run_id(run_id)))
 
+    @spelled_out(Query.of)
     def search(
-        self,
-        *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
-        order: Order = "desc",
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
     ) -> list[ArtifactMetadata]:
-        """Artifacts whose metadata match all that is given; both time bounds belong to the range.
+        """Artifacts whose metadata match all that is given; both bounds of a range belong to it.
 
         Args:
-            run_id: This run's own views; left out: the latest view of every artifact.
-            content_type: Exactly this content type.
-            tags: Each of these tags, exactly.
             limit: How many at most; `<= 0`: all.
+            offset: How many matches to skip.
+            by: `"time"` of store, `"size"` or `"expiry"`, then by id.
+            order: `"desc"` (newest, largest, last to end first) or `"asc"`.
+            run_id: This run's own views; left out: the latest view of every artifact.
+            run_prefix: What the run that a view is of begins with.
+            content_type: This content type; `"image/*"`: all that begin with `"image/"`. A `*` elsewhere is a character
+                like others.
+            tags: Each of these tags, exactly; `ANY` for a value: the tag is there.
+            id_prefix: What the id begins with.
+            min_size: Size of the content in bytes.
+            max_size: Likewise.
             created_after: ISO 8601 or `datetime`; UTC where it names no zone.
             created_before: Likewise.
-            offset: How many matches to skip.
-            order: `"desc"` (newest first) or `"asc"`, by time of store and id.
         """
-        wanted = Filter(content_type, tags, created_after, created_before)
-        views = self.list_all(limit=0) if run_id is None else self.list_by_run(run_id)
-        return slice_of(filter(wanted.matches, views), offset=offset, limit=limit, order=order)
+        query = Query.of(**filters).ordered(by, order)
+        views = self.list_all(limit=0) if query.run_id is None else self.list_by_run(query.run_id)
+        return slice_of(filter(query.matches, views), query, offset=offset, limit=limit)
+
+    @spelled_out(Query.of)
+    def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        """A part of what `search` finds, and a cursor for the next part; takes the same filters.
+
+            page = store.page(content_type="image/*")
+            while page.next is not None:
+                page = store.page(content_type="image/*", after=page.next)
+
+        Each page is exact. A cursor is a place in the order: what keeps its own is on one page, and on one only. What
+        is stored again between two pages is the newest then: newest first it lies in front of them, oldest first it
+        comes again. `iter_artifacts` names everything once whatever happens.
+
+        Artifacts are ordered by their latest store, even if that lease has ended, and by the end of all their leases; a
+        run's own views by their own times. For an order by size, and for that of a run by time, each page looks at all
+        there is.
+
+        Args:
+            limit: How many at most: 1 to 1000. A page may hold fewer, even none, and not be the last.
+            after: The `next` of the page before, from the same query.
+            by: See `search`.
+            order: See `search`.
+            **filters: See `search`.
+
+        Raises:
+            InvalidArtifactError: Also: `after` is no cursor, or that of another query or another store.
+        """
+        query = Query.of(**filters).ordered(by, order)
+        best = Best(query, place_of(after, query, repr(self)), check_limit(limit))
+        for view in self.search(limit=0, **filters):
+            best.add(query.place(view), view)
+        views, end = best.page()
+        return Page(views, None if end is None else cursor_of(end, query, repr(self)))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:
+        """All that `search` finds, in no order, a batch at a time: for stores of any size.
+
+        What is there all the while is named once, whatever others do meanwhile. It takes up to 43 bytes of memory for
+        each artifact that was named.
+
+        Args:
+            **filters: See `search`.
+        """
+        return iter(self.search(limit=0, **filters))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
+        """`iter_artifacts` for a run's own views."""
+        return self.iter_artifacts(run_id=check_run_id(run_id), **filters)
+
+    def iter_runs(self, prefix: str | None = None) -> Iterator[str]:
+        """The runs that hold a live lease, each once, in no order, a batch at a time.
+
+        Args:
+            prefix: What they begin with.
+        """
+        begins = "" if prefix is None else check_run_id(prefix)
+        return (run for run in self.list_runs() if run.startswith(begins))
 
     @spelled_out(check_details)
     def store_text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
@@ -17,6 +17,7 @@ from .arguments import (
     Ttl,
     TtlOrDefault,
     check_details,
+    check_run_id,
     spelled_out,
 )
 from .backends.file import FileBackend
@@ -29,16 +30,17 @@ from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, run
 from .reader import ArtifactReader
 from .refs import IdLike, id_of
-from .search import Filter
+from .search import By, Filters, Order, Query, ViewFilters
 from .sources import SourceLike, TransferProgress
-from .store import ArtifactStore, Order
+from .store import ArtifactStore
+from .walk import Walk, artifacts, runs
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
 
 T = TypeVar("T")
 
@@ -93,20 +95,40 @@ class BackendStore(Face, ArtifactStore):
     def delete_by_run(self, run_id: str) -> int:
         return self._run(self._operations.delete_by_run(run_id))
 
+    @spelled_out(Query.of)
     def search(
+        self, *, limit: int = 1000, offset: int = 0, by: By = "time", order: Order = "desc", **filters: Unpack[Filters]
+    ) -> list[ArtifactMetadata]:
+        return self._run(self._operations.search(Query.of(**filters).ordered(by, order), offset, limit))
+
+    @spelled_out(Query.of)
+    def page(
         self,
         *,
-        run_id: str | None = None,
-        content_type: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        limit: int = 1000,
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        offset: int = 0,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
         order: Order = "desc",
-    ) -> list[ArtifactMetadata]:
-        wanted = Filter(content_type, tags, created_after, created_before)
-        return self._run(self._operations.search(run_id, wanted, offset, limit, order))
+        **filters: Unpack[Filters],
+    ) -> Page[ArtifactMetadata]:
+        return self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
+
+    @spelled_out(Query.of)
+    def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:
+        return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def iter_run(self, run_id: str, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
+        query = Query.of(run_id=check_run_id(run_id), **filters)
+        return self._each(self._operations.iter_run, artifacts(self._operations.backend, query))
+
+    def iter_runs(self, prefix: str | None = None) -> Iterator[str]:
+        return self._each(self._operations.iter_runs, runs(self._operations.backend, prefix))
+
+    def _each(self, more: Callable[[Walk[T]], Plan[list[T]]], walk: Walk[T]) -> Iterator[T]:
+        while batch := self._run(more(walk)):
+            for one in batch:  # noqa: UP028  # the awaited twin cannot
+                yield one
 
     def store_many(
         self,

@@ -6,15 +6,9 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
-from .aio import (
-    AsyncArtifactStore,
-    AsyncFileArtifactStore,
-    AsyncInMemoryArtifactStore,
-    AsyncRedisArtifactStore,
-)
 from .arguments import Ttl, spelled_out
 from .backends.redis import RedisKeywords, RedisOptions
 from .backends.redis.layout.partitions import check_namespace
@@ -23,6 +17,9 @@ from .errors import InvalidArtifactError
 from .events import OnEvent
 from .store import ArtifactStore
 from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
+
+if TYPE_CHECKING:
+    from .aio import AsyncArtifactStore
 
 _ALL: Final = ("memory", "file", *SCHEMES)
 
@@ -52,7 +49,7 @@ def open_store(
         StoreUnavailableError: The directory or the embedded engine cannot be used. A server is contacted by the
             first call.
     """
-    scheme, url = _scheme(url, options)
+    scheme, url = _scheme(url, namespace, options)
     if scheme == "memory":
         return InMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
@@ -70,7 +67,13 @@ async def aopen_store(
     **options: Unpack[RedisKeywords],
 ) -> AsyncArtifactStore:
     """`open_store` for asyncio."""
-    scheme, url = _scheme(url, options)
+    from .aio import (  # noqa: PLC0415  # who opens a blocking store needs none of it
+        AsyncFileArtifactStore,
+        AsyncInMemoryArtifactStore,
+        AsyncRedisArtifactStore,
+    )
+
+    scheme, url = _scheme(url, namespace, options)
     if scheme == "memory":
         return AsyncInMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
     if scheme == "file":
@@ -81,7 +84,7 @@ async def aopen_store(
     )
 
 
-def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
+def _scheme(url: object, namespace: str | None, options: Iterable[str]) -> tuple[str, str]:
     if url is None:
         url = os.environ.get(URL_VARIABLE) or "embedded://"
     if not isinstance(url, str):
@@ -94,6 +97,8 @@ def _scheme(url: object, options: Iterable[str]) -> tuple[str, str]:
     if scheme == "memory" and url != "memory://":
         raise InvalidArtifactError(f"{hide_password(url)!r}: a store in memory has no place and no options: memory://")
     known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
+    if scheme == "memory" and namespace is not None:
+        check_namespace(namespace)
     for name in options:
         if name not in known:
             names = ", ".join(("namespace", "default_ttl", "on_event", *known))

@@ -1,4 +1,4 @@
-"""A home for the embedded engine, where its server is installed."""
+"""A store to work on, and a home for the embedded engine, where its server is installed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,48 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from coatcheck import StoreUnavailableError
+from coatcheck import ArtifactStore, StoreUnavailableError, open_store
+from coatcheck.cli.app import app
 from coatcheck.embedded import locate_server
 
 from ..users import commons  # noqa: F401  # a fixture
+from .running import Coatcheck, Outcome
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COATCHECK_URL", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/store"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[ArtifactStore]:
+    with open_store(url) as store:
+        yield store
+
+
+@pytest.fixture
+def coatcheck(url: str) -> Coatcheck:
+    """Run a command in this process. It says nothing on stderr, or why it failed in one line behind any warnings."""
+
+    def run(*arguments: str, url: str = url, stdin: bytes | None = None) -> Outcome:
+        result = CliRunner().invoke(app, ["--url", url, *arguments], input=stdin, prog_name="coatcheck")
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        outcome = Outcome(result.exit_code, result.stdout_bytes, result.stderr)
+        said = outcome.stderr.splitlines()
+        assert bool(said) == bool(outcome.code), outcome.stderr
+        assert [line.partition(": ")[0] for line in said[:-1]] == ["warning"] * len(said[:-1])
+        assert not said or said[-1].startswith(("error: ", "warning: "))
+        return outcome
+
+    return run
 
 
 @pytest.fixture

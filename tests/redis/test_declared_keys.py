@@ -29,6 +29,7 @@ DERIVED = {
     "mend": {"run"},
     "load": {"content"},
     "figures": {"content"},
+    "scan": {"artifact", "leases", "stores"},
 }
 """Kinds of keys that a script may touch without declaring them."""
 

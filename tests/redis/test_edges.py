@@ -8,13 +8,14 @@ from hashlib import shake_128
 import pytest
 from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.arguments import Details, Request
-from coatcheck.backends.redis import batching, listing
+from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.upload import Upload
 from coatcheck.envelope import seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run as run_plan
+from coatcheck.search import Query
 from coatcheck.sources import BytesSource
 from coatcheck.testing import waiting
 
@@ -49,6 +50,36 @@ def test_content_ends_with_the_leases_that_are_left(store) -> None:
     store.store(CONTENT, run_id="long", ttl=600)
     assert store.release(NAME, "long")
     assert store.check().problems == []
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in the call", "beside it"])
+def test_content_lasts_as_long_as_what_needs_it(store, client, keys, size) -> None:
+    content = shake_128(b"%d" % size).digest(size)
+    name = compute_artifact_id(content)
+    store.store(content, artifact_id="named", ttl=600)
+    store.store(content, run_id="short", ttl=60)
+    assert client.pttl(keys.content(name.encode())) > 500_000
+    store.delete("named")
+    assert client.pttl(keys.content(name.encode())) <= 60_000
+    store.delete(name)
+    store.store(content, ttl=30)
+    assert client.pexpiretime(keys.content(name.encode())) == client.pexpiretime(keys.artifact(name.encode()))
+    store.store(content)
+    assert client.pttl(keys.content(name.encode())) == -1
+    assert store.check(read_data=True).problems == []
+
+
+@pytest.mark.parametrize("place", [1, 9, 60_000])
+def test_what_lies_in_place_is_only_taken_for_what_was_sent(store, client, keys, place) -> None:
+    content = shake_128(b"beside").digest(100_000)
+    name = store.store(content).artifact_id.encode()
+    sealed = bytearray(client.get(keys.content(name)))
+    store.delete(name.decode())
+    sealed[place] ^= 1
+    client.set(keys.content(name), bytes(sealed) if place < 50 else bytes(sealed[:place]))
+    store.store(content, run_id="a", ttl=60)
+    assert store.load(name.decode()).content == content
+    assert store.check(read_data=True).problems == []
 
 
 def test_needs_keep_no_dead_members(store, client, keys) -> None:
@@ -126,51 +157,54 @@ def test_content_of_another_size_than_the_metadata_say_is_refused(store, client,
         store.load(NAME)
 
 
-def _drain(walk) -> list[str]:
-    ids = []
-    while page := run_plan(walk.next(10)):
-        ids += [artifact.artifact_id for artifact in page]
-    return ids
-
-
 def test_partitions_are_merged_in_the_order_of_stores(open_64) -> None:
     session = open_64._operations.backend.session
     names = [f"name-{n}" for n in range(3000)]
     crowded = [name for name in names if session.of(name) is session.partitions.all[0]]
     for name in names[:20] + crowded + names[20:40]:
         open_64.store(CONTENT, artifact_id=name)
-    listed = [
-        artifact.created_at for artifact in run_plan(open_64._operations.backend.listing(newest_first=True).next(60))
-    ]
-    assert len(listed) == 60
-    assert listed == sorted(listed, reverse=True)
+    everything = open_64.list_all(limit=0)
+    assert [artifact.created_at for artifact in everything] == sorted((a.created_at for a in everything), reverse=True)
+    for limit in 25, 45, 60:
+        assert open_64.page(limit=limit).items == everything[:limit]
 
 
-def test_what_is_stored_again_during_a_listing_is_listed(store) -> None:
+def _page(store, order, count, meanwhile) -> list[str]:
+    """The ids on a page, of which something happens after the first round trip."""
+    plan = store._operations.backend.page(Query.of().ordered("time", order), None, count)
+    step = plan.send(None)
+    result = step.run()
+    meanwhile()
+    try:
+        while True:
+            result = plan.send(result).run()
+    except StopIteration as end:
+        return [view.artifact_id for view in end.value[0]]
+
+
+@pytest.fixture
+def short_pages(monkeypatch) -> None:
+    monkeypatch.setattr(ordered, "PAGE", 7)
+
+
+def test_what_is_stored_again_during_a_page_is_on_it(store, short_pages) -> None:
     ids = [store.store(b"%d" % n).artifact_id for n in range(40)]
-    walk = store._operations.backend.listing(newest_first=True)
-    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
-    run_plan(walk.next(10))
-    store.store(b"0")
-    assert ids[0] not in listed + _drain(walk)
-    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+    assert len(_page(store, "desc", 30, lambda: None)) == 30
+    listed = _page(store, "desc", 30, lambda: store.store(b"20"))
+    assert listed == [ids[20], *(one for one in reversed(ids[10:]) if one != ids[20])]
 
 
-def test_what_goes_back_during_a_listing_is_listed(store) -> None:
+def test_what_goes_back_during_a_page_is_on_it(store, short_pages) -> None:
     ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(40)]
-    store.store(b"0", run_id="b")
-    walk = store._operations.backend.listing(newest_first=False)
-    listed = [artifact.artifact_id for artifact in run_plan(walk.next(10))]
-    run_plan(walk.next(10))
-    store.release(ids[0], "b")
-    assert ids[0] not in listed + _drain(walk)
-    assert ids[0] in [artifact.artifact_id for artifact in run_plan(walk.late())]
+    store.store(b"3", run_id="b")
+    assert ids[3] not in _page(store, "asc", 30, lambda: None)
+    assert _page(store, "asc", 30, lambda: store.release(ids[3], "b")) == ids[:30]
 
 
 def test_a_scan_begins_anew_where_another_server_answers(store, monkeypatch) -> None:
     for n in range(300):
         store.store(b"%d" % n, run_id="a")
-    monkeypatch.setattr(listing, "_SCANNED", 100)
+    monkeypatch.setattr(scanning, "PAGE", 100)
     wire = Wire(store)
     assert len(store.list_by_run("a")) == 300
     trips = wire.trips
@@ -313,10 +347,12 @@ def test_answers_that_are_too_long_come_in_pages(store, keys, monkeypatch) -> No
     ids = [store.store(b"%d" % n, run_id="a").artifact_id for n in range(5)]
     session, names = store._operations.backend.session, [i.encode() for i in ids]
     assert len(run_plan(session.read(calls.metadata(keys, names, 1)))) == 1
-    assert len(run_plan(session.read(calls.run_views(keys, names, "a", 1)))) == 1
+    assert len(run_plan(session.read(calls.metadata(keys, names, 1, b"=a")))) == 1
     monkeypatch.setattr(batching, "BATCH_BYTES", 1)
+    monkeypatch.setattr(scanning, "BATCH_BYTES", 1)
+    monkeypatch.setattr(ordered, "BATCH_BYTES", 1)
     assert [metadata.artifact_id for metadata in store.metadata_many(ids)] == ids
-    assert len(store.list_by_run("a")) == 5
+    assert len(store.list_by_run("a")) == len(list(store.iter_artifacts())) == len(store.page().items) == 5
 
 
 def test_keys_of_workers_with_other_partitions_are_reported(store, open_64) -> None:

@@ -11,7 +11,7 @@ from itertools import cycle
 import pytest
 
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis import batching, listing
+from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
 
 from .wire import Wire
@@ -36,8 +36,9 @@ def store(valkey, namespace, partitions) -> Iterator[RedisArtifactStore]:
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
     """A list takes many round trips, so that others come between them."""
-    monkeypatch.setattr(listing, "PAGE", 7)
-    monkeypatch.setattr(listing, "ROUND", 40)
+    monkeypatch.setattr(ordered, "PAGE", 7)
+    monkeypatch.setattr(scanning, "PAGE", 7)
+    monkeypatch.setattr(scanning, "LEAST", 1)
     monkeypatch.setattr(batching, "ROUND", 40)
 
 
@@ -84,6 +85,12 @@ LISTS: dict[str, Callable[[RedisArtifactStore], list]] = {
     "list_by_run": lambda store: store.list_by_run("mine"),
     "search newest first": lambda store: store.search(tags=KEPT, limit=0),
     "search oldest first": lambda store: store.search(tags=KEPT, limit=0, order="asc"),
+    "search oldest first, limited": lambda store: store.search(tags=KEPT, limit=100_000, order="asc"),
+    "a large page": lambda store: store.page(tags=KEPT, limit=1000).items,
+    "by size": lambda store: store.page(by="size", limit=1000).items,
+    "by expiry": lambda store: store.page(by="expiry", limit=1000).items,
+    "iter_artifacts": lambda store: list(store.iter_artifacts(tags=KEPT)),
+    "iter_run": lambda store: list(store.iter_run("mine", tags=KEPT)),
     "search a run": lambda store: store.search(run_id="mine", tags=KEPT, limit=0),
 }
 

@@ -57,6 +57,17 @@ def test_what_a_store_holds_is_told(any_store) -> None:
         assert secret not in shown
 
 
+def test_sizes_are_told_where_they_are_wanted(any_store) -> None:
+    any_store.store_many([b"", b"x" * 1024, b"x" * 1025, b"x" * 20_000], ttl=60)
+    registry = registered(any_store, sizes=True)
+    name = "coatcheck_artifact_size_bytes"
+    buckets = {le: registry.get_sample_value(f"{name}_bucket", {**MINE, "le": le}) for le in ("1024", "4096", "+Inf")}
+    assert buckets == {"1024": 2, "4096": 3, "+Inf": 4}
+    assert registry.get_sample_value(f"{name}_gsum", MINE) == 22_049
+    assert f'{name}_bucket{{le="1024",namespace="mine"}} 2.0' in generate_latest(registry).decode()
+    assert registered(any_store).get_sample_value(f"{name}_gsum", MINE) is None
+
+
 def test_servers_and_findings_are_told(valkey, namespace) -> None:
     with RedisArtifactStore(valkey.tcp_url, namespace=namespace) as store:
         registry = registered(store)

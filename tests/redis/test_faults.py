@@ -63,6 +63,11 @@ def read_all(store, artifact_id: str):
         return reader.read(100_000) + end
 
 
+def first(iterator):
+    """The first of an iterator of either face."""
+    return anext(iterator, None) if hasattr(iterator, "__anext__") else next(iterator, None)
+
+
 NAMED = hashlib.sha256(b"named").hexdigest()
 
 CONDITIONAL = {
@@ -117,6 +122,10 @@ OPERATIONS = {
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),
+    "search": lambda s: s.search(tags={"k": "v"}, limit=3),
+    "page": lambda s: s.page(limit=2),
+    "iter_artifacts": lambda s: first(s.iter_artifacts(min_size=1)),
+    "iter_run": lambda s: first(s.iter_run("a")),
     "leases": lambda s: s.leases(compute_artifact_id(SHARED)),
     "touch": lambda s: s.touch(compute_artifact_id(SHARED), 500, "a"),
     "release": lambda s: s.release(compute_artifact_id(SHARED), "a"),

@@ -111,6 +111,12 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "range": lambda store: store.load_range(LARGE_ID, 9_990, 20_010),
     "list by run": lambda store: sorted(view.artifact_id for view in store.list_by_run("a")),
     "list all": lambda store: store.list_all(),
+    "page": lambda store: store.page(limit=3, tags={}).items,
+    "page by expiry": lambda store: len(store.page(limit=3, by="expiry", order="asc").items),
+    "page of a run": lambda store: len(store.page(limit=3, run_id="a").items),
+    "search": lambda store: store.search(content_type="application/*", created_before="2999-01-01"),
+    "iterate": lambda store: sorted(view.artifact_id for view in store.iter_artifacts(min_size=1)),
+    "metadata of a run": lambda store: sorted(view.artifact_id for view in store.iter_run("r3")),
     "list runs": lambda store: sorted(store.list_runs()),
     "figures": lambda store: (store.stats().artifacts, store.stats().leases, store.stats().content_bytes),
 }

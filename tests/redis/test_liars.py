@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +18,8 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+
+from .peers import Peer
 
 ID = compute_artifact_id(b"x")
 LARGE = b"large" * 20_000
@@ -56,6 +55,12 @@ REPLIES = {
     "no type": b"?what\r\n",
     "long line": b"+" + b"a" * 1_000_000 + b"\r\n",
 }
+
+
+def first(iterator: Any) -> Any:
+    """The first of an iterator of either face."""
+    return anext(iterator, None) if hasattr(iterator, "__anext__") else next(iterator, None)
+
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "store": lambda s: s.store(b"x", run_id="a", tags={"k": "v"}, ttl=60),
@@ -93,6 +98,12 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),
+    "page": lambda s: s.page(tags={"k": "v"}),
+    "page by expiry": lambda s: s.page(by="expiry", run_id="a"),
+    "page by size": lambda s: s.page(by="size"),
+    "iter_artifacts": lambda s: first(s.iter_artifacts()),
+    "iter_run": lambda s: first(s.iter_run("a")),
+    "iter_runs": lambda s: first(s.iter_runs()),
     "search": lambda s: s.search(content_type="text/plain", order="asc"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),
@@ -101,51 +112,9 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Liar:
+def lying(reply: str) -> Peer:
     """Replies the same to every command but those of the login."""
-
-    LOGIN = {b"HELLO": b"*0\r\n", b"CLIENT": b"+OK\r\n", b"SELECT": b"+OK\r\n", b"AUTH": b"+OK\r\n"}
-
-    def __init__(self) -> None:
-        self.reply = b"+OK\r\n"
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._threads = [threading.Thread(target=self._listen)]
-        self._threads[0].start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._talk, args=(client,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _talk(self, client: socket.socket) -> None:
-        with client, client.makefile("rb") as commands:
-            try:
-                while line := commands.readline():
-                    words = [commands.read(int(commands.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
-                    client.sendall(self.LOGIN.get(words[0].upper(), self.reply))
-            except (OSError, ValueError):
-                return
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        for thread in self._threads:
-            thread.join(10)
-
-
-@contextmanager
-def lying() -> Iterator[Liar]:
-    liar = Liar()
-    try:
-        yield liar
-    finally:
-        liar.close()
+    return Peer(lambda _: REPLIES[reply])
 
 
 def test_no_operation_is_left_out() -> None:
@@ -160,8 +129,7 @@ def test_no_operation_is_left_out() -> None:
 @pytest.mark.parametrize("reply", REPLIES)
 def test_what_a_liar_replies_is_never_a_raw_error(reply) -> None:
     raw = {}
-    with lying() as liar:
-        liar.reply = REPLIES[reply]
+    with lying(reply) as liar:
         options: dict[str, Any] = {"retry_for": 0, "timeout": 0.2}
 
         async def awaited() -> None:
@@ -189,7 +157,6 @@ def test_what_a_liar_replies_is_never_a_raw_error(reply) -> None:
 @pytest.mark.filterwarnings("ignore::coatcheck.EvictingServerWarning")
 @pytest.mark.parametrize("reply", ["web page", "no type", "list of billions", "value of gigabytes", "map"])
 def test_a_server_that_is_none_is_asked_about(reply) -> None:
-    with lying() as liar, RedisArtifactStore(liar.url, retry_for=0, timeout=0.5) as store:
-        liar.reply = REPLIES[reply]
+    with lying(reply) as liar, RedisArtifactStore(liar.url, retry_for=0, timeout=0.5) as store:
         with pytest.raises(StoreUnavailableError):
             store.load(ID)

@@ -12,7 +12,10 @@ import redis
 from coatcheck import AmbiguousWriteError, InvalidArtifactError, RedisArtifactStore, StoreUnavailableError
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.backends.redis.permissions import COMMANDS, EXTRAS, command
+from coatcheck.backends.redis.scripts.calls import permitted
 from coatcheck.backends.redis.transport import durability
+from coatcheck.doctor.facts import sample
+from coatcheck.plan import run
 from coatcheck.testing import ENGINES, Server
 
 from ..conftest import require
@@ -138,6 +141,28 @@ def test_extras_are_what_is_asked_for_besides(open_as, admin, extra, options, mo
     with contextlib.suppress(AmbiguousWriteError):  # no replica is there to confirm
         open_as("worker", extra, **options).store(b"x", ttl=60)
     assert admin.acl_log() == []
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_every_other_command_of_the_server_is_refused(open_as, admin, role) -> None:
+    """Asked of the server itself, for each command and subcommand that it knows."""
+    store = open_as(role)
+    known = set()
+    for name, told in pairs(admin.execute_command("COMMAND DOCS")):
+        known |= {name, *(sub for sub, _ in pairs(dict(pairs(told)).get(b"subcommands", ())))}
+    names = sorted(name.decode().lower() for name in known)
+    assert {"get", "flushall", "config|set", "acl|setuser"} <= set(names)
+    asked = permitted([sample(name, "mine:runs").encode() for name in names])
+    allowed = {name for name, may in zip(names, run(store._redis.session.read(asked)), strict=True) if may}
+    whoever = {"auth", "hello", "quit", "reset"}  # as anybody may who is not even logged in
+    assert allowed - whoever == set(COMMANDS[role])
+
+
+def pairs(reply) -> list[tuple]:
+    """A map as RESP2 has it, or as the client has made one of it."""
+    if isinstance(reply, dict):
+        return [(key if isinstance(key, bytes) else key.encode(), value) for key, value in reply.items()]
+    return list(zip(reply[::2], reply[1::2], strict=True))
 
 
 def test_whoever_is_confined_reaches_no_other_keys(open_as, admin, guarded) -> None:

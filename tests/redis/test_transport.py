@@ -25,7 +25,7 @@ from coatcheck.backends.redis.transport.connect import AsyncTarget, Target
 from coatcheck.backends.redis.transport.durability import Confirmation
 from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.backends.redis.transport.retry import deliver, find_primaries
-from coatcheck.plan import arun, run
+from coatcheck.plan import Pause, arun, run
 from coatcheck.testing import ENGINES, Cluster, Sentinels, Server, eventually
 from coatcheck.testing.servers.tls import TlsServer
 
@@ -38,6 +38,7 @@ class Unit:
     """Commands for one slot, the script among them by hash or with its source."""
 
     slow = False
+    inert = False
     large = None
 
     def __init__(self, slot: int, *commands: tuple[bytes, ...]) -> None:
@@ -524,7 +525,7 @@ def test_nobody_is_there(line, tmp_path) -> None:
 def test_a_refresh_is_shared(cluster) -> None:
     transport = Target.of(cluster.url).transport()
     find, asked = transport._find, []
-    transport._find = lambda: asked.append(1) or find()
+    transport._find = lambda through: asked.append(1) or find(through)
     start = threading.Barrier(8)
     threads = [threading.Thread(target=lambda: (start.wait(), Refresh(transport).run())) for _ in range(8)]
     for thread in threads:
@@ -656,13 +657,11 @@ def test_a_primary_that_became_a_replica_is_left(line) -> None:
         sent = line("redis+sentinel://127.0.0.1:1/service")
         primary = [first]
 
-        def find():
+        def find(_transport):
+            yield Pause(0)
             return {0: ("127.0.0.1", primary[0].port)}
 
-        async def async_find():
-            return find()
-
-        sent.transport._find = async_find if line.is_async else find
+        sent.transport._find = find
         sent.deliver(put(b"a"))
         first.ask("REPLICAOF", "127.0.0.1", second.port)
         primary[0] = second
@@ -779,7 +778,9 @@ def test_urls_name_hosts_and_database(url, addresses, database) -> None:
 def test_a_user_is_not_told_to_sentinels_unless_named_for_them() -> None:
     place = Target.of(url := "redis+sentinel://u:p@h/service?sentinel_password=q")._place(url)
     assert (place.settings["username"], place.settings["password"]) == ("u", "p")
-    assert (place.sentinel_settings["username"], place.sentinel_settings["password"]) == (None, "q")
+    asked = place.asking(2)
+    assert (asked.settings["username"], asked.settings["password"]) == (None, "q")
+    assert (place.timeout, asked.timeout) == (30, 2)
 
 
 @pytest.mark.parametrize(

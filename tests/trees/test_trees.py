@@ -25,7 +25,7 @@ from coatcheck import (
     InvalidArtifactError,
     compute_artifact_id,
 )
-from coatcheck.trees import CONTENT_TYPE, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import TREE_TYPE, aopen_run, aopen_tree, astore_tree, open_run, open_tree, store_tree
 from coatcheck.trees.finding import Found, batches, find, guess_type, open_regular
 
 
@@ -40,6 +40,9 @@ class Blocking:
 
     def restore(self, ref: Any, directory: Path, **options: Any) -> None:
         open_tree(ref, self.store).restore(directory, **options)
+
+    def restore_run(self, run_id: str, directory: Path) -> None:
+        open_run(run_id, self.store).restore(directory)
 
     def entries(self, ref: Any) -> list:
         return list(open_tree(ref, self.store).entries)
@@ -64,6 +67,12 @@ class Awaited(Blocking):
     def restore(self, ref: Any, directory: Path, **options: Any) -> None:
         async def restore() -> None:
             await (await aopen_tree(ref, self.store)).restore(directory, **options)
+
+        asyncio.run(restore())
+
+    def restore_run(self, run_id: str, directory: Path) -> None:
+        async def restore() -> None:
+            await (await aopen_run(run_id, self.store)).restore(directory)
 
         asyncio.run(restore())
 
@@ -144,7 +153,7 @@ def test_a_tree_comes_back_as_it_was(face: Blocking, tree: Path, tmp_path: Path)
     assert look(tmp_path / "back") == look(tree)
     total = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
     assert said.count((total, total)) == 2
-    assert view.content_type == CONTENT_TYPE
+    assert view.content_type == TREE_TYPE
     assert {view.tags["k"] for view in face.ask("list_by_run", "r")} == {"v"}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
 
@@ -402,14 +411,14 @@ NO_TREES = {
 
 @pytest.mark.parametrize("content", NO_TREES.values(), ids=NO_TREES)
 def test_what_is_no_manifest_is_no_tree(face: Blocking, content: bytes) -> None:
-    view = face.ask("store", content, content_type=CONTENT_TYPE)
+    view = face.ask("store", content, content_type=TREE_TYPE)
 
     with pytest.raises(ArtifactDecodeError, match="is no tree"):
         face.entries(view)
 
 
 def test_a_large_artifact_is_no_tree_and_not_loaded(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coatcheck.trees.opened.MAX_MANIFEST", 10)
+    monkeypatch.setattr("coatcheck.trees.runs.MAX_MANIFEST", 10)
     monkeypatch.setattr(store, "load", None)
 
     with pytest.raises(ArtifactDecodeError, match="is no tree"):
@@ -557,3 +566,40 @@ def test_permissions_are_kept_whatever_umask_says_and_nothing_more_than_permissi
 def test_an_awaited_store_is_not_taken_for_a_blocking_one(tree: Path) -> None:
     with pytest.raises(InvalidArtifactError, match="has to be awaited"):
         store_tree(tree, AsyncInMemoryArtifactStore())
+
+
+# All of a run ---------------------------------------------------------------------------------------------------
+
+
+def test_all_of_a_run_is_a_tree(face: Blocking, tree: Path, tmp_path: Path) -> None:
+    face.put(tree, run_id="r")
+    names = {
+        b"1": "docs/one.txt",
+        b"2": "../out",
+        b"3": "/etc/x",
+        b"4": "docs",
+        b"5": "docs/one.txt",
+        b"6": "",
+        b"8": "x" * 300,
+    }
+    ids = {}
+    for content, path in names.items():
+        ids[content] = face.ask("store", content, run_id="r", tags={"path": path}).artifact_id
+    ids[b"7"] = face.ask("store", b"7", run_id="r", artifact_id="seven").artifact_id
+    face.ask("store", b"9", run_id="r", tags={"path": "seven/nine"}, artifact_id="nine")
+    face.ask("store", b"other", run_id="other")
+
+    face.restore_run("r", tmp_path / "back")
+
+    back = tmp_path / "back"
+    assert look(back / "tree") == look(tree)
+    # The latest store has the name; what cannot have its own, or has none, has its id.
+    expected = {ids[content]: content for content in (b"1", b"2", b"3", b"4", b"6", b"8")}
+    expected |= {"docs/one.txt": b"5", "seven": b"7", "nine": b"9"}
+    found = {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()}
+    assert {path: content for path, content in found.items() if not path.startswith("tree/")} == expected
+
+
+def test_a_run_that_leases_nothing_is_not_found(face: Blocking, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactNotFoundError, match="leases nothing"):
+        face.restore_run("nobody", tmp_path / "back")

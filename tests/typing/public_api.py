@@ -11,6 +11,7 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from coatcheck import (
+    ANY,
     Artifact,
     ArtifactConflictError,
     ArtifactMetadata,
@@ -29,15 +30,29 @@ from coatcheck import (
     StoreStats,
     aopen_store,
     artifact_ref,
+    foreign_id,
     get_artifact_id,
     is_artifact_ref,
     open_store,
     resolve_artifact,
 )
+from coatcheck import Page as ListPage
 from coatcheck.doctor import Diagnosis, Finding, aexamine, examine
+from coatcheck.keyed import AsyncKeyed, AsyncVersions, Keyed, Versions
+from coatcheck.moving import MoveReport, acopy, aimport_run, copy, export_run, import_run
 from coatcheck.offloading import OffloadingMapping, aoffload, aresolve, offload, offloads, resolve, resolves
 from coatcheck.testing import afake_store, fake_store
-from coatcheck.trees import AsyncTree, Tree, TreeEntry, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import (
+    AsyncTree,
+    Tree,
+    TreeEntry,
+    aopen_run,
+    aopen_tree,
+    astore_tree,
+    open_run,
+    open_tree,
+    store_tree,
+)
 from coatcheck.testing.faults import Faults, inject
 from coatcheck.values import aload_value, load_value, store_value
 from coatcheck.watching.logs import LogEvents
@@ -70,6 +85,14 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.store_many([b"a", Payload(b"b", tags={"k": "v"})], ttl=60), list[ArtifactMetadata])
     assert_type(store.list_by_run("a"), list[ArtifactMetadata])
     assert_type(store.search(tags={"k": "v"}, order="asc"), list[ArtifactMetadata])
+    assert_type(store.page(content_type="image/*", tags={"k": ANY}, by="size"), ListPage[ArtifactMetadata])
+    assert_type(store.page(after=store.page().next).items, list[ArtifactMetadata])
+    assert_type(list(store.iter_artifacts(min_size=1, id_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_run("a", run_prefix="a")), list[ArtifactMetadata])
+    assert_type(list(store.iter_runs(prefix="a")), list[str])
+    store.page(colour="red")  # type: ignore[call-arg]
+    store.page(by="name")  # type: ignore[arg-type]
+    store.iter_run("a", run_id="a")  # type: ignore[misc]
     assert_type(store.leases("name"), list[Lease])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
     assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
@@ -171,6 +194,21 @@ async def examined(store: RedisArtifactStore, other: AsyncRedisArtifactStore) ->
     assert_type(await aexamine(other), Diagnosis)
 
 
+def moved(store: ArtifactStore, other: AsyncArtifactStore) -> None:
+    assert_type(
+        copy(store, InMemoryArtifactStore(), run_id="a", progress=lambda report: print(report.bytes)), MoveReport
+    )
+    export_run(store, "a", Path("/tmp/a.tar"))
+    with open("/tmp/a.tar", "rb") as file:
+        assert_type(import_run(store, file, ttl=timedelta(days=1)).ok, bool)
+    copy(other, store)  # type: ignore[arg-type]
+
+
+async def awaited_moves(store: AsyncArtifactStore) -> None:
+    assert_type(await acopy(store, store, verify=True), MoveReport)
+    assert_type(await aimport_run(store, "/tmp/a.tar", run_id="b"), MoveReport)
+
+
 class Inherited(ArtifactStore):
     """A store written against AbstractRuntime's contract: seven methods are enough, type checkers say what they lack."""
 
@@ -242,6 +280,7 @@ def trees(store: ArtifactStore) -> None:
     assert_type(view, ArtifactMetadata)
     store_tree(Path("dir"), store, ttl="1h")  # type: ignore[arg-type]
     assert_type(open_tree(view.ref, store), Tree)
+    assert_type(open_run("a", store), Tree)
     assert_type(open_tree("id", store).entries, tuple[TreeEntry, ...])
     assert_type(open_tree("id", store).open("a/b"), ArtifactReader)
     open_tree("id", store).restore(Path("new"), progress=lambda done, total: print(done, total))
@@ -250,5 +289,22 @@ def trees(store: ArtifactStore) -> None:
 async def awaited_trees(store: AsyncArtifactStore) -> None:
     assert_type(await astore_tree("dir", store), ArtifactMetadata)
     assert_type(await aopen_tree("id", store), AsyncTree)
+    assert_type(await aopen_run("a", store), AsyncTree)
     assert_type(await (await aopen_tree("id", store)).open("a/b"), AsyncArtifactReader)
     await (await aopen_tree("id", store)).restore("new")
+
+
+def keys(store: ArtifactStore) -> None:
+    site = Keyed(store, "site")
+    assert_type(site.set("a", b"x", ttl=60, if_absent=True), ArtifactMetadata)
+    assert_type(site.get("a"), Artifact | None)
+    assert_type(site.get_metadata("a", required=True), ArtifactMetadata)
+    assert_type(site.entries("a", limit=3), list[ArtifactMetadata])
+    assert_type(store.store_file("/tmp/x", **site.keywords("a")), ArtifactMetadata)
+    assert_type(Versions(store, "site").get("a", 3, required=True), Artifact)
+    assert_type(foreign_id("a", 1, None), str)
+
+
+async def awaited_keys(store: AsyncArtifactStore) -> None:
+    assert_type(await AsyncKeyed(store, "site").link("name", "a"), ArtifactMetadata)
+    assert_type(await AsyncVersions(store, "site").keys(), list[str])

@@ -73,6 +73,8 @@ def test_an_event_tells_what_was_done_and_how_much(store, events) -> None:
     assert last(events) == ("load_range", "done", 1, 10)
     store.list_by_run("a")
     assert last(events) == ("list_by_run", "done", 3, 0)
+    store.page(limit=2)
+    assert last(events) == ("page", "done", 2, 0)
     assert store.exists("absent") is False
     assert last(events) == ("exists", "absent", 1, 0)
     assert store.load("absent") is None

@@ -136,6 +136,28 @@ def test_what_means_nothing_in_a_url_is_refused(url) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("protocol=3", "a client of your own"),
+        ("credential_provider=x", "user and password in the URL"),
+        ("health_check_interval=30", "its options: client_name, .*socket_timeout"),
+        ("retry_on_timeout=true", "retry_for"),
+        ("retry_on_error=x", "retry_for"),
+        ("timeout=3", "socket_timeout"),
+        ("host=other", "before the question mark"),
+        ("socket_read_size=1", "its options"),
+        ("lib_name=x", "its options"),
+        ("redis_connect_func=x", "its options"),
+        ("decode_responses=1", "its options"),
+    ],
+)
+@pytest.mark.parametrize("url", ["redis://h", "redis+cluster://h,i", "redis+sentinel://h/service", "unix:///socket"])
+def test_an_option_without_effect_is_refused_with_the_cure(opened, url, option, cure) -> None:
+    with pytest.raises(InvalidArtifactError, match=f"{option.partition('=')[0]}' is no option .*{cure}"):
+        opened(f"{url}?{option}")
+
+
 @pytest.mark.parametrize("store", [FileArtifactStore, AsyncFileArtifactStore])
 def test_pickled_file_stores_stay_where_they_are(store, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -143,6 +165,13 @@ def test_pickled_file_stores_stay_where_they_are(store, tmp_path, monkeypatch) -
     monkeypatch.chdir("/")
     copy = pickle.loads(pickled)
     assert copy._arguments == (tmp_path / "here", {"default_ttl": 60, "mode": None, "on_event": None})
+
+
+@pytest.mark.parametrize("namespace", ["", "a/b", "a:content", "é", "x" * 101, 7])
+def test_a_store_in_memory_takes_the_namespaces_that_others_take(opened, namespace) -> None:
+    with pytest.raises(InvalidArtifactError, match="namespace"):
+        opened("memory://", namespace=namespace)
+    opened("memory://", namespace="a.b:c-d_e")
 
 
 @pytest.fixture(params=["blocking", "awaited"])

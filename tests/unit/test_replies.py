@@ -157,3 +157,35 @@ def test_what_is_no_reply_ends_at_once(data) -> None:
             pass
         else:
             assert isinstance(reply, MalformedError)
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"+OK\r\n", b"*2\r\n", b"*2\r\n$3\r\nabc\r\n", b"$80000\r\n" + bytes(80_000) + b"\r\n"]
+)
+@pytest.mark.parametrize("kind", [b"+", b"-", b":", b"*", b"$", b"("])
+def test_a_line_ends_soon(before, kind) -> None:
+    replies = Replies()
+    replies.expect(3)
+    for piece in (before[: len(before) // 2], before[len(before) // 2 :]):
+        take(replies, piece)
+    taken = 0
+    with pytest.raises(MalformedError):
+        for piece in (kind, *[b"1" * 4096] * 1000):
+            take(replies, piece)
+            taken += len(piece)
+    assert taken < 70_000
+
+
+def take(replies: Replies, data: bytes) -> None:
+    while data:
+        space = replies.space()
+        some, data = data[: len(space)], data[len(space) :]
+        space[: len(some)] = some
+        assert not replies.took(len(some))
+
+
+def test_lists_in_lists_end_somewhere() -> None:
+    replies = Replies()
+    replies.expect(1)
+    with pytest.raises(MalformedError):
+        take(replies, b"*1\r\n" * 100_000)

@@ -26,7 +26,7 @@ from coatcheck import (
 from coatcheck.arguments import StoreKeywords, check_details
 from coatcheck.backends.redis import RedisKeywords
 from coatcheck.plan import arun, run
-from coatcheck.trees import AsyncTree, Tree, aopen_tree, astore_tree, open_tree, store_tree
+from coatcheck.trees import AsyncTree, Tree, aopen_run, aopen_tree, open_run, open_tree
 
 TWINS = [
     (BackendStore, AsyncArtifactStore),
@@ -35,7 +35,7 @@ TWINS = [
     (RedisArtifactStore, AsyncRedisArtifactStore),
     (Tree, AsyncTree),
 ]
-AWAITED = {"arun": "run", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+AWAITED = {"arun": "run", "AsyncIterator": "Iterator", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 FROM_THE_CONTRACT = ["store_text", "store_json", "load_text", "load_json", "__enter__", "__exit__"]
 PUBLIC = [name for name in vars(ArtifactStore) if inspect.isfunction(vars(ArtifactStore)[name]) and name[0] != "_"]
 
@@ -121,7 +121,7 @@ def test_what_the_awaited_face_adds_stands_before_the_sections() -> None:
     assert inspect.getdoc(AsyncArtifactReader.seek).endswith("\n\nNothing is awaited.")
 
 
-@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree)])
+@pytest.mark.parametrize("twins", [*TWINS, (open_store, aopen_store), (open_tree, aopen_tree), (open_run, aopen_run)])
 def test_twins_are_made_with_the_same_arguments(twins) -> None:
     one, other = map(names, twins)
     assert one == other

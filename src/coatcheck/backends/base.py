@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..sources import Chunking, TransferProgress
 
@@ -17,23 +17,25 @@ if TYPE_CHECKING:
     from ..labels import Change
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
+    from ..search import Place, Query
     from .opened import OpenedArtifact
 
+
+T_co = TypeVar("T_co", covariant=True)
 
 Progress = Callable[[int], None] | None
 """Told how many keys or files were looked at so far."""
 
 
-class Listing(ABC):
-    """A way through all artifacts. What is there all the while comes, whatever others do; some may come twice."""
+class Listing(ABC, Generic[T_co]):
+    """A way through all there is of something, in no order, in bounded memory.
+
+    What is there all the while comes, whatever others do. Some may come twice.
+    """
 
     @abstractmethod
-    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:
-        """About `count` more; `None` at the end."""
-
-    @abstractmethod
-    def late(self) -> Plan[list[ArtifactMetadata]]:
-        """What was moved out of the way of this listing, and what is new since it began: asked at its end."""
+    def next(self) -> Plan[Sequence[T_co] | None]:
+        """Some more, or none so far; `None` at the end."""
 
 
 class Backend(ABC):
@@ -44,6 +46,9 @@ class Backend(ABC):
 
     namespace: str = ""
     """The name of the namespace, where there are several."""
+
+    identity: str = ""
+    """What tells this namespace from others, so that cursors of another one are refused."""
 
     max_size: int | None = None
     """Largest content in bytes; `None`: no limit of its own."""
@@ -122,16 +127,21 @@ class Backend(ABC):
         """Live leases, oldest store first."""
 
     @abstractmethod
-    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        """The run's own view of everything it leases, in no particular order."""
+    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
+        """Every view that a query wants."""
 
     @abstractmethod
-    def listing(self, *, newest_first: bool) -> Listing:
-        """A way through all artifacts by the time of their latest store."""
+    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+        """The first `count` of these behind a place in the query's order, and the last one's place if there are more.
+
+        What is there all the while is not left out, whatever others do. Without filters by time of store and by expiry
+        the order is that of artifacts: by their latest store, whether it still holds or not, and by the end of all
+        their leases.
+        """
 
     @abstractmethod
-    def list_runs(self) -> Plan[list[str]]:
-        """Runs that hold a live lease, in no particular order."""
+    def runs(self) -> Listing[str]:
+        """Runs that hold a live lease."""
 
     @abstractmethod
     def delete_by_run(self, run_id: str) -> Plan[int]:

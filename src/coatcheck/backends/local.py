@@ -7,6 +7,7 @@ back, under a lock on the artifact. Where records and contents lie is up to the 
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -26,11 +27,13 @@ from ..labels import Change, Labels
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
 from ..plan import Plan, Work
 from ..refs import conflict
+from ..search import Best, Place, Query
 from ..sources import Source, TransferProgress
 from .base import Backend, Listing, Progress
 from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
+_PIECE: Final = 1000  # records that a listing reads at a time
 Clock = Callable[[], float]
 
 UNUSABLE: Final = (CorruptArtifactError, InvalidArtifactError, StoreUnavailableError)
@@ -275,28 +278,35 @@ class LocalBackend(Backend):
 
         return self._plan(look)
 
-    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        def look() -> list[ArtifactMetadata]:
-            ids = self._ids(run_id)
-            views = [r.view(r.leases[run_id]) for r in self._live_records(ids) if run_id in r.leases]
-            self._try(lambda: self._settle(run_id, set(ids).difference(view.artifact_id for view in views)))
-            return views
+    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
+        return _InPieces(self, query.run_id, lambda record: self._wanted(record, query))
+
+    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+        def look() -> tuple[list[ArtifactMetadata], Place | None]:
+            best = Best(query, start, count)
+            for record in self._records_of(query.run_id, self._ids(query.run_id)):
+                for view in self._wanted(record, query):
+                    best.add(self._place(record, view, query), view)
+            return best.page()
 
         return self._plan(look)
 
-    def listing(self, *, newest_first: bool) -> Listing:
-        return _OnePage(self, newest_first=newest_first)
+    @staticmethod
+    def _wanted(record: Record, query: Query) -> list[ArtifactMetadata]:
+        view = record.seen_by(query.run_id)
+        return [view] if view is not None and query.matches(view) else []
 
-    def views(self) -> list[ArtifactMetadata]:
-        """The latest live view of every artifact."""
-        return [record.view(record.latest()) for record in self._live_records(self._ids(None))]
+    @staticmethod
+    def _place(record: Record, view: ArtifactMetadata, query: Query) -> Place:
+        value, name = query.place(view)
+        if query.by == "expiry" and query.run_id is None:
+            value = max(
+                math.inf if lease.deadline is None else 1000 * lease.deadline for lease in record.leases.values()
+            )
+        return value, name
 
-    def list_runs(self) -> Plan[list[str]]:
-        def look() -> list[str]:
-            runs = {run for record in self._live_records(self._ids(None)) for run in record.leases}
-            return [run for run in runs if run is not None]
-
-        return self._plan(look)
+    def runs(self) -> Listing[str]:
+        return _InPieces(self, None, lambda record: [run for run in record.leases if run is not None])
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         def change() -> int:
@@ -414,6 +424,16 @@ class LocalBackend(Backend):
                 else:
                     expired.append(artifact_id)
         self._try(lambda: self._sweep(expired))
+
+    def _records_of(self, run_id: str | None, ids: Sequence[str]) -> Iterator[Record]:
+        """Live records, for a run those that it leases."""
+        leased = set()
+        for record in self._live_records(ids):
+            if run_id is None or run_id in record.leases:
+                leased.add(record.artifact_id)
+                yield record
+        if run_id is not None:
+            self._try(lambda: self._settle(run_id, set(ids) - leased))
 
     @staticmethod
     def _try(tidy: Callable[[], None]) -> None:
@@ -559,25 +579,26 @@ class LocalBackend(Backend):
         return None
 
 
-class _OnePage(Listing):
-    """All artifacts, read at once."""
+class _InPieces(Listing[T]):
+    """Something of every record: the ids are read at once, the records some at a time."""
 
-    def __init__(self, backend: LocalBackend, *, newest_first: bool) -> None:
+    def __init__(self, backend: LocalBackend, run_id: str | None, take: Callable[[Record], Iterable[T]]) -> None:
         self._backend = backend
-        self._newest_first = newest_first
-        self._read = False
+        self._run_id = run_id
+        self._take = take
+        self._ids: list[str] | None = None
 
-    def next(self, count: int) -> Plan[list[ArtifactMetadata] | None]:  # noqa: ARG002  # everything is one page
-        if self._read:
+    def next(self) -> Plan[Sequence[T] | None]:
+        return self._backend._plan(self._next)  # noqa: SLF001  # the same room
+
+    def _next(self) -> Sequence[T] | None:
+        backend = self._backend
+        if self._ids is None:
+            self._ids = backend._ids(self._run_id)[::-1]  # noqa: SLF001
+        if not self._ids:
             return None
-        self._read = True
-        views = yield from self._backend._plan(self._backend.views)  # noqa: SLF001  # the same room
-        views.sort(key=lambda view: (view.created_at, view.artifact_id), reverse=self._newest_first)
-        return views
-
-    def late(self) -> Plan[list[ArtifactMetadata]]:
-        yield from ()
-        return []
+        some = [self._ids.pop() for _ in range(min(_PIECE, len(self._ids)))]
+        return [one for record in backend._records_of(self._run_id, some) for one in self._take(record)]  # noqa: SLF001
 
 
 def lost(artifact_id: str) -> ArtifactLostError:

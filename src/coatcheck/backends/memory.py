@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class MemoryBackend(LocalBackend):
 
     def __init__(self, *, max_size: int | None = None, clock: Clock = time.time) -> None:
         super().__init__(max_size=max_size, clock=clock)
+        self.identity = f"memory {os.urandom(8).hex()}"
         self._lock = threading.RLock()
         self._artifacts: dict[str, Record] = {}
         self._contents: dict[bytes, tuple[bytes, set[str]]] = {}  # digest -> content, ids that need it

@@ -19,6 +19,9 @@ def acl(
         typer.Option(metavar="WHAT", help=f"What else they need: {', '.join(EXTRAS)}. May be given several times."),
     ] = None,
 ) -> None:
-    """Print the ACL SETUSER command for a user of this namespace; put a password in its place. Asks no server."""
+    """Print the command that makes a user of the server.
+
+    It is ACL SETUSER, for this namespace; put a password in its place. No server is asked.
+    """
     namespace = Settings.of(ctx).namespace or "coatcheck"
     typer.echo(command(role, namespace, user, extra or ()))  # type: ignore[arg-type]  # checked there

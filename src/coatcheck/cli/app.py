@@ -1,34 +1,71 @@
 """The commands put together: the whole interface at a glance, global options, and signals."""
 
+import importlib
 import logging
 import os
 import signal
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Annotated, NoReturn, TextIO
+from keyword import iskeyword
+from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
 from coatcheck import __version__
 
-from .acl import acl
-from .doctor import doctor
-from .exporter import exporter
 from .failures import OneLineErrors, say
-from .get import get
-from .look import ls, runs, show, stats
-from .maintain import check, gc
-from .put import put
-from .remove import rm, touch
-from .serve import serve
-from .settings import Settings
-from .ui import ui
+from .settings import Namespace, Settings, Url, with_global_options
 
-app = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
+COMMANDS: Final = {
+    "put": "put",
+    "get": "get",
+    "show": "look",
+    "ls": "listing",
+    "runs": "look",
+    "rm": "remove",
+    "touch": "lifetimes",
+    "stats": "look",
+    "gc": "maintain",
+    "check": "maintain",
+    "copy": "moving",
+    "export": "moving",
+    "import": "moving",
+    "doctor": "doctor",
+    "exporter": "exporter",
+    "acl": "acl",
+    "serve": "serve",
+    "ui": "ui",
+}
+"""The module of each command, where a function has its name (`import_` for `import`).
 
-for command in (put, get, show, ls, runs, rm, touch, stats, gc, check, doctor, exporter, acl, serve, ui):
-    app.command()(command)
+Only that of the command that runs is imported.
+"""
+
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
+
+
+class Commands(OneLineErrors):
+    """The commands by name."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # their names, for completion and suggestions
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command of that name, made now."""
+        if cmd_name not in COMMANDS:
+            return None
+        if self.commands[cmd_name] is None:
+            module = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name]}")
+            name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+            single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_HELP)
+            single.command(cmd_name)(with_global_options(getattr(module, name)))
+            self.commands[cmd_name] = typer.main.get_command(single)
+        return self.commands[cmd_name]
+
+
+app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=_HELP)
 
 
 def _print_version(wanted: bool) -> None:
@@ -41,24 +78,16 @@ def _print_version(wanted: bool) -> None:
 def options(
     ctx: typer.Context,
     *,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="The store: redis://, redis+cluster://, redis+sentinel://, rediss:// and rediss+… with TLS, unix://, "
-            "embedded:// or file://. "
-            "Left out: COATCHECK_URL in the environment, else the embedded engine in your data directory.",
-        ),
-    ] = None,
-    namespace: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Stores of different namespaces never see each other.")
-    ] = None,
+    url: Url = None,
+    namespace: Namespace = None,
     version: Annotated[  # noqa: ARG001  # its callback does the work
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and end."),
     ] = False,
 ) -> None:
     """Hand in the payload, pass the ticket: a content-addressed artifact store on Redis.
+
+    The options below may also stand behind a command.
 
     Exit codes: 0 done; 1 not found or not done; 2 wrong usage or invalid input; 3 the store cannot be used;
     4 what is stored is corrupt or lost.
@@ -116,11 +145,11 @@ def _let_go(stream: TextIO) -> None:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    say(f"warning: {message}")
+    say(str(message), "warning")
 
 
 class _OneLine(logging.Handler):
     """What the library logs, as the command line says it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
+        say(record.getMessage(), record.levelname.lower())

@@ -18,7 +18,9 @@ from .settings import Settings
 def doctor(
     ctx: typer.Context,
     *,
-    url: Annotated[str | None, typer.Argument(metavar="URL", help="The store, if it is not that of --url.")] = None,
+    server: Annotated[
+        str | None, typer.Argument(metavar="URL", show_default=False, help="The store, if it is not that of --url.")
+    ] = None,
     thorough: Annotated[
         bool | None,
         typer.Option(
@@ -29,15 +31,17 @@ def doctor(
     show_all: Annotated[bool, typer.Option("--all", help="Also show what is as it should be.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what is wrong with the server, and say how to cure it. Changes nothing.
+    """Say what is wrong with the server, and the cure.
+
+    It changes nothing.
 
     Exit code 1 if there is something to do.
     """
     from coatcheck.doctor import examine  # noqa: PLC0415  # who types something else need not wait for it
 
     settings = Settings.of(ctx)
-    if url is not None:
-        settings = replace(settings, url=url)
+    if server is not None:
+        settings = replace(settings, url=server)
     with settings.open() as store, key_count() as tell:
         if not isinstance(store, RedisArtifactStore):
             raise InvalidArtifactError("only stores on a server can be examined; `coatcheck check` looks at any store")

@@ -24,8 +24,14 @@ def exporter(
         str,
         typer.Option(metavar="TIME", help="Figures are read no more often than this: 90s, 15m. Reads all metadata."),
     ] = "60s",
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also how large artifacts are; reads all metadata once more.")
+    ] = False,
 ) -> None:
-    """Serve figures of the store and its servers to Prometheus, until Ctrl-C."""
+    """Serve figures to Prometheus, until Ctrl-C.
+
+    They are of the store, and of its servers.
+    """
     seconds = parse_ttl(every)
     if seconds is None:
         raise InvalidArtifactError("figures that are never read are none: give --every a time")
@@ -41,7 +47,9 @@ def exporter(
         signal.signal(number, lambda *_: stop.set())
     with settings.open() as store:
         registry = CollectorRegistry()
-        registry.register(StoreCollector(store, namespace=settings.namespace or "coatcheck", every=seconds))
+        registry.register(
+            StoreCollector(store, namespace=settings.namespace or "coatcheck", every=seconds, sizes=sizes)
+        )
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:

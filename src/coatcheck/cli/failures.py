@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import sys
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperGroup
 
-from coatcheck import ArtifactError, ArtifactLostError, CorruptArtifactError, InvalidArtifactError
+from coatcheck import (
+    ArtifactDecodeError,
+    ArtifactError,
+    ArtifactLostError,
+    ArtifactNotFoundError,
+    CorruptArtifactError,
+    InvalidArtifactError,
+    MissingExtraError,
+)
 
-from .output import printable
+from .output import printable, styled
 
 NOT_DONE: Final = 1
 USAGE: Final = 2
@@ -29,6 +38,23 @@ _SECRETS: Final = (
 )
 """Where in a URL, or what a path makes of it, a password may be: before the host, in options, or instead of a port."""
 
+_TYPED: Final = tuple(
+    (re.compile(name), typed)
+    for name, typed in (
+        (r"\brun_id\b", "--run"),
+        (r"\bcontent_type\b", "--type"),
+        (r"\bartifact_id\b", "id"),
+        (r"\bcreated_after\b", "--since"),
+        (r"\bcreated_before\b", "--before"),
+        (r"use None for ever", "write never for ever"),
+        (r"delete\(\) to remove", "rm to remove"),
+        (r"use None where the anonymous lease is meant", "leave it out for the anonymous lease"),
+        (r"\bttl of\b|\bttl(?= must)", "--ttl"),
+    )
+)
+"""What the library calls a thing, and what it is called here."""
+
+_WIDEST_HELP: Final = 100  # columns: longer lines are harder to read
 _LONGEST: Final = 2000  # characters of a line
 
 
@@ -51,15 +77,12 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command and end the process."""
         options["standalone_mode"] = False
+        options["terminal_width"] = min(shutil.get_terminal_size().columns, _WIDEST_HELP)
         try:
             code = super().main(*args, **options)
             sys.stdout.flush()
-        except InvalidArtifactError as error:
-            code = fail(str(error), USAGE)
-        except (CorruptArtifactError, ArtifactLostError) as error:
-            code = fail(str(error), CORRUPT)
         except ArtifactError as error:
-            code = fail(str(error), UNAVAILABLE)
+            code = fail(*_told(error))
         except CommandError as error:
             code = fail(str(error), NOT_DONE)
         except BrokenPipeError:
@@ -79,16 +102,39 @@ class OneLineErrors(TyperGroup):
 
 def fail(message: str, code: int) -> int:
     """Print an error; returns the exit code."""
-    say(f"error: {message}")
+    say(message, "error")
     return code
 
 
-def say(message: str) -> None:
-    """One line on stderr, fit for any terminal and any log: printable, and without passwords."""
+def say(message: str, kind: str = "") -> None:
+    """One line on stderr, fit for any terminal and any log: printable, and without passwords.
+
+    Args:
+        message: What to say; may come from anywhere.
+        kind: `error` or `warning`, said before it.
+    """
     for secret, shown in _SECRETS:
         message = secret.sub(shown, message)
+    line = printable(" ".join(message.split()))[:_LONGEST]
+    if kind:
+        line = f"{styled(f'{kind}:', 'red' if kind == 'error' else 'yellow', sys.stderr)} {line}"
     with contextlib.suppress(OSError):  # nobody listens
-        typer.echo(printable(" ".join(message.split()))[:_LONGEST], err=True)
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def _told(error: ArtifactError) -> tuple[str, int]:
+    """What is said of an error of the library, and whose fault it is."""
+    if isinstance(error, InvalidArtifactError | MissingExtraError):
+        message = str(error)
+        for name, typed in _TYPED:
+            message = name.sub(typed, message)
+        return message, USAGE
+    if isinstance(error, ArtifactNotFoundError):
+        return str(error), NOT_DONE
+    if isinstance(error, CorruptArtifactError | ArtifactLostError | ArtifactDecodeError):
+        return str(error), CORRUPT
+    return str(error), UNAVAILABLE
 
 
 def _hint(error: object) -> str:

@@ -1,29 +1,42 @@
-"""`show`, `ls`, `runs`, `stats`: looking without touching."""
+"""`show`, `runs`, `stats`: looking without touching."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from coatcheck import ArtifactMetadata, Lease
+from coatcheck import Lease
+from coatcheck.humane import exact
 
 from .failures import CommandError
-from .output import human_size, human_tags, human_time, write_json, write_line, write_table
+from .found import find_id
+from .output import write_json
 from .settings import Settings
-from .values import parse_id, parse_tags
+from .table import Cell, Column, write_pairs, write_table
+from .words import count_cell, run_cell, size_cell, tags_cell, time_cell
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, a line for each.")]
+
+_LEASES: Final = (
+    Column("LEASED BY", least=8),
+    Column("STORED", rank=1),
+    Column("EXPIRES"),
+    Column("TYPE", rank=2, least=8),
+    Column("TAGS", rank=3, least=8),
+)
 
 
 def show(
     ctx: typer.Context,
     *,
-    ticket: Annotated[str, typer.Argument(metavar="ID|TICKET", help='An id, or {"$artifact": "<id>"}.')],
+    ticket: Annotated[
+        str, typer.Argument(metavar="ID|TICKET", help='An id, the beginning of one, or {"$artifact": "<id>"}.')
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print an artifact's metadata and who leases it."""
-    artifact_id = parse_id(ticket)
     with Settings.of(ctx).open() as store:
+        artifact_id = find_id(store, ticket)
         view = store.get_metadata(artifact_id)
         leases = store.leases(artifact_id)
     if view is None:
@@ -31,67 +44,19 @@ def show(
     if as_json:
         write_json({**view.to_dict(), "leases": [lease.model_dump() for lease in leases]})
         return
-    write_table(
-        ("", ""),
+    stored = time_cell(view.created_at)
+    write_pairs(
         [
-            ("id", view.artifact_id),
-            ("digest", view.digest or "unknown"),
-            ("size", f"{view.size_bytes} bytes"),
-            ("type", view.content_type),
-        ],
+            ("id", Cell(view.artifact_id)),
+            ("digest", Cell(view.digest or "unknown")),
+            ("size", size_cell(view.size_bytes)._replace(shown=f"{view.size_bytes:,} bytes")),
+            ("type", Cell(view.content_type)),
+            ("stored", stored._replace(shown=f"{exact(view.created_at)}, {stored.shown}")),
+        ]
     )
-    write_table(("LEASED BY", "STORED", "EXPIRES", "TYPE", "TAGS"), map(_lease_row, leases))
-
-
-def _lease_row(lease: Lease) -> tuple[str, ...]:
-    return (
-        "-" if lease.run_id is None else lease.run_id,
-        human_time(lease.created_at),
-        human_time(lease.expires_at),
-        lease.content_type,
-        human_tags(lease.tags),
-    )
-
-
-def ls(
-    ctx: typer.Context,
-    *,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="What this run leases.")] = None,
-    content_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Of this content type.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="K=V", help="With this tag; may be repeated.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Stored then or later; ISO 8601, UTC.")] = None,
-    before: Annotated[str | None, typer.Option(metavar="TIME", help="Stored then or earlier.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0: all.")] = 1000,
-    as_json: AsJson = False,
-) -> None:
-    """List artifacts, newest first."""
-    with Settings.of(ctx).open() as store:
-        views = store.search(
-            run_id=run,
-            content_type=content_type,
-            tags=parse_tags(tag or ()),
-            created_after=since,
-            created_before=before,
-            limit=limit,
-        )
-    if as_json:
-        write_json([view.to_dict() for view in views])
-        return
-    write_table(("ID", "SIZE", "TYPE", "RUN", "STORED", "EXPIRES", "TAGS"), map(_row, views))
-    if sys.stdout.isatty() and len(views) == limit:
-        typer.echo(f"the newest {limit}; there may be more: --limit 0 lists all", err=True)
-
-
-def _row(view: ArtifactMetadata) -> tuple[str, ...]:
-    return (
-        view.artifact_id,
-        human_size(view.size_bytes),
-        view.content_type,
-        "-" if view.run_id is None else view.run_id,
-        human_time(view.created_at),
-        human_time(view.expires_at),
-        human_tags(view.tags),
-    )
+    if sys.stdout.isatty():
+        sys.stdout.write("\n")
+    write_table(_LEASES, map(_lease_row, leases))
 
 
 def runs(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -99,10 +64,20 @@ def runs(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     with Settings.of(ctx).open() as store:
         found = store.list_runs()
     if as_json:
-        write_json(found)
-    else:
         for run in found:
-            write_line(run)
+            write_json({"run_id": run})
+    else:
+        write_table((Column("RUN", least=8),), ((Cell(run),) for run in found))
+
+
+def _lease_row(lease: Lease) -> tuple[Cell, ...]:
+    return (
+        run_cell(lease.run_id),
+        time_cell(lease.created_at),
+        time_cell(lease.expires_at),
+        Cell(lease.content_type),
+        tags_cell(lease.tags),
+    )
 
 
 def stats(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -112,15 +87,14 @@ def stats(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     if as_json:
         write_json(figures.model_dump())
         return
-    write_table(
-        ("", ""),
+    write_pairs(
         [
-            ("artifacts", f"{figures.artifacts:,}"),
-            ("leases", f"{figures.leases:,}"),
-            ("runs", f"{figures.runs:,}"),
-            ("contents", f"{figures.contents:,}"),
-            ("bytes as leased", human_size(figures.artifact_bytes)),
-            ("bytes after sharing", human_size(figures.content_bytes)),
-            ("bytes as stored", human_size(figures.stored_bytes)),
-        ],
+            ("artifacts", count_cell(figures.artifacts)),
+            ("leases", count_cell(figures.leases)),
+            ("runs", count_cell(figures.runs)),
+            ("contents", count_cell(figures.contents)),
+            ("bytes as leased", size_cell(figures.artifact_bytes)),
+            ("bytes after sharing", size_cell(figures.content_bytes)),
+            ("bytes as stored", size_cell(figures.stored_bytes)),
+        ]
     )

@@ -1,23 +1,33 @@
 """`gc`, `check`: what crashes and evictions left behind, and what does not fit together."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from coatcheck import CheckReport
+from coatcheck import CheckReport, Problem
+from coatcheck.humane import size
 
 from .failures import CommandError
-from .output import human_size, printable, terminal, write_json, write_table
+from .output import console, write_json
 from .settings import Settings
-from .values import parse_grace
+from .table import Cell, Column, write_table
+from .values import parse_duration
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Grace = Annotated[
     str, typer.Option(metavar="TIME", help="Never remove what was used within this time: 90s, 15m, 2h, 7d.")
 ]
+
+_PROBLEMS: Final = (
+    Column("PROBLEM"),
+    Column("FOUND", right=True),
+    Column("REPAIRED", right=True),
+    Column("CONTENT", rank=1, right=True),
+    Column("SUCH AS", rank=2, least=8),
+)
 
 
 def gc(
@@ -27,12 +37,14 @@ def gc(
     grace: Grace = "1h",
     as_json: AsJson = False,
 ) -> None:
-    """Find what crashed writers and evictions left behind. Safe under full traffic.
+    """Find what crashes and evictions left behind.
+
+    Safe under full traffic.
 
     Exit code 1 if anything is left at the end.
     """
     with Settings.of(ctx).open() as store, key_count() as tell:
-        report = store.gc(dry_run=not delete, grace=parse_grace(grace), progress=tell)
+        report = store.gc(dry_run=not delete, grace=parse_duration(grace), progress=tell)
     _print(report, as_json=as_json)
 
 
@@ -44,21 +56,43 @@ def check(
     grace: Grace = "1h",
     as_json: AsJson = False,
 ) -> None:
-    """Find what does not fit together: artifacts, contents, indexes, expiries. Safe under full traffic.
+    """Find what does not fit together.
+
+    It looks at artifacts, contents, indexes and expiries, and is safe under full traffic.
 
     Exit code 1 if anything is wrong at the end.
     """
     with Settings.of(ctx).open() as store, key_count() as tell:
-        report = store.check(read_data=read_data, repair=repair, grace=parse_grace(grace), progress=tell)
+        report = store.check(read_data=read_data, repair=repair, grace=parse_duration(grace), progress=tell)
     _print(report, as_json=as_json)
+
+
+def _row(problem: Problem) -> tuple[Cell, ...]:
+    left = problem.count - problem.repaired
+    return (
+        Cell(problem.kind, style="yellow" if left else "green"),
+        Cell(str(problem.count), f"{problem.count:,}"),
+        Cell(str(problem.repaired), f"{problem.repaired:,}"),
+        Cell(str(problem.bytes), size(problem.bytes)),
+        Cell(" ".join(problem.examples)),
+    )
 
 
 @contextmanager
 def key_count() -> Iterator[Callable[[int], None]]:
     """A running count on the terminal, if stderr is one."""
-    console = terminal()
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import (  # noqa: PLC0415  # only where there is somebody to look at it
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} keys looked at"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda count: bar.update(task, completed=count)
 
@@ -69,16 +103,6 @@ def _print(report: CheckReport, *, as_json: bool) -> None:
     elif not report.problems:
         typer.echo(f"nothing found in {report.looked_at:,} keys")
     else:
-        rows = [
-            (
-                problem.kind,
-                f"{problem.count:,}",
-                f"{problem.repaired:,}",
-                human_size(problem.bytes),
-                printable(" ".join(problem.examples)),
-            )
-            for problem in report.problems
-        ]
-        write_table(("PROBLEM", "FOUND", "REPAIRED", "CONTENT", "SUCH AS"), rows)
+        write_table(_PROBLEMS, map(_row, report.problems))
     if not report.ok:
         raise CommandError("not everything is in order; docs/operations.md explains each problem")

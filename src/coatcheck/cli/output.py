@@ -1,24 +1,22 @@
-"""What commands print: JSON for programs, tables for a terminal, tab-separated lines for a pipe."""
+"""What commands print: JSON lines for programs, tables for a terminal, tab-separated lines for a pipe."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.filesize import decimal
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 """What Unicode calls letters, marks or symbols, and nobody sees: fillers, variation selectors, the blank of Braille."""
 
-_WIDEST: Final = 40  # characters to which fields are filled up; longer ones push the rest of their line aside
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 def is_printable(text: str) -> bool:
@@ -33,24 +31,23 @@ def printable(text: str) -> str:
     return "".join(c if is_printable(c) else c.encode("unicode_escape").decode() for c in text)
 
 
-def terminal() -> Console:
+def has_colour(stream: IO[str]) -> bool:
+    """Whether to colour what is written there: on terminals, unless NO_COLOR or FORCE_COLOR say otherwise."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def styled(text: str, style: str, stream: IO[str]) -> str:
+    """Text in one of a few styles, where the stream has colours."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and has_colour(stream) else text
+
+
+def console() -> Console:
     """The console on stderr: a terminal only if it is one, whatever FORCE_COLOR says, so that logs get no bars."""
+    from rich.console import Console  # noqa: PLC0415  # only where there is something to show
+
     return Console(stderr=True, force_terminal=sys.stderr.isatty())
-
-
-def human_size(count: int) -> str:
-    """A number of bytes for people."""
-    return str(decimal(count))
-
-
-def human_time(moment: str | None) -> str:
-    """An ISO 8601 time in UTC without its fraction and zone; `None` is no end."""
-    return "never" if moment is None else moment[:19].replace("T", " ")
-
-
-def human_tags(tags: Mapping[str, str]) -> str:
-    """Tags in one line."""
-    return " ".join(f"{name}={value}" for name, value in tags.items())
 
 
 def write_line(text: str) -> None:
@@ -59,22 +56,5 @@ def write_line(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """JSON on stdout, in ASCII: whatever is in it reaches a terminal as escapes."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows in columns on a terminal; elsewhere as lines of tab-separated fields, without a heading.
-
-    A terminal that is too narrow wraps the lines: an id is never cut, and can be copied.
-    """
-    fields = [[printable(field) for field in row] for row in rows]
-    if not sys.stdout.isatty():
-        sys.stdout.writelines("\t".join(row) + "\n" for row in fields)
-        return
-    widths = [min(max(map(cell_len, column)), _WIDEST) for column in zip(columns, *fields, strict=True)]
-    console = Console()
-    for row, style in [(columns, "bold"), *((row, "") for row in fields)]:
-        line = "  ".join(field + " " * (width - cell_len(field)) for field, width in zip(row, widths, strict=True))
-        if line.strip():
-            console.print(Text(line.rstrip()), style=style, soft_wrap=True)
+    """One line of JSON on stdout, in ASCII: whatever is in it reaches a terminal as escapes."""
+    sys.stdout.write(json.dumps(value) + "\n")

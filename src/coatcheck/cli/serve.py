@@ -18,9 +18,9 @@ _LOOK_EVERY: Final = 1.0  # seconds
 
 
 def serve(ctx: typer.Context) -> None:
-    """Keep the embedded engine up until Ctrl-C or SIGTERM, and print its URLs.
+    """Keep the embedded engine up until Ctrl-C.
 
-    The first is for any Redis client, the second for coatcheck. Choose a directory with --url embedded:///directory.
+    It prints two URLs. The first is for any Redis client, the second for coatcheck. Choose a directory with --url embedded:///directory.
     """
     directory = _directory(Settings.of(ctx).url or os.environ.get("COATCHECK_URL") or "embedded://")
     stop = threading.Event()

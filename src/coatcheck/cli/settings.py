@@ -1,14 +1,41 @@
-"""The global options."""
+"""The global options, before a command or behind it."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from coatcheck import ArtifactStore, open_store
+import typer
+
+import coatcheck
+from coatcheck import InvalidArtifactError
 
 if TYPE_CHECKING:
-    import typer
+    from coatcheck import ArtifactStore
+
+_PLACE: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]*)?|\[[0-9a-f:]+\](:[0-9]{1,5})?")
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        show_default=False,
+        help="The store: redis://, redis+cluster://, redis+sentinel://, rediss:// and rediss+… with TLS, unix://, "
+        "embedded:// or file://. "
+        "Left out: COATCHECK_URL in the environment, else the embedded engine in your data directory.",
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", metavar="NAME", show_default=False, help="Stores of different namespaces never see each other."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -32,4 +59,34 @@ class Settings:
 
     def open(self) -> ArtifactStore:
         """Open the store."""
-        return open_store(self.url, namespace=self.namespace)
+        if self.url is not None and "://" not in self.url:
+            raise InvalidArtifactError(f"--url is no URL{_hint(self.url)}")
+        return coatcheck.open_store(self.url, namespace=self.namespace)
+
+
+def _hint(text: str) -> str:
+    if text.startswith("/"):
+        return f": a directory is file://{text}, a socket unix://{text}"
+    if _PLACE.fullmatch(text):
+        return f": a server is redis://{text}"
+    return ": it begins with redis://, file:// or the like"
+
+
+def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the global options too. What stands behind the command counts."""
+
+    @functools.wraps(function)
+    def command(*, ctx: typer.Context, url: str | None, namespace: str | None, **own: Any) -> None:
+        before = Settings.of(ctx)
+        ctx.obj = Settings(before.url if url is None else url, before.namespace if namespace is None else namespace)
+        function(ctx=ctx, **own)
+
+    signature = inspect.signature(function, eval_str=True)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in (("url", Url), ("namespace", Namespace))
+    ]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
+    command.__signature__ = signature.replace(parameters=[*parameters, *more])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *more)}
+    return command

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from .output import console
 
-from coatcheck import ArtifactReader
-
-from .output import terminal
+if TYPE_CHECKING:
+    from coatcheck import ArtifactReader
 
 _PIECE: Final = 4 * 1024 * 1024
 
@@ -32,10 +25,18 @@ def transfer_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
     Yields:
         The function that moves it: bytes done, bytes in all or `None`.
     """
-    console = terminal()
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
+    from rich.progress import (  # noqa: PLC0415  # only where there is somebody to look at it
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -43,7 +44,7 @@ def transfer_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task(what, total=None)
 
         def move(done: int, total: int | None) -> None:

@@ -1,45 +1,67 @@
-"""What people type: TTLs, tags, tickets."""
+"""What people type: times, tags, tickets."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
+import coatcheck
 from coatcheck import InvalidArtifactError, get_artifact_id, is_artifact_ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
+    from coatcheck.search import Tags
+
+_UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
+_SECONDS: Final = re.compile(_NUMBER)
+_DURATION: Final = re.compile("".join(rf"(?:{_NUMBER}{unit})?" for unit in _UNITS))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `90`, `90s`, `15m`, `2h`, `7d`, `1w` or, the larger unit first, `1d12h`.
+
+    Raises:
+        InvalidArtifactError: It is none of these.
+    """
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    found = _DURATION.fullmatch(text)
+    if found is None or not text:
+        raise InvalidArtifactError(f"{text!r} is no time: write 90, 90s, 15m, 2h, 7d, 1w or 1d12h")
+    return sum(float(count or 0) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True))
 
 
 def parse_ttl(text: str) -> float | None:
-    """Seconds from `90`, `90s`, `15m`, `2h` or `7d`; `None`, for ever, from `never`.
+    """Seconds as in `parse_duration`; `None`, for ever, from `never`.
 
     Raises:
         InvalidArtifactError: It is none of these.
     """
     if text == "never":
         return None
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise InvalidArtifactError(f"invalid TTL {text!r}: write 90, 90s, 15m, 2h, 7d or never")
-    return float(found[1]) * _UNITS[found[2]]
+    try:
+        return parse_duration(text)
+    except InvalidArtifactError as error:
+        raise InvalidArtifactError(f"{error}, or never") from None
 
 
-def parse_grace(text: str) -> float:
-    """Seconds as in `parse_ttl`, without `never`.
-
-    Raises:
-        InvalidArtifactError: It is none of these.
-    """
-    seconds = parse_ttl(text)
-    if seconds is None:
-        raise InvalidArtifactError("a grace period of never would remove nothing: leave --delete or --repair out")
-    return seconds
+def parse_moment(text: str | None) -> str | datetime | None:
+    """A point in time: a duration means so long ago, all else is ISO 8601, which the store understands."""
+    if text is None:
+        return None
+    try:
+        ago = timedelta(seconds=parse_duration(text))
+    except (InvalidArtifactError, OverflowError):
+        return text
+    try:
+        return datetime.now(UTC) - ago
+    except OverflowError:
+        raise InvalidArtifactError(f"{text} ago was before the year 1") from None
 
 
 def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
@@ -55,6 +77,21 @@ def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
             raise InvalidArtifactError(f"invalid tag {pair!r}: write name=value")
         tags[name] = value
     return tags
+
+
+def parse_wanted_tags(texts: Iterable[str]) -> Tags:
+    """Tags to look for: `name=value`, or `name` for any value.
+
+    Raises:
+        InvalidArtifactError: One has no name.
+    """
+    wanted: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name:
+            raise InvalidArtifactError(f"invalid tag {text!r}: write name=value, or name for any value")
+        wanted[name] = value if separator else coatcheck.ANY
+    return wanted
 
 
 def parse_id(text: str) -> str:

@@ -200,7 +200,7 @@ def _time(session: Session, node: Node) -> Plan[tuple[float, float]]:
 def _permissions(session: Session, node: Node) -> Plan[tuple[str, bool | None, dict[str, bool], bool]]:
     own = session.partitions.all[0].runs.decode()
     names = [*dict.fromkeys([*COMMANDS["operator"], *(name for extra in EXTRAS.values() for name in extra)])]
-    asked = [_sample(name, own) for name in (*names, *POWERS)]
+    asked = [sample(name, own) for name in (*names, *POWERS)]
     *answers, foreign = yield from _may(session, node, [*asked, f"GET\nnot-{own}"])
     permitted = dict(zip((*names, *POWERS), answers, strict=True))
     users = [_QUESTIONS["whoami"], _QUESTIONS["users"]]
@@ -214,7 +214,7 @@ def _permissions(session: Session, node: Node) -> Plan[tuple[str, bool | None, d
     return user, open_to_all, permitted, foreign
 
 
-def _sample(name: str, key: str) -> str:
+def sample(name: str, key: str) -> str:
     """A command as it would be sent, with a key of ours where it takes keys."""
     words = name.upper().split("|")
     if name in ("eval", "evalsha"):

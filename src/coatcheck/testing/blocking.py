@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 from ..aio import AsyncArtifactStore
@@ -41,6 +41,16 @@ class Blocking:
 
     def _run(self, awaitable: Any) -> Any:
         return asyncio.run(awaitable) if self._loop.is_closed() else self._loop.run_until_complete(awaitable)
+
+    def _each(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+        async def more() -> list[Any]:
+            return [await anext(items)]
+
+        try:
+            while True:
+                yield from self._run(more())
+        except StopAsyncIteration:
+            return
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +116,10 @@ ArtifactReader.register(BlockingReader)
 
 def _blocking(name: str) -> Any:
     def method(self: Blocking, *args: Any, **kwargs: Any) -> Any:
-        result = self._run(getattr(self._store, name)(*args, **kwargs))
+        called = getattr(self._store, name)(*args, **kwargs)
+        if isinstance(called, AsyncIterator):
+            return self._each(called)
+        result = self._run(called)
         return BlockingReader(result, self._run) if isinstance(result, AsyncArtifactReader) else result
 
     method.__name__ = name

@@ -15,9 +15,6 @@ from typing import Any, Final, Literal
 from ..errors import ArtifactDecodeError, CorruptArtifactError, InvalidArtifactError
 from ..ids import REF_KEY, check_artifact_id
 
-CONTENT_TYPE: Final = "application/vnd.coatcheck.tree+json"
-"""The content type of manifests."""
-
 VERSION: Final = 1
 MAX_MANIFEST: Final = 64 * 1024 * 1024
 """Bytes of a manifest: some 400,000 files."""

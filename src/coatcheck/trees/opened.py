@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 
 from ..aio import AsyncArtifactStore
-from ..asking import Ask, Store
-from ..errors import ArtifactDecodeError, ArtifactNotFoundError
-from ..model import ArtifactMetadata
-from ..plan import Plan, arun, run
+from ..errors import ArtifactNotFoundError
+from ..explained import explained_by
+from ..plan import arun, run
 from ..reader import ArtifactReader, AsyncArtifactReader
 from ..refs import IdLike
 from ..sources import TransferProgress
 from ..store import ArtifactStore
-from .manifest import MAX_MANIFEST, Manifest, TreeEntry, parse
+from .manifest import Manifest, TreeEntry
 from .restoring import restore
+from .runs import read_manifest, read_run
 
 
 def open_tree(ref: IdLike, store: ArtifactStore) -> Tree:
@@ -29,19 +29,41 @@ def open_tree(ref: IdLike, store: ArtifactStore) -> Tree:
         ArtifactDecodeError: It is no tree, or one that names something outside of itself.
         CorruptArtifactError: What lies there is not what was stored, or of an unknown version.
     """
-    return Tree(store, *run(_read_manifest(ref, store)))
+    return Tree(store, *run(read_manifest(ref, store)))
 
 
 async def aopen_tree(ref: IdLike, store: AsyncArtifactStore) -> AsyncTree:
     """`open_tree` for an `AsyncArtifactStore`."""
-    return AsyncTree(store, *await arun(_read_manifest(ref, store)))
+    return AsyncTree(store, *await arun(read_manifest(ref, store)))
+
+
+def open_run(run_id: str, store: ArtifactStore) -> Tree:
+    """Everything that a run leases, as one tree, to be restored together.
+
+    An artifact's name is its tag `path`, as far as that is a path within the tree, unlike any other; else its id. Trees
+    are directories of it, and their files are not there a second time.
+
+    Args:
+        run_id: The run.
+        store: Where from.
+
+    Raises:
+        ArtifactNotFoundError: The run leases nothing.
+        ArtifactDecodeError: One of its trees is refused by `open_tree`.
+    """
+    return Tree(store, *run(read_run(run_id, store)))
+
+
+async def aopen_run(run_id: str, store: AsyncArtifactStore) -> AsyncTree:
+    """`open_run` for an `AsyncArtifactStore`."""
+    return AsyncTree(store, *await arun(read_run(run_id, store)))
 
 
 class _Tree:
     """What both faces of a tree know."""
 
-    def __init__(self, metadata: ArtifactMetadata, manifest: Manifest) -> None:
-        self.metadata = metadata
+    def __init__(self, name: str, manifest: Manifest) -> None:
+        self._name = name
         self.mode = manifest.mode
         self.entries = manifest.entries
         self._manifest = manifest
@@ -49,7 +71,7 @@ class _Tree:
 
     def _file(self, path: str) -> TreeEntry:
         if path not in self._files:
-            raise ArtifactNotFoundError(f"{path!r:.200} is no file of the tree {self.metadata.artifact_id}")
+            raise ArtifactNotFoundError(f"{path!r:.200} is no file of {self._name}")
         return self._files[path]
 
 
@@ -57,13 +79,12 @@ class Tree(_Tree):
     """A directory that was stored.
 
     Attributes:
-        metadata: Of the manifest.
         mode: Permission bits of the directory itself.
         entries: What it has, by path; a directory comes before what is in it.
     """
 
-    def __init__(self, store: ArtifactStore, metadata: ArtifactMetadata, manifest: Manifest) -> None:
-        super().__init__(metadata, manifest)
+    def __init__(self, store: ArtifactStore, name: str, manifest: Manifest) -> None:
+        super().__init__(name, manifest)
         self._store = store
 
     def open(self, path: str) -> ArtifactReader:
@@ -89,14 +110,15 @@ class Tree(_Tree):
             ArtifactNotFoundError: The content of a file has gone.
             ArtifactDecodeError: A file is not what the tree says, or two names are one for this file system.
         """
-        run(restore(self.metadata.artifact_id, self._manifest, self._store, directory, progress))
+        run(restore(self._name, self._manifest, self._store, directory, progress))
 
 
+@explained_by(Tree)
 class AsyncTree(_Tree):
     """`Tree`, awaited; threads write to the disk."""
 
-    def __init__(self, store: AsyncArtifactStore, metadata: ArtifactMetadata, manifest: Manifest) -> None:
-        super().__init__(metadata, manifest)
+    def __init__(self, store: AsyncArtifactStore, name: str, manifest: Manifest) -> None:
+        super().__init__(name, manifest)
         self._store = store
 
     async def open(self, path: str) -> AsyncArtifactReader:
@@ -105,12 +127,4 @@ class AsyncTree(_Tree):
 
     async def restore(self, directory: str | os.PathLike[str], *, progress: TransferProgress | None = None) -> None:
         """See `Tree.restore`."""
-        await arun(restore(self.metadata.artifact_id, self._manifest, self._store, directory, progress))
-
-
-def _read_manifest(ref: IdLike, store: Store) -> Plan[tuple[ArtifactMetadata, Manifest]]:
-    metadata: ArtifactMetadata = yield Ask(store, lambda store: store.get_metadata(ref, required=True))
-    if metadata.size_bytes > MAX_MANIFEST:
-        raise ArtifactDecodeError(f"artifact {metadata.artifact_id} is no tree: {metadata.size_bytes:,} bytes")
-    artifact = yield Ask(store, lambda store: store.load(ref, required=True))
-    return artifact.metadata, parse(artifact.content, f"artifact {metadata.artifact_id}")
+        await arun(restore(self._name, self._manifest, self._store, directory, progress))

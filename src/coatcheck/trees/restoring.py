@@ -172,18 +172,18 @@ class _Restoring:
         twins = folded_twins(self._manifest.entries) if folds else None
         if twins is not None:
             raise ArtifactDecodeError(
-                f"tree {self._name}: {twins[0]!r:.200} and {twins[1]!r:.200} are one name for this file system"
+                f"{self._name}: {twins[0]!r:.200} and {twins[1]!r:.200} are one name for this file system"
             )
 
     def _check_size(self, entry: TreeEntry, size: int) -> None:
         if entry.size != size:
             raise ArtifactDecodeError(
-                f"tree {self._name}: {entry.path!r:.200} has {size:,} bytes, and {entry.size:,} as the tree says"
+                f"{self._name}: {entry.path!r:.200} has {size:,} bytes, and {entry.size:,} as the tree says"
             )
 
     def _gone(self, entry: TreeEntry) -> ArtifactNotFoundError:
         return ArtifactNotFoundError(
-            f"tree {self._name}: the content of {entry.path!r:.200} has gone, artifact {entry.artifact_id}: "
+            f"{self._name}: the content of {entry.path!r:.200} has gone, artifact {entry.artifact_id}: "
             "it was deleted or has expired"
         )
 

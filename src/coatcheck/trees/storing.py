@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..arguments import Payload, StoreKeywords, check_details, spelled_out
+from ..arguments import Payload, StoreKeywords, check_details, check_tags, spelled_out
 from ..asking import Ask, Store
 from ..errors import ArtifactNotFoundError, InvalidArtifactError
+from ..ids import TREE_TYPE
 from ..model import ArtifactMetadata
 from ..plan import Plan, Work, arun, run
 from ..sources import TransferProgress
 from ..store import ArtifactStore
 from .finding import BATCH_BYTES, Found, batches, find, guess_type, open_regular
-from .manifest import CONTENT_TYPE, Manifest, TreeEntry, dump, refused
+from .manifest import Manifest, TreeEntry, dump, refused
 
 Skip = Callable[[str, str], None]
 
@@ -43,7 +44,8 @@ def store_tree(
         skip: Called with the path of what cannot be stored and the reason: FIFOs, sockets, devices, and links that lead
             out of the directory. Left out: that is an error, and nothing is stored.
         progress: Called with `(bytes stored, bytes of all files)`.
-        **details: What `ArtifactStore.store` takes; `artifact_id` is that of the manifest.
+        **details: What `ArtifactStore.store` takes; `artifact_id` is that of the manifest, whose lease has a tag more:
+            `path`, the directory's name, if `tags` have none.
 
     Returns:
         The metadata of the manifest.
@@ -101,8 +103,10 @@ class _Storing:
             if self._progress is not None:
                 self._progress(done, max(total, done))
         manifest = dump(Manifest(mode, tuple(self._entry(found, stored.get(found.path)) for found in entries)))
+        name = os.fsencode(self._directory.absolute().name).decode("utf-8", "backslashreplace")
+        details = {**self._details, "tags": {"path": name, **check_tags(self._details.get("tags"))}}
         view: ArtifactMetadata = yield Ask(
-            self._store, lambda store: store.store(manifest, content_type=CONTENT_TYPE, **self._details)
+            self._store, lambda store: store.store(manifest, content_type=TREE_TYPE, **details)
         )
         if stored:
             yield from self._keep(view, stored)

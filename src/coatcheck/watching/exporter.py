@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
 from ..doctor import Diagnosis, Facts, ask, judge
@@ -19,7 +22,7 @@ from ..store import ArtifactStore
 from ..sync import RedisArtifactStore
 
 try:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise MissingExtraError(f"{error.name} is missing: pip install 'coatcheck[prometheus]'") from error
@@ -35,6 +38,8 @@ _STATS: Final = {
     "content_bytes": "Sizes of the distinct contents, before compression",
     "stored_bytes": "What contents take as they are stored",
 }
+
+_BOUNDS: Final = tuple(4**power * 1024 for power in range(11))  # 1 KiB … 1 GiB
 
 _OF_SERVERS: Final = {
     "memory_used_bytes": ("used_memory", "Memory that the server uses"),
@@ -52,17 +57,19 @@ class StoreCollector(Collector):
         store: Any store; servers are told of where it has some.
         namespace: The label of all metrics.
         every: Seconds that figures are told again before they are read anew: `stats` reads all metadata.
+        sizes: Also tell how large artifacts are, as a histogram; reads all metadata once more.
 
     Raises:
         InvalidArtifactError: These are no seconds.
     """
 
-    def __init__(self, store: ArtifactStore, *, namespace: str = "", every: float = 60) -> None:
+    def __init__(self, store: ArtifactStore, *, namespace: str = "", every: float = 60, sizes: bool = False) -> None:
         if not every >= 0:
             raise InvalidArtifactError(f"every must be seconds, 0 or more, not {every!r}")
         self._store = store
         self._labels = [namespace]
         self._every = every
+        self._sizes = sizes
         self._lock = threading.Lock()
         self._read_at = -float("inf")
         self._families: list[Metric] = []
@@ -83,6 +90,7 @@ class StoreCollector(Collector):
         start = time.perf_counter()
         try:
             stats = self._store.stats()
+            sizes = list(self._of_sizes()) if self._sizes else []
             facts = ask(self._store, thorough=False) if isinstance(self._store, RedisArtifactStore) else None
         except ArtifactError as error:
             _logger.warning("figures cannot be read: %s", error)
@@ -92,6 +100,7 @@ class StoreCollector(Collector):
         yield self._gauge("figures_duration_seconds", "How long reading them took", time.perf_counter() - start)
         yield self._gauge("figures_timestamp_seconds", "When they were read", time.time())
         yield from self._of_store(stats)
+        yield from sizes
         if facts is not None:
             yield from self._of_servers(facts)
             yield self._of_findings(judge(facts))
@@ -99,6 +108,17 @@ class StoreCollector(Collector):
     def _of_store(self, stats: StoreStats) -> Iterator[Metric]:
         for name, text in _STATS.items():
             yield self._gauge(name, text, getattr(stats, name))
+
+    def _of_sizes(self) -> Iterator[Metric]:
+        counts, total = Counter[int](), 0
+        for view in self._store.iter_artifacts():
+            counts[bisect_left(_BOUNDS, view.size_bytes)] += 1
+            total += view.size_bytes
+        summed = list(accumulate(counts[place] for place in range(len(_BOUNDS) + 1)))
+        buckets = list(zip((*map(str, _BOUNDS), "+Inf"), map(float, summed), strict=True))
+        family = GaugeHistogramMetricFamily("coatcheck_artifact_size_bytes", "Sizes of artifacts", labels=["namespace"])
+        family.add_metric(self._labels, buckets, gsum_value=total)
+        yield family
 
     def _of_servers(self, facts: Facts) -> Iterator[Metric]:
         labels = ["namespace", "server"]

@@ -79,6 +79,7 @@ class FileBackend(LocalBackend):
         if not os.path.lexists(self._path):
             _make_way(self._path, mode)
         check_way(self._path)
+        self.identity = f"file {self._path}"
         self._home = Folder(self._path)
         status = self._home.own_status()
         by_group = _is_shared(status.st_mode) or bool((mode or 0) & stat.S_IWGRP)

@@ -9,6 +9,7 @@ from ...cache import CacheInfo
 from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
+from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
@@ -37,6 +38,7 @@ class RedisBackend(Backend):
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
         self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
+        self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
         self.namespace = options.namespace
         self._cache = options.cache()
@@ -94,14 +96,14 @@ class RedisBackend(Backend):
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return heard(self._leasing.delete_by_run(run_id))
 
-    def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
-        return heard(self._lists.list_by_run(run_id))
+    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
+        return self._lists.listing(query)
 
-    def listing(self, *, newest_first: bool) -> Listing:
-        return self._lists.listing(newest_first=newest_first)
+    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+        return self._lists.page(query, start, count)
 
-    def list_runs(self) -> Plan[list[str]]:
-        return heard(self._lists.list_runs())
+    def runs(self) -> Listing[str]:
+        return self._lists.runs()
 
     def stats(self) -> Plan[StoreStats]:
         return heard(self._lists.stats())

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 from ...envelope import MANIFEST, VERSION
-from ...errors import ArtifactError, StoreUnavailableError
+from ...errors import StoreUnavailableError
 from ...plan import Plan
 from .layout.keys import Keys
 from .scripts import calls
@@ -110,9 +109,8 @@ def held(
         except GeneratorExit:  # nobody runs this plan any more
             raise
         except BaseException:
-            with suppress(ArtifactError):
-                for numbers in number_pages(chunks.total):
-                    yield from session.prepare([calls.follow(keys, chunks, numbers, member)], retry_for=0)
+            pages = number_pages(chunks.total)
+            yield from session.clean_up(calls.follow(keys, chunks, numbers, member) for numbers in pages)
             raise
         if outcome is None or outcome.kind not in ("ok", "chunked"):  # what was deleted meanwhile stayed for the hold
             found = yield from session.write(calls.check_content(keys, content_id, b"1", 0, 0, 0))

@@ -6,12 +6,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import xxhash
 
 from ...envelope import Verify, unpack
-from ...errors import ArtifactLostError, CorruptArtifactError
+from ...errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ..opened import Block, OpenedArtifact
@@ -23,6 +23,8 @@ from .session import Session
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""
+
+_TRIES: Final = 8  # how often a read goes on with chunks that were uploaded anew
 
 
 class ChunkedArtifact(OpenedArtifact):
@@ -61,7 +63,7 @@ class ChunkedArtifact(OpenedArtifact):
         self._hashing = threading.Lock()  # an awaited read that was cancelled may still be in its thread
 
     def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
-        while True:
+        for _ in range(_TRIES):
             found = yield from self.fetch(start, stop)
             if found is not None:
                 return found
@@ -73,6 +75,9 @@ class ChunkedArtifact(OpenedArtifact):
             if manifest.token == self._manifest.token:
                 raise lost(self.metadata.artifact_id)
             self._manifest = self._fitting(manifest)  # the same content, uploaded again
+        raise StoreUnavailableError(
+            f"artifact {self.metadata.artifact_id} was uploaded {_TRIES} times while it was read; try again"
+        )
 
     def _fitting(self, manifest: Manifest) -> Manifest:
         if manifest.size != self.size:

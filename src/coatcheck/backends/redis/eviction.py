@@ -15,6 +15,10 @@ _PACKAGE: Final = __name__.partition(".")[0]
 _KEEPS: Final = (b"noeviction", b"")  # nothing is said where the server doesn't tell
 
 
+class _Asked(Command[bytes]):
+    inert = True
+
+
 class Question:
     """What the server does when it reaches maxmemory.
 
@@ -28,7 +32,7 @@ class Question:
     def unit(self) -> Command[bytes]:
         """The question. It has its source with it: asked once, it should not cost a trip to find out it is unknown."""
         arguments = (b"EVAL", EVICTION_POLICY.source, b"1", self._keys.runs)
-        return Command(self._keys.slot, arguments, bytes)
+        return _Asked(self._keys.slot, arguments, bytes)
 
 
 def warn(policy: Any) -> None:

@@ -6,6 +6,7 @@ that it looks at, so it answers `other` where it was told the wrong content, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -21,6 +22,8 @@ from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
 from .session import Session
+from .transport.errors import unexpected
+from .walking import Steps
 
 _TRIES: Final = 8  # how often an artifact is asked about again because others changed it
 _FINAL: Final = frozenset({"ok", "absent"})
@@ -45,7 +48,7 @@ class Leasing:
 
     def leases(self, artifact_id: str) -> Plan[list[Lease]]:
         """See `Backend.leases`."""
-        keys, found, after = self._session.of(artifact_id), {}, b"0"
+        keys, found, after, steps = self._session.of(artifact_id), {}, b"0", Steps()
         while True:
             page = yield from self._session.read(calls.leases(keys, artifact_id.encode(), after, PAGE))
             if page.leases:
@@ -54,6 +57,8 @@ class Leasing:
                 found[field] = records.decode_lease(artifact_id, field, lease)
             if not page.after:
                 return sorted(found.values(), key=lambda lease: lease.created_at)
+            if steps.in_circles(page.after):
+                raise ValueError("leases without end")
             after = page.after
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
@@ -117,7 +122,7 @@ class Leasing:
         given_up = 0
         waiting: Sequence[Keys] = self._session.partitions.all
         page = max(CHANGES, ROUND // len(waiting))
-        before: list[list[bytes]] = []
+        steps = Steps()
         while waiting:
             names = yield from self._session.read_each(
                 [
@@ -128,10 +133,9 @@ class Leasing:
             ids = [found.decode() for some in names for found in map(artifact_of, some) if found is not None]
             outcomes = yield from self._release(ids, run_id)
             given_up += sum(outcome.kind == "ok" for outcome in outcomes)
-            if names == before:  # members that name nothing of this partition: only gc removes them
-                break
             waiting = [keys for keys, some in zip(waiting, names, strict=True) if len(some) == page]
-            before = [some for some in names if len(some) == page]
+            if steps.in_circles([some for some in names if len(some) == page]):
+                break  # members that name nothing of this partition: only gc removes them
         return given_up
 
     def _release(self, ids: Sequence[str], run_id: str | None) -> Plan[list[Outcome]]:
@@ -154,6 +158,8 @@ class Leasing:
                 [change(keys, changing.names_of(page)) for keys, page in work]
             )
             for (keys, page), outcomes in zip(work, replies, strict=True):
+                if outcomes[0].kind == "later":
+                    raise ValueError("nothing was changed, and it is told to ask later")
                 for i, outcome in zip(page, outcomes, strict=True):
                     singly = rarely.get(outcome.kind) if rarely else None
                     result = outcome if singly is None else (yield from singly(keys, changing.names[i]))
@@ -209,5 +215,8 @@ class _Changing:
 
 def forget(session: Session, keys: Keys, artifact_id: bytes, buried: bytes) -> Plan[None]:
     """Tell the runs' indexes of leases that ended with their artifact."""
-    while (yield from session.write(calls.forget(keys, artifact_id, buried, _FORGET))):
-        pass
+    left = math.inf
+    while left:
+        before, left = left, (yield from session.write(calls.forget(keys, artifact_id, buried, _FORGET)))
+        if not 0 <= left < before:
+            raise StoreUnavailableError(unexpected(ValueError(f"{left} leases are left of {before}")))

@@ -29,6 +29,7 @@ from .scripts.calls import Chunks, Name
 from .scripts.script import Command
 from .session import Session, heard
 from .upload import STAGING_MS
+from .walking import Cursor, Steps
 
 _PAGE: Final = 500
 _MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
@@ -147,11 +148,11 @@ class Inspection:
         looked_at = 0
         pattern = self._session.partitions.prefix + b"*"
         for node in (yield from self._session.primaries()):
-            cursor = b"0"
-            while True:
+            cursor = Cursor()
+            while not cursor.ended:
                 # An error here ends the inspection: a listing that failed is no reason to remove anything.
-                scan = (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _PAGE)
-                cursor, names = yield from self._session.ask_node(node, Command(0, scan, _scanned))
+                scan = (b"SCAN", cursor.at, b"MATCH", pattern, b"COUNT", b"%d" % _PAGE)
+                following, names = yield from self._session.ask_node(node, Command(0, scan, _scanned))
                 kinds: dict[str, _OfOneKind] = {}
                 for key in set(names):
                     self._sort(key, kinds)
@@ -161,8 +162,7 @@ class Inspection:
                 looked_at += len(names)
                 if self._progress is not None:
                     self._progress(looked_at)
-                if cursor == b"0":
-                    break
+                cursor.move(following)
         return looked_at
 
     def _sort(self, key: bytes, kinds: dict[str, _OfOneKind]) -> None:
@@ -322,7 +322,7 @@ class Inspection:
     def _index(
         self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]
     ) -> Plan[None]:
-        start = 0
+        start, steps = 0, Steps()
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
             kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), _same))
@@ -343,6 +343,8 @@ class Inspection:
                     hold_us=_HOLD_US,
                 )
             )
+            if not 0 <= dropped <= len(members) >= expired or steps.in_circles((start, members)):
+                raise ValueError(f"{dropped} and {expired} of {len(members)} members")
             if problem:
                 self._found.add(problem, index[0], repaired=problem == "wrong-expiry" and self._repair("wrong-expiry"))
             if not self._repair("stale-index-member"):
@@ -422,7 +424,8 @@ def _name_of(artifact_id: bytes, header: Any) -> Name:
 
 def _scanned(reply: Any) -> tuple[bytes, list[bytes]]:
     cursor, names = reply
-    int(cursor)
+    if not cursor.isdigit():
+        raise ValueError(f"the cursor {cursor[:20]!r}")
     return cursor, [bytes(name) for name in names if isinstance(name, bytes)]
 
 

@@ -11,6 +11,7 @@ from .layout.keys import Keys
 from .scripts import calls
 from .scripts.calls import Mended
 from .scripts.script import Call
+from .walking import Cursor
 
 _REASON: Final = re.compile(r"COATCHECKMEND (\S+)")
 _STEPS: Final = (b"hash", b"leases", b"stores", b"dead")
@@ -38,15 +39,14 @@ def mend(
     """
     wrong, suspects = 0, list[bytes]()
     for what in _STEPS:
-        cursor = b"0"
-        while True:
-            cursor, some, found = yield from write(
-                calls.mend(keys, artifact_id, what, cursor, runs=runs, repair=repair)
+        cursor = Cursor()
+        while not cursor.ended:
+            following, some, found = yield from write(
+                calls.mend(keys, artifact_id, what, cursor.at, runs=runs, repair=repair)
             )
             wrong += some
             suspects += found
-            if cursor == b"0":
-                break
+            cursor.move(following)
     return wrong, suspects
 
 

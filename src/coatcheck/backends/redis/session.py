@@ -6,10 +6,10 @@ below them, in `transport/retry.py`, retries and routing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeVar
-
-from redis.exceptions import ResponseError
 
 from ...errors import ArtifactError, CorruptArtifactError, StoreUnavailableError
 from ...plan import Plan
@@ -29,6 +29,8 @@ _PING = Command(0, (b"PING",), bytes)
 
 # What Python raises where a reply is not of the type that its command has on every server.
 _UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError)
+
+_CLEANING = 0.5  # seconds
 
 _MENDED = 3  # how often a call is repeated because indexes were in disorder
 
@@ -74,10 +76,18 @@ class Session:
         """The same for many, at once: one pipeline for each node."""
         return _read(units, (yield from self._send(units, writes=True))) if units else []
 
-    def prepare(self, units: Sequence[Unit[T]], retry_for: float | None = None) -> Plan[list[T]]:
+    def prepare(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
         """Send what concerns no artifact yet: if its outcome is unknown, nothing is in doubt."""
-        patience = self.retry_for if retry_for is None else retry_for
-        return _read(units, (yield from deliver(self.transport, units, patience, writes=False)))
+        return _read(units, (yield from deliver(self.transport, units, self.retry_for, writes=False)))
+
+    def clean_up(self, units: Iterable[Unit[Any]]) -> Plan[None]:
+        """Send what nothing depends on, one by one, for half a second: whoever cancelled a call waits for that."""
+        give_up_at = monotonic() + _CLEANING
+        with suppress(ArtifactError):
+            for unit in units:
+                if (left := give_up_at - monotonic()) <= 0:
+                    break
+                yield from deliver(self.transport, [unit], 0, writes=False, within=left)
 
     def ask_node(self, node: Node, unit: Unit[T]) -> Plan[T]:
         """Ask one node, whatever the slots say."""
@@ -101,9 +111,7 @@ class Session:
                     self.transport, [_PING], self.retry_for, writes=False, behind=self._behind, node=node
                 )
         except StoreUnavailableError as error:
-            if isinstance(error.__cause__, ResponseError):
-                raise refused(self.durability, error.__cause__) from None
-            raise
+            raise refused(self.durability, error) from None
 
     # The layers, from the outside in -----------------------------------------------------------------------------
 

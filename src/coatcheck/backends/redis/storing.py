@@ -25,7 +25,7 @@ from .scripts.script import Call, Later
 from .session import Session
 from .upload import STAGING_MS, Upload
 
-INLINE: Final = 64 * 1024
+INLINE: Final = 16 * 1024
 """Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""
 
 UNASKED: Final = 256 * 1024
@@ -136,16 +136,17 @@ class Storing:
         """A store that sends what is worth sending unasked."""
         where: Where = "known"
         contents: list[Sealed | None] = [None] * len(requests)
-        first = None
+        first, note = None, b""
         small = [request for request in requests if isinstance(request, StoreRequest)]
         if small and small[0].size <= self._inline:
             where = "inline"
             contents = [self._seal(request) for request in small]
         elif small and self._is_placed(small[0]):
             where = "placed"
-            key = keys.content(small[0].default_id.encode())
-            first = (b"SET", key, self._seal(small[0]), b"NX", b"PX", b"%d" % STAGING_MS)
-        return calls.store(keys, requests, contents, where, first=first, replacing=replacing, buried=buried)
+            key, sealed = keys.content(small[0].default_id.encode()), self._seal(small[0])
+            first = (b"SET", key, sealed, b"NX", b"PX", b"%d" % STAGING_MS)
+            contents, note = [(sealed[0], b"")], b"%d" % sum(map(len, sealed))
+        return calls.store(keys, requests, contents, where, first=first, note=note, replacing=replacing, buried=buried)
 
     def _finish(
         self,

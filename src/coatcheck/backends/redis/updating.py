@@ -14,7 +14,7 @@ from .batching import PAGE, ask_about, batches
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
-from .scripts.calls import Lease
+from .scripts.calls import Lease, View
 from .scripts.script import Call
 from .session import Session, heard
 
@@ -69,12 +69,13 @@ class Updating:
     def _leases(self, ids: Sequence[str], run_id: str | None) -> Plan[dict[str, tuple[bytes, bytes]]]:
         """Header and lease of each that the run leases."""
 
-        def ask(keys: Keys, some: Sequence[bytes], budget: int) -> Call[list[Lease]]:
-            return calls.run_views(keys, some, run_id, budget)
+        def ask(keys: Keys, some: Sequence[bytes], budget: int) -> Call[list[View]]:
+            return calls.metadata(keys, some, budget, field)
 
+        field = records.lease_field(run_id)
         items = [(self._session.of(artifact_id), artifact_id.encode()) for artifact_id in ids]
         found = yield from ask_about(self._session, items, ask)
-        known = {artifact_id: lease for artifact_id, lease in zip(ids, found, strict=True) if lease is not None}
+        known = {i: (view[0], view[2]) for i, view in zip(ids, found, strict=True) if view is not None}
         for artifact_id, (header, _) in known.items():
             records.decode_header(header, artifact_id)
         return known

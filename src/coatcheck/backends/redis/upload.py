@@ -12,7 +12,6 @@ upload starts over.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ import xxhash
 from ...arguments import Request
 from ...compression import Zstd
 from ...envelope import RAW, pack
-from ...errors import ArtifactError, StoreUnavailableError
+from ...errors import StoreUnavailableError
 from ...plan import Plan, Work
 from ...sources import Chunking, Source, TransferProgress
 from .chunks import new_token, number_pages, server_time, tidy
@@ -147,7 +146,7 @@ class Upload:
         source, keys = self._source, self._keys
         manifest = Manifest(source.digest, source.size, self._chunking.size, self._token, self._entries)
         staged = (b"SET", self._staging, manifest.seal(), b"XX", b"PX", b"%d" % STAGING_MS)
-        while True:
+        for _ in range(_TRIES):
             if not (yield from self._extend(lasting)):
                 return Outcome("need")
             [outcome] = yield from self._session.write(
@@ -167,6 +166,7 @@ class Upload:
             if outcome.kind != "short":
                 return outcome
             lasting = outcome.deadline  # others lease that content for longer
+        return Outcome("need")
 
     def _extend(self, deadline: int) -> Plan[bool]:
         """Let the chunks last until a deadline; whether all are there."""
@@ -182,9 +182,9 @@ class Upload:
     def _discard(self) -> Plan[None]:
         """Remove what was sent, unless it was published; what cannot be removed now ends by its TTL, or with gc."""
         chunks = self._chunks
-        with suppress(ArtifactError):
-            for numbers in number_pages(chunks.total):
-                yield from self._session.prepare([calls.discard(self._keys, chunks, numbers)], retry_for=0)
+        return self._session.clean_up(
+            calls.discard(self._keys, chunks, numbers) for numbers in number_pages(chunks.total)
+        )
 
     @property
     def _chunks(self) -> Chunks:

@@ -118,7 +118,7 @@ class Streaming:
 
         stored = store.store_file(Reads())  # type: ignore[arg-type]  # as far as types go
         assert store.load_range(stored.artifact_id) == LARGE
-        assert store.store_file(OneWay(LARGE)).digest == stored.digest  # type: ignore[arg-type]
+        assert store.store_file(OneWay(LARGE)).digest == stored.digest
 
     def test_batches_and_plain_stores_take_large_content_too(self, store: ArtifactStore) -> None:
         views = store.store_many([LARGE, b"small", TEXT], run_id="run")
@@ -338,7 +338,7 @@ class Streaming:
     @pytest.mark.parametrize("length", [10, 65_500])
     def test_a_stream_that_raises_leaves_nothing(self, store: ArtifactStore, harness: Any, length: int) -> None:
         with pytest.raises(RuntimeError, match="in the middle"):
-            store.store_file(OneWay(LARGE[:length], RuntimeError("in the middle")))  # type: ignore[arg-type]
+            store.store_file(OneWay(LARGE[:length], RuntimeError("in the middle")))
         assert harness.leftovers() == []
 
     @pytest.mark.parametrize("change", [overwrite, shrink, grow])
@@ -371,7 +371,7 @@ class Streaming:
                 raise RuntimeError("enough")
 
         with pytest.raises(RuntimeError, match="enough"):
-            store.store_file(OneWay(LARGE), progress=stop)  # type: ignore[arg-type]
+            store.store_file(OneWay(LARGE), progress=stop)
         artifact_id = compute_artifact_id(LARGE)
         if not store.exists(artifact_id):  # else the only call was the last one
             assert harness.leftovers() == []

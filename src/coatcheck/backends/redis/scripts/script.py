@@ -35,7 +35,7 @@ def link(text: str) -> str:
 
 
 class Script:
-    """One file of `lua/`. Its header says what it takes and returns; `calls.py` has a typed function for it."""
+    """One file of `lua/`. Its header says what it takes and returns; `calls` has a typed function for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,6 +70,7 @@ class Call(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "_first", "_keys", "_script", "replies", "slot")
     slow = False
+    inert = False
     large = None
 
     def __init__(
@@ -118,6 +119,7 @@ class Later(Generic[T]):
 
     __slots__ = ("_decode", "_make", "replies", "slot")
     slow = True
+    inert = False
     large = None
 
     def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
@@ -166,6 +168,7 @@ class Filled(Generic[T]):
 
     __slots__ = ("_decode", "_form", "_values", "large", "replies", "slot")
     slow = False
+    inert = False
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class Command(Generic[T]):
 
     __slots__ = ("_arguments", "_decode", "slot")
     slow = False
+    inert = False
     large = None
     replies = 1
 

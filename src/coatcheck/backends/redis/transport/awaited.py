@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from ....embedded import EmbeddedEngine
+from ....plan import arun
 from .base import BrokenError, Part, Result
 from .errors import TRANSPORT_ERRORS, broken, not_sent
 from .pool import PerLoop
-from .topology import Owners, Routed, Topology
+from .topology import Find, Routed, Topology
 
 
 class AwaitedTransport(Routed):
@@ -18,7 +19,7 @@ class AwaitedTransport(Routed):
     def __init__(
         self,
         topology: Topology,
-        find: Callable[[], Awaitable[Owners]] | None = None,
+        find: Find | None = None,
         engine: EmbeddedEngine | None = None,
     ) -> None:
         super().__init__(topology, engine, follows=find is not None)
@@ -45,7 +46,7 @@ class AwaitedTransport(Routed):
         known = self._topology.version
         async with self._refreshing():
             if self._topology.version is known:
-                for gone in self._topology.adopt(await self._find()):
+                for gone in self._topology.adopt(await arun(self._find(self))):
                     await gone.close()
 
     async def close(self) -> None:
@@ -56,7 +57,17 @@ class AwaitedTransport(Routed):
 
 
 async def _exchange(part: Part) -> Result:
-    node, buffers, count, large = part
+    if part.within is None:
+        return await _exchanged(part)
+    try:
+        async with asyncio.timeout(part.within):
+            return await _exchanged(part)
+    except TimeoutError as error:
+        return broken(error, part.node)
+
+
+async def _exchanged(part: Part) -> Result:
+    node, buffers, count, large, _ = part
     try:
         wire = await node.take()
     except TRANSPORT_ERRORS as error:

@@ -57,6 +57,10 @@ class Sendable(Protocol):
     def slow(self) -> bool:
         """Whether packing it takes so long that others should be on their way meanwhile."""
 
+    @property
+    def inert(self) -> bool:
+        """Whether it changes nothing, even where it goes along with what does."""
+
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them; scripts with their source unless `by_hash`."""
 
@@ -74,8 +78,8 @@ class Node(Protocol):
     trust: str
     incarnation: object
 
-    def take(self) -> Any:
-        """A wire, see `wire.py`; awaited by asyncio transports."""
+    def take(self, within: float | None = None) -> Any:
+        """A wire, see `wire.py`, in so many seconds; awaited by asyncio transports."""
 
     def give_back(self, wire: Any, *, clean: bool) -> Any:
         """Keep it for the next taker, or close it if it is not `clean`: all replies read."""
@@ -92,12 +96,14 @@ class Part(NamedTuple):
 
     The buffers are a list, or an iterator where making them takes time: they go out one by one as they are made.
     `large`: makes what takes in a large reply, see `Replies.expect`.
+    `within`: seconds after which nobody waits any more, where that is less than an exchange may take.
     """
 
     node: Node
     buffers: Iterable[Piece]
     replies: int
     large: MakeLarge | None = None
+    within: float | None = None
 
 
 class Transport(Protocol):

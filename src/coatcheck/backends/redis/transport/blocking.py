@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from time import monotonic
 
 from ....embedded import EmbeddedEngine
+from ....plan import run
 from .base import BrokenError, Part, Result
 from .errors import TRANSPORT_ERRORS, broken, not_sent
-from .topology import Owners, Routed, Topology
+from .topology import Find, Routed, Topology
 
 
 class BlockingTransport(Routed):
@@ -22,9 +23,7 @@ class BlockingTransport(Routed):
         engine: See `Transport`.
     """
 
-    def __init__(
-        self, topology: Topology, find: Callable[[], Owners] | None = None, engine: EmbeddedEngine | None = None
-    ) -> None:
+    def __init__(self, topology: Topology, find: Find | None = None, engine: EmbeddedEngine | None = None) -> None:
         super().__init__(topology, engine, follows=find is not None)
         self._find = find
         self._refreshing = threading.Lock()
@@ -54,7 +53,7 @@ class BlockingTransport(Routed):
         known = self._topology.version
         with self._refreshing:
             if self._topology.version is known:
-                for gone in self._topology.adopt(self._find()):
+                for gone in self._topology.adopt(run(self._find(self))):
                     gone.close()
 
     def close(self) -> None:
@@ -66,15 +65,15 @@ class BlockingTransport(Routed):
 
 def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:
     """Yields nothing when all is sent, then the result; the result at once if that failed."""
-    node, buffers, count, large = part
+    node, buffers, count, large, within = part
     try:
-        wire = node.take()
+        wire = node.take(within)
     except TRANSPORT_ERRORS as error:
         yield not_sent(error, node)
         return
     clean = False
     try:
-        wire.send(buffers, count, start, large)
+        wire.send(buffers, count, start, large, within)
         yield None
         result: Result = wire.receive()
         clean = True

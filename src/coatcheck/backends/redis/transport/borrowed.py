@@ -84,7 +84,7 @@ class Borrowed(_Watch):
         self._pool = pool
         self._ours = ours
 
-    def take(self) -> _Loan:
+    def take(self, within: float | None = None) -> _Loan:  # noqa: ARG002  # the caller's client has its own limits
         connection = self._pool.get_connection()
         try:
             self._seen(connection)
@@ -112,7 +112,7 @@ class AsyncBorrowed(_Watch):
         super().__init__(name)
         self._pool = pool
 
-    async def take(self) -> _AsyncLoan:
+    async def take(self, within: float | None = None) -> _AsyncLoan:  # noqa: ARG002  # see Borrowed
         connection = await self._pool.get_connection()
         self._seen(connection)
         return _AsyncLoan(connection)
@@ -141,7 +141,7 @@ class AsyncBorrowedNode(_Watch):
         self._node = node
         self._ours = ours
 
-    async def take(self) -> _AsyncLoan:
+    async def take(self, within: float | None = None) -> _AsyncLoan:  # noqa: ARG002  # see Borrowed
         connection = self._node.acquire_connection()
         try:
             await _connect(connection)

@@ -21,11 +21,13 @@ from redis.retry import Retry
 
 from ....embedded import start_engine
 from ....errors import InvalidArtifactError
+from ....plan import Plan, Step
 from .awaited import AwaitedTransport
 from .base import Node, Transport
 from .blocking import BlockingTransport
 from .borrowed import AsyncBorrowed, AsyncBorrowedNode, Borrowed
-from .discovery import AsyncFindCluster, AsyncFindPrimary, FindCluster, FindPrimary, no_cluster, owners
+from .discovery import FindCluster, FindPrimary, no_cluster
+from .errors import no_connection
 from .pool import AsyncOwn, Login, Own
 from .topology import ClusterTopology, Owners, Topology
 from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell
@@ -37,6 +39,10 @@ URL_VARIABLE: Final = "COATCHECK_URL"
 TIMEOUT: Final = 30.0  # seconds for one exchange: 8 MiB over a slow link take a while
 
 _SECURITY: Final = ("ssl_", "credential_provider", "redis_connect_func")  # what a copy must not lack
+
+_ANSWER_WITHIN: Final = 2.0  # seconds for one server to say who serves what: others know it too
+
+_CALLERS: Final = "the caller's cluster"
 
 _MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loop; tasks beyond that wait for one
 
@@ -127,9 +133,11 @@ class Target:
             url = f"unix://{quote(str(engine.socket))}"
         place = self._place(url)
         if place.kind == "cluster":
-            return self._opened(ClusterTopology(partial(self._node, place)), self._find_cluster(place))
+            return self._opened(
+                ClusterTopology(partial(self._node, place)), FindCluster(place, partial(self._asked, place))
+            )
         if place.kind == "sentinel":
-            return self._opened(Topology(partial(self._node, place)), self._find_primary(place))
+            return self._opened(Topology(partial(self._node, place)), FindPrimary(place, partial(self._asked, place)))
         return self._opened(Topology(partial(self._node, place), self._node(place, *place.address)), None, engine)
 
     def picklable(self) -> Any:
@@ -154,8 +162,6 @@ class Target:
     # What is different on asyncio ------------------------------------------------------------------------------
 
     _opened: Callable[..., Transport] = BlockingTransport
-    _find_cluster: Callable[[Place], Any] = FindCluster
-    _find_primary: Callable[[Place], Any] = FindPrimary
 
     def _place(self, url: str) -> Place:
         retry = Retry(NoBackoff(), 0)
@@ -163,6 +169,10 @@ class Target:
 
     def _node(self, place: Place, *address: Any) -> Node:
         return Own(*self._parts(place, *address))
+
+    def _asked(self, place: Place, *address: Any) -> Node:
+        """One that says who serves what: a Sentinel, or any node of a cluster."""
+        return self._node(place.asking(_ANSWER_WITHIN), *address)
 
     def _defaults(self, retry: object) -> dict[str, Any]:
         return {**_DEFAULTS, "socket_timeout": self._timeout, "retry": retry}
@@ -184,14 +194,20 @@ class Target:
             found = known or redis.cluster.ClusterNode(host, port)
             return Borrowed(found.name, client.get_redis_connection(found).connection_pool, ours=known is None)
 
-        def find() -> Owners:
-            try:
-                client.nodes_manager.initialize()
-            except Exception as error:  # see FindCluster
-                raise no_cluster(error, "the caller's cluster", "") from error
-            return owners(client.nodes_manager)
+        return self._of_cluster(node, client.nodes_manager.initialize)
 
-        return self._opened(ClusterTopology(node, client.nodes_manager.remap_host_port), find)
+    def _of_cluster(self, node: Callable[[str, int], Node], ask: Callable[[], Any]) -> Transport:
+        """The way to the caller's cluster, whose client knows how to ask it anew."""
+        manager = self._client.nodes_manager
+
+        def find(_transport: Transport) -> Plan[Owners]:
+            try:
+                yield _Call(ask)
+            except Exception as error:  # redis-py stumbles in many ways over a cluster that is being formed
+                raise no_cluster(no_connection(error, _CALLERS, ""), _CALLERS) from error
+            return {slot: (nodes[0].host, nodes[0].port) for slot, nodes in manager.slots_cache.items()}
+
+        return self._opened(ClusterTopology(node, manager.remap_host_port), find)
 
 
 class AsyncTarget(Target):
@@ -200,8 +216,6 @@ class AsyncTarget(Target):
     client_class = redis.asyncio.Redis
     cluster_class = redis.asyncio.cluster.RedisCluster
     _opened = AwaitedTransport
-    _find_cluster = AsyncFindCluster
-    _find_primary = AsyncFindPrimary
 
     def _place(self, url: str) -> Place:
         retry = AsyncRetry(NoBackoff(), 0)
@@ -226,15 +240,24 @@ class AsyncTarget(Target):
             found = known or redis.asyncio.cluster.ClusterNode(host, port, **client.get_connection_kwargs())
             return AsyncBorrowedNode(found, ours=known is None)
 
-        async def find() -> Owners:
-            try:
-                await client.initialize()  # otherwise it would not know that it has something to close
-                await client.nodes_manager.initialize()
-            except Exception as error:  # see FindCluster
-                raise no_cluster(error, "the caller's cluster", "") from error
-            return owners(client.nodes_manager)
+        async def ask() -> None:
+            await client.initialize()  # otherwise it would not know that it has something to close
+            await client.nodes_manager.initialize()
 
-        return self._opened(ClusterTopology(node, client.nodes_manager.remap_host_port), find)
+        return self._of_cluster(node, ask)
+
+
+class _Call(Step):
+    """Something that the caller's client does; awaited where it has to be."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def run(self) -> None:
+        self._call()
+
+    async def arun(self) -> None:
+        await self._call()
 
 
 def _name(settings: Mapping[str, Any]) -> str:

@@ -1,155 +1,163 @@
-"""How a transport finds out which servers to speak to: redis-py's Sentinel and cluster clients ask.
+"""How a transport finds out which servers to speak to: it asks the nodes of a cluster, or Sentinels, one after another.
 
-Stores that were opened by URL make such a client anew for each question: it holds no connections in between, knows no
-event loop, and nothing of it is shared with a forked child.
+Each question has a wire of its own, so nothing is held in between. A caller's own cluster client asks by itself.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, Final
 
-import redis.asyncio.cluster
-import redis.asyncio.sentinel
-import redis.cluster
-import redis.sentinel
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from redis.exceptions import AuthenticationError, RedisError
 
-from .base import NotSentError, RefusedError
-from .errors import no_connection, trusted
-from .topology import Owners
+from ....plan import Plan
+from .base import BrokenError, Node, NotSentError, Part, Pipelines, RefusedError, Result, Transport
+from .errors import not_sent, unexpected
+from .resp import pack
+from .topology import SLOTS, Address, Owners
 from .url import Place, spell
 
-_ANSWER_WITHIN: Final = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
-"""Seconds for one server to say what it knows: others know it too."""
-
 _NO_CLUSTER: Final = "cluster support disabled"
+_NO_SERVICE: Final = "No such master"
+_DOWN: Final = frozenset({"s_down", "o_down", "disconnected"})
 
 
-class FindCluster:
-    """Asks the nodes of a cluster, those in the URL and those found before, for the primary of each slot.
+class Asking(ABC):
+    """Asks servers until one of them knows, for no longer than one exchange may take.
 
     Args:
         place: What the URL says.
+        node: Makes a node that answers one question.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, node: Callable[[str, int], Node]) -> None:
         self._place = place
-        self._settings = {**place.settings, **_ANSWER_WITHIN, "connection_class": place.connection_class}
+        self._node = node
         self._known = place.addresses
 
-    def __call__(self) -> Owners:
-        nodes = [redis.cluster.ClusterNode(*address) for address in self._known]
-        try:
-            manager = redis.cluster.NodesManager(startup_nodes=nodes, from_url=True, **self._settings)
-            return self._learn(manager)
-        except Exception as error:  # redis-py stumbles in many ways over a cluster that is being formed
-            raise self._unknown(error) from error
-        finally:
-            for node in nodes:  # the manager has asked none but these
-                if node.redis_connection is not None:
-                    node.redis_connection.connection_pool.disconnect()
+    def __call__(self, transport: Transport) -> Plan[Owners]:
+        give_up_at = monotonic() + self._place.timeout
+        found: Owners = {}
+        failures: list[NotSentError] = []
+        for address in self._known:
+            node = self._node(*address)
+            try:
+                [result] = yield Pipelines(transport, (Part(node, pack(self._question), 1),))
+            finally:
+                node.forget_idle()
+            try:
+                found = max(found, self._read(address, _answer(result)), key=len)
+            except Exception as error:  # noqa: BLE001  # whatever it answers: others may know better
+                failures.append(_failure(error, node))
+            if self._suffices(found) or monotonic() >= give_up_at:
+                break
+        if not found:
+            raise self._why(next((one for one in failures if isinstance(one, RefusedError)), failures[-1]))
+        return found
 
-    def _learn(self, manager: Any) -> Owners:
-        found = [(node.host, node.port) for node in manager.nodes_cache.values()]
-        self._known = list(dict.fromkeys([*self._place.addresses, *found]))
-        return owners(manager)
+    @property
+    def _asked(self) -> str:
+        return ",".join(map(spell, self._place.addresses))
 
-    def _unknown(self, error: BaseException) -> NotSentError:
-        return no_cluster(error, _asked(self._place), self._place.trust)
+    @property
+    @abstractmethod
+    def _question(self) -> Sequence[bytes]: ...
 
+    @abstractmethod
+    def _read(self, asked: Address, answer: Any) -> Owners:
+        """What an answer says; anything may be raised."""
 
-class AsyncFindCluster(FindCluster):
-    """`FindCluster` for asyncio."""
+    @abstractmethod
+    def _suffices(self, found: Owners) -> bool:
+        """Whether nobody else has to be asked."""
 
-    async def __call__(self) -> Owners:  # type: ignore[override]  # awaited
-        nodes = [redis.asyncio.cluster.ClusterNode(*address, **self._settings) for address in self._known]
-        manager = redis.asyncio.cluster.NodesManager(nodes, False, dict(self._settings))
-        try:
-            await manager.initialize()
-            return self._learn(manager)
-        except Exception as error:  # see FindCluster
-            raise self._unknown(error) from error
-        finally:
-            await manager.aclose("startup_nodes")
-            await manager.aclose()
-            for node in nodes:
-                await node.disconnect()
-
-
-def owners(manager: Any) -> Owners:
-    """The primary of each slot, as redis-py's manager of nodes knows them."""
-    return {slot: (nodes[0].host, nodes[0].port) for slot, nodes in manager.slots_cache.items()}
+    def _why(self, failure: NotSentError) -> NotSentError:
+        """What to say of a failure."""
+        return failure
 
 
-def no_cluster(error: BaseException, name: str, trust: str) -> NotSentError:
-    """Why nobody could say how the slots of a cluster are spread."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if _NO_CLUSTER in str(cause):
-            return RefusedError(f"{name} is no cluster: open the store with redis://{name} (rediss:// with TLS)")
-        cause = cause.__cause__ or cause.__context__
-    return no_connection(error, name, trust)
+class FindCluster(Asking):
+    """Asks the nodes of a cluster, those in the URL and those found before, for the primary of each slot."""
+
+    _question = (b"CLUSTER", b"SLOTS")
+
+    def _read(self, asked: Address, answer: Any) -> Owners:
+        owners: dict[int, Address] = {}
+        for first, last, (host, port, *_), *_ in answer:
+            if not 0 <= first <= last < SLOTS:
+                raise ValueError(f"slots {first} to {last}")
+            address = (host.decode() if host else asked[0]), _port(port)
+            owners.update(dict.fromkeys(range(first, last + 1), address))
+        self._known = list(dict.fromkeys([*self._place.addresses, *owners.values()]))
+        return owners
+
+    def _suffices(self, found: Owners) -> bool:
+        return len(found) == SLOTS
+
+    def _why(self, failure: NotSentError) -> NotSentError:
+        return no_cluster(failure, self._asked)
 
 
-class FindPrimary:
-    """Asks Sentinels for the primary of a service.
+class FindPrimary(Asking):
+    """Asks Sentinels for the primary of a service."""
 
-    Args:
-        place: What the URL says.
-    """
+    @property
+    def _question(self) -> Sequence[bytes]:
+        return b"SENTINEL", b"MASTER", self._place.service.encode()
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._settings = {**place.sentinel_settings, **_ANSWER_WITHIN}
+    def _read(self, asked: Address, answer: Any) -> Owners:  # noqa: ARG002  # a Sentinel says all of it
+        texts = [text.decode() for text in answer]
+        known = dict(zip(texts[::2], texts[1::2], strict=True))
+        flags = frozenset(known["flags"].split(","))
+        if "master" not in flags or flags & _DOWN:
+            raise NotSentError(f"it is {known['flags']}")
+        return {0: (known["ip"], _port(int(known["port"])))}
 
-    def __call__(self) -> Owners:
-        sentinel = redis.sentinel.Sentinel(
-            self._place.addresses, sentinel_kwargs={**self._settings, "retry": Retry(NoBackoff(), 0)}
-        )
-        try:
-            host, port = sentinel.discover_master(self._place.service)
-        except (RedisError, OSError) as error:
-            raise self._unknown(error) from None  # its text may show how the Sentinels are logged in to
-        finally:
-            for client in sentinel.sentinels:
-                client.close()
-        return {0: (host, port)}
+    def _suffices(self, found: Owners) -> bool:
+        return bool(found)
 
-    def _unknown(self, error: BaseException) -> NotSentError:
-        asked, text = _asked(self._place), str(error)
-        if "AuthenticationError" in text:
+    def _why(self, failure: NotSentError) -> NotSentError:
+        if isinstance(failure.__cause__, AuthenticationError):
             return RefusedError(
-                f"a Sentinel of {asked} refused the login: name its own with ?sentinel_username=…&sentinel_password=…"
+                f"a Sentinel of {self._asked} refused the login: "
+                "name its own with ?sentinel_username=…&sentinel_password=…"
             )
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            return RefusedError(
-                f"the certificate of a Sentinel of {asked} was not accepted; {trusted(self._place.trust)}"
-            )
+        if isinstance(failure, RefusedError) and _NO_SERVICE not in str(failure):
+            return failure
         return NotSentError(
-            f"no Sentinel of {asked} names a primary for the service {self._place.service!r}: "
+            f"no Sentinel of {self._asked} names a primary for the service {self._place.service!r}: "
             "none can be reached, or none watches a service of that name"
         )
 
 
-class AsyncFindPrimary(FindPrimary):
-    """`FindPrimary` for asyncio."""
-
-    async def __call__(self) -> Owners:  # type: ignore[override]  # awaited
-        sentinel = redis.asyncio.sentinel.Sentinel(
-            self._place.addresses, sentinel_kwargs={**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
-        )
-        try:
-            host, port = await sentinel.discover_master(self._place.service)
-        except (RedisError, OSError) as error:
-            raise self._unknown(error) from None
-        finally:
-            for client in sentinel.sentinels:
-                await client.connection_pool.disconnect()
-        return {0: (host, port)}
+def no_cluster(failure: NotSentError, name: str) -> NotSentError:
+    """Why nobody could say how the slots of a cluster are spread."""
+    if _NO_CLUSTER in str(failure):
+        return RefusedError(f"{name} is no cluster: open the store with redis://{name} (rediss:// with TLS)")
+    return failure
 
 
-def _asked(place: Place) -> str:
-    return ",".join(map(spell, place.addresses))
+def _answer(result: Result) -> Any:
+    """The reply to one question; raises what kept it away."""
+    if not isinstance(result, list):
+        raise result
+    [reply] = result
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _failure(error: Exception, node: Node) -> NotSentError:
+    if isinstance(error, NotSentError):
+        return error
+    if isinstance(error, BrokenError | RedisError):
+        return not_sent(error, node)
+    return RefusedError(unexpected(error, node.name))
+
+
+def _port(port: int) -> int:
+    if not 0 < port < 2**16:
+        raise ValueError(f"port {port}")
+    return port

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from redis.exceptions import ResponseError
 
-from ....errors import AmbiguousWriteError, InvalidArtifactError
+from ....errors import AmbiguousWriteError, ArtifactError, InvalidArtifactError, StoreUnavailableError
 from .resp import Piece, pack
 
 Durability = Literal["memory", "fsync", "replica", "replica+fsync"]
@@ -60,11 +60,13 @@ def confirmation(level: Durability) -> Confirmation | None:
     return None if level == "memory" else Confirmation(level)
 
 
-def refused(level: Durability, error: ResponseError) -> InvalidArtifactError:
-    """Why a server cannot keep what a level promises."""
-    text = str(error)
+def refused(level: Durability, error: StoreUnavailableError) -> ArtifactError:
+    """Why a server cannot keep what a level promises; the same error where that is not said."""
+    text = str(error.__cause__) if isinstance(error.__cause__, ResponseError) else ""
     if "unknown command" in text.lower():
         return InvalidArtifactError(
             f"durability={level!r} needs WAITAOF: Redis 7.2, Valkey 8 or later; this server only has 'replica'"
         )
-    return InvalidArtifactError(f"durability={level!r} needs appendonly yes on the server: {text}")
+    if "appendonly" in text:
+        return InvalidArtifactError(f"durability={level!r} needs appendonly yes on the server: {text}")
+    return error

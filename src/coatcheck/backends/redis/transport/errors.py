@@ -19,14 +19,12 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
 )
 from redis.sentinel import MasterNotFoundError
 
@@ -45,7 +43,7 @@ from .replies import MalformedError
 Failure = TypeVar("Failure", NotSentError, RefusedError, BrokenError, UnexpectedError)
 
 _MALFORMED: Final = (MalformedError, InvalidResponse)
-TRANSPORT_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OSError, *_MALFORMED)
+TRANSPORT_ERRORS: Final = (RedisError, OSError, MalformedError)
 ERROR_REPLIES: Final = (ResponseError, BusyLoadingError, AuthenticationError, AuthorizationError)
 
 _ELSEWHERE: Final = (ClusterDownError, MasterDownError, BusyLoadingError)  # another server may answer by now
@@ -154,6 +152,8 @@ _UNCOVERED_CURE: Final = (
     "(CLUSTER FAILOVER TAKEOVER), or assign the slots anew (redis-cli --cluster fix)"
 )
 
+_REPLICA: Final = "the server is a read-only replica: connect to its primary to write"
+
 # What error replies contain, whether a script or a plain command was refused; and what that means for the caller.
 _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
     ("OOM", StoreFullError, "the server reached maxmemory: delete artifacts, wait for TTLs, or raise maxmemory"),
@@ -180,7 +180,8 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
         CorruptArtifactError,
         "the metadata of this artifact are damaged: delete() it, store it again",
     ),
-    ("READONLY", StoreUnavailableError, "the server is a read-only replica: connect to its primary to write"),
+    ("READONLY", StoreUnavailableError, _REPLICA),
+    ("cannot be used with replica", StoreUnavailableError, _REPLICA),
     ("NOPERM", StoreAccessError, "the user lacks a permission that coatcheck needs: {text}"),
     ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
     ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),

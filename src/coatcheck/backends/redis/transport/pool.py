@@ -93,7 +93,7 @@ class Own(_Own):
         self._idle: list[Wire] = []
         self._process = os.getpid()
 
-    def take(self) -> Wire:
+    def take(self, within: float | None = None) -> Wire:
         if self._process != os.getpid():  # forked: the wires are the parent's
             self.forget_idle()
             self._process = os.getpid()
@@ -105,14 +105,16 @@ class Own(_Own):
             if wire.usable:
                 return wire
             wire.close()
-        return self._connect()
+        return self._connect(within)
 
-    def _connect(self) -> Wire:
+    def _connect(self, within: float | None) -> Wire:
         connection = self._make()
+        limit = self._login.within if within is None else min(within, self._login.within)
         try:
+            connection.socket_connect_timeout = connection.socket_timeout = limit
             connection.connect()
             sock, connection._sock = connection._sock, None  # noqa: SLF001  # no part of its interface is lean
-            wire = Wire(sock, self._login.within)
+            wire = Wire(sock, limit)
         except BaseException:
             connection.disconnect()
             raise
@@ -226,7 +228,7 @@ class AsyncOwn(_Own):
         super().__init__(*args)
         self._held = PerLoop(lambda: _Held(limit), _Held.forget_idle)
 
-    async def take(self) -> AsyncWire:
+    async def take(self, within: float | None = None) -> AsyncWire:  # noqa: ARG002  # the transport looks to that
         held = self._held()
         await held.free.acquire()
         try:

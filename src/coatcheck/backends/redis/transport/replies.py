@@ -19,6 +19,7 @@ _ROOM: Final = 16 * 1024  # bytes received at a time
 _PIECE: Final = 16 * 1024 * 1024  # bytes of a large value that room is made for before they have come
 _LARGEST: Final = 512 * 1024 * 1024  # bytes of a value, by the protocol
 _LONGEST: Final = 32 * 1024 * 1024  # bytes of another reply
+_LINE: Final = 64 * 1024  # bytes of a line: an error, a number, a header
 
 # A list of 100,000 elements or more, which no command of ours returns; a value of 70,000 bytes or more; a header that
 # may be either once the rest of it has come.
@@ -51,8 +52,8 @@ class Replies:
     """The replies on one connection, those of one pipeline after the other."""
 
     __slots__ = (
-        *("_clean", "_cut", "_fed", "_large", "_make_large", "_missing", "_reader", "_room", "_value", "_values"),
-        "_view",
+        *("_clean", "_cut", "_fed", "_large", "_line", "_make_large", "_missing", "_reader", "_room", "_value"),
+        *("_values", "_view"),
     )
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class Replies:
         self._make_large = make_large or LargeBytes
         self._values: list[Any] = []
         self._fed = 0  # bytes of this pipeline that hiredis was given
+        self._line: int | None = 0  # bytes of the line that is coming in, where that is known to be one
         self._clean = True  # whether what comes next is the beginning of a reply
         self._value: Large | None = None  # what is coming in
         self._large: list[tuple[int, Large]] = []
@@ -108,9 +110,9 @@ class Replies:
         while missing:
             value = gets()
             if value is _MORE:
-                if self._fed > _LONGEST * (len(values) + 1):
-                    raise MalformedError("a reply without end")
                 self._missing = missing
+                if self._fed > _LONGEST * (len(values) + 1) or self._in_a_long_line(data, start, start + size):
+                    raise MalformedError("a reply without end")
                 return False
             values.append(value)
             missing -= 1
@@ -118,6 +120,14 @@ class Replies:
         if self._reader.has_data():
             raise MalformedError(_TOO_MANY)
         return True
+
+    def _in_a_long_line(self, data: bytes | bytearray, start: int, stop: int) -> bool:
+        """Whether what began last is a line that goes on and on; a text has a line with its length first."""
+        if not self._reader.has_data():
+            self._line = 0
+        elif self._line is not None:
+            self._line = None if data.find(b"\n", start, stop) >= 0 else self._line + stop - start
+        return self._line is not None and self._line > _LINE
 
     def _carefully(self, data: bytes) -> bool:
         """The same, where there seem to be headers of much; whether it is one shows in what hiredis holds by then."""

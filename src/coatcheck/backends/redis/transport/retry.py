@@ -49,6 +49,7 @@ def deliver(
     writes: bool,
     behind: Confirmation | None = None,
     node: Node | None = None,
+    within: float | None = None,
 ) -> Plan[list[Any]]:
     """Send units together and return the replies of all, in order, none of them an error.
 
@@ -59,12 +60,13 @@ def deliver(
         writes: Whether the outcome is in doubt when a connection breaks.
         behind: Sent behind the units on each connection that they use; its reply is checked.
         node: Where to send them, whatever their slots say.
+        within: See `Part`.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
     early: Result | None = None
-    if len(units) == 1 and behind is None:  # most calls; the rest of this function is their whole cost here
+    if len(units) == 1 and behind is None and within is None:  # most calls; the rest here is their whole cost
         [unit] = units
         try:
             target = transport.node(unit.slot) if node is None else node
@@ -79,7 +81,7 @@ def deliver(
                 else:
                     return early
             return (yield from _Delivery(transport, units, writes, behind, node).run(retry_for, target, early))
-    return (yield from _Delivery(transport, units, writes, behind, node).run(retry_for))
+    return (yield from _Delivery(transport, units, writes, behind, node, within).run(retry_for))
 
 
 def find_primaries(transport: Transport, retry_for: float) -> Plan[Sequence[Node]]:
@@ -147,7 +149,9 @@ class _Delivery:
         writes: bool,
         behind: Confirmation | None,
         node: Node | None,
+        within: float | None = None,
     ) -> None:
+        self.within = within
         self.transport = transport
         self.letters = [_Letter(unit) for unit in units]
         self.writes = writes
@@ -188,7 +192,8 @@ class _Delivery:
         except RefusedError as error:
             raise translate(error) from error
         except NotSentError as error:  # nobody knows where to; unless that is news, wait
-            self._again(error, stale=True, at_once=not refresh and self.transport.follows)
+            is_news = not refresh and self.transport.follows and self.within is None
+            self._again(error, stale=True, at_once=is_news)
             return
         for (target, letters), result in zip(routes.items(), results, strict=True):
             self._read(target, letters, result)
@@ -209,7 +214,7 @@ class _Delivery:
             expected += self.behind.replies
         buffers = merge(chain((letter.packed() for letter in letters), behind))
         slow = any(letter.unit.slow for letter in letters)
-        return Part(target, buffers if slow else list(buffers), expected)
+        return Part(target, buffers if slow else list(buffers), expected, within=self.within)
 
     def _read(self, target: Node, letters: Sequence[_Letter], result: Result) -> None:
         """Give each unit its replies, and see what there is to do about errors among them."""
@@ -279,7 +284,8 @@ class _Delivery:
         self.stale |= stale
 
     def _in_doubt(self) -> bool:
-        return self.writes and any(letter.in_doubt or letter.replies is not None for letter in self.letters)
+        changing = (letter for letter in self.letters if not letter.unit.inert)
+        return self.writes and any(letter.in_doubt or letter.replies is not None for letter in changing)
 
 
 class Backoff:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ....embedded import EmbeddedEngine
-from .base import Node, NotSentError, UncoveredError
+from ....plan import Plan
+from .base import Node, NotSentError, Transport, UncoveredError
 
 SLOTS: Final = 16384
 
 Address = tuple[str, int]
 Owners = Mapping[int, Address]
 """The primary of each slot; where one server serves them all, slot 0 stands for all."""
+Find = Callable[[Transport], Plan[Owners]]
+"""Asks by a transport who serves what."""
 
 
 class Topology:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +27,21 @@ _PORTS: Final = {"cluster": 6379, "sentinel": 26379}
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 _HOST: Final = r"(?:[^@:/?#\[\],]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]*)?"
-_ADDRESSED: Final = frozenset({"host", "port", "path"})  # said by the URL itself
-_OURS: Final = frozenset({"retry", "connection_class", "parser_class", "encoding", "decode_responses"})
+
+# What a URL may say besides; options of TLS begin with ssl_. redis-py takes others, which would change nothing here.
+_OPTIONS: Final = frozenset(
+    {
+        *("db", "username", "password", "client_name", "max_connections", "sentinel_username", "sentinel_password"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive"),
+    }
+)
+_CURES: Final = {
+    **dict.fromkeys(("host", "port", "path"), "write it before the question mark"),
+    "protocol": "stores speak RESP2; leave it out, or give a client of your own",
+    "credential_provider": "name user and password in the URL, or give a client of your own",
+    "timeout": "socket_timeout, or the store's option timeout, are the seconds for one exchange",
+    **dict.fromkeys(("retry", "retry_on_timeout", "retry_on_error"), "the store's option retry_for says for how long"),
+}
 
 _PUBLIC: Final = re.compile(
     rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
@@ -89,7 +103,6 @@ class Place:
         service: What the Sentinels call the primary.
         connection_class: redis-py's.
         settings: What it takes besides host and port.
-        sentinel_settings: What redis-py's client of a Sentinel takes.
         max_connections: As the URL says.
         timeout: Seconds for one exchange.
         trust: See `Node`.
@@ -137,10 +150,11 @@ class Place:
         self.settings: dict[str, Any] = {**defaults, **security, **options}
         self._checked(lambda: self.connection_class(**self.settings) and None)  # finds unknown options
         self.timeout = self._seconds("socket_timeout")
-        self._seconds("socket_connect_timeout")
-        secure = {option: value for option, value in self.settings.items() if option.startswith("ssl_")}
-        self.sentinel_settings = {**login, **secure, "ssl": name == "rediss", "protocol": 2}
-        self.trust = str(secure.get("ssl_ca_certs") or "")
+        connecting = self._seconds("socket_connect_timeout")
+        if "socket_connect_timeout" not in options:
+            self.settings["socket_connect_timeout"] = min(connecting, self.timeout)
+        self._sentinel_login = login
+        self.trust = str(self.settings.get("ssl_ca_certs") or "")
 
     @property
     def address(self) -> tuple[Address, ...] | Address:
@@ -155,6 +169,16 @@ class Place:
         """Makes connections to a server, with other settings where they are given."""
         where = dict(zip(("host", "port"), address, strict=False))
         return partial(self.connection_class, **where, **{**self.settings, **changes})
+
+    def asking(self, seconds: float) -> Place:
+        """The same for a short question: who serves what. Sentinels have a login of their own, and no database."""
+        place = copy(self)
+        place.timeout = min(seconds, self.timeout)
+        short = {option: min(seconds, self.settings[option]) for option in ("socket_timeout", "socket_connect_timeout")}
+        place.settings = {**self.settings, **short}
+        if self.kind == "sentinel":
+            place.settings |= {**self._sentinel_login, "client_name": None, "db": 0}
+        return place
 
     def _seconds(self, option: str) -> float:
         seconds: float = self.settings[option]
@@ -213,8 +237,9 @@ class Place:
                 twice = twice or "@" in where
             if twice:
                 raise self._invalid(f"{name} is given twice")
-            if name in _ADDRESSED | _OURS:
-                raise self._invalid(f"{name} is no option of a store's URL")
+            if name not in _OPTIONS and not name.startswith("ssl_"):
+                cure = _CURES.get(name, f"its options: {', '.join(sorted(_OPTIONS))} and those of TLS, ssl_…")
+                raise self._invalid(f"{name!r} is no option of a store's URL: {cure}")
 
     def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         given = {option: value for option, value in tls.items() if value is not None}

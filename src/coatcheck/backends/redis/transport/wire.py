@@ -42,9 +42,14 @@ class Wire:
         self._limit = 0.0  # seconds for the next call of the socket
 
     def send(
-        self, buffers: Iterable[Piece], count: int, start: float, make_large: Callable[[int], Large] | None = None
+        self,
+        buffers: Iterable[Piece],
+        count: int,
+        start: float,
+        make_large: Callable[[int], Large] | None = None,
+        within: float | None = None,
     ) -> None:
-        """Send a pipeline that has so many replies, in the time that runs since `start`.
+        """Send a pipeline that has so many replies, in the time that runs since `start`, or `within` less.
 
         `make_large`: see `Replies.expect`.
 
@@ -52,7 +57,7 @@ class Wire:
             OSError: The connection broke, or the time is up.
         """
         self._replies.expect(count, make_large)
-        self._deadline = start + self.timeout
+        self._deadline = start + (self.timeout if within is None else min(within, self.timeout))
         if self._limit < self.timeout - _EXACT:
             self._limit = self.timeout + _EXACT
             self._hurry()

@@ -1,7 +1,8 @@
 #!lua flags=no-writes
--- The latest live views of some artifacts.
+-- Views of some artifacts.
 --
--- KEYS for each artifact three keys: artifact, leases, stores   ARGV[1] how many bytes to return, about
+-- KEYS for each artifact three keys: artifact, leases, stores
+-- ARGV[1] how many bytes to return, about   ARGV[2] lease field, '' for the latest live lease of each
 -- Returns for each: header, lease field, lease; three nils where there is no artifact; for those in front where it
 --                   would be too much
 
@@ -10,7 +11,7 @@
 local now = math.floor(now_in_microseconds() / 1000)
 local budget, found, n = tonumber(ARGV[1]), {}, 0
 for i = 1, #KEYS, 3 do
-  local header, field, lease = latest_lease({ key = KEYS[i], leases = KEYS[i + 1], stores = KEYS[i + 2] }, now)
+  local header, field, lease = view_of({ key = KEYS[i], leases = KEYS[i + 1], stores = KEYS[i + 2] }, ARGV[2], now)
   found[n + 1], found[n + 2], found[n + 3], n = header or false, field or false, lease or false, n + 3
   budget = budget - (lease and #field + #lease or 0)
   if budget < 0 then

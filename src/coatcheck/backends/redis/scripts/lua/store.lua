@@ -10,9 +10,9 @@
 -- ARGV[4] deadline in ms instead of the TTL, or ''
 -- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
 --   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
--- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold
+-- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold; 'placed': bytes of the sealed content
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
--- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''
+-- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
 -- ARGV[..] a condition (of one artifact): 'absent', the SHA-256 of what is replaced, or ''; the bytes of the lease end
 --   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
@@ -43,7 +43,7 @@ local pruning = count > 1 or us % 32 == 0
 
 -- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
 -- made anew in every call that reaches it. What is there already it leaves to the long way below.
-if where == 'inline' and not condition then
+if (where == 'inline' or where == 'placed') and not condition then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -76,7 +76,11 @@ if where == 'inline' and not condition then
     local artifact, content, id, sealed = KEYS[key], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
     local sent = false
     if artifact == KEYS[key + 5] then
-      if score == '+inf' then
+      if where == 'placed' then -- it is there as it was sent, and no explicit id needs it
+        sent = call('GETRANGE', content, 0, 49) == sealed
+          and call('STRLEN', content) == tonumber(ARGV[6])
+          and call('EXISTS', KEYS[key + 4]) == 0
+      elseif score == '+inf' then
         sent = call('SET', content, sealed, 'NX')
       else
         sent = call('SET', content, sealed, 'NX', 'PXAT', score)
@@ -92,7 +96,9 @@ if where == 'inline' and not condition then
         by_deadline[#by_deadline + 1], by_deadline[#by_deadline + 2] = score, id
         results[i] = { 'ok', us + i - 1, deadline }
       else -- its content was lost, or its artifact's key is of another type
-        call('UNLINK', content)
+        if where == 'inline' then
+          call('UNLINK', content)
+        end
         if added then
           call('ZREM', created, id)
         end
@@ -115,7 +121,10 @@ if where == 'inline' and not condition then
     for i = 1, count do
       if results[i] then
         local id = ARGV[4 * i + 4]
-        call('UNLINK', KEYS[6 * i - 1], KEYS[6 * i + 2])
+        call('UNLINK', KEYS[6 * i - 1])
+        if where == 'inline' then
+          call('UNLINK', KEYS[6 * i + 2])
+        end
         call('ZREM', created, id)
         redis.pcall('ZREM', deadlines, id)
         redis.pcall('ZREM', run_index or deadlines, id)
@@ -123,13 +132,16 @@ if where == 'inline' and not condition then
     end
     return reply
   end
-  if #by_deadline > 0 and (run_moves or catalog_moves) then
-    local function expire(key)
+  if wrote and (where == 'placed' or run_moves or catalog_moves) then
+    local function expire(key, at)
       if score == '+inf' then
         call('PERSIST', key)
       else
-        call('PEXPIREAT', key, string.format('%.0f', ends))
+        call('PEXPIREAT', key, at or string.format('%.0f', ends))
       end
+    end
+    if where == 'placed' then -- a single one
+      expire(KEYS[8], score)
     end
     if catalog_moves then
       expire(created)

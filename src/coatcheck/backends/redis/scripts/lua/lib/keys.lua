@@ -9,3 +9,8 @@
 local function run_key(prefix, run)
   return prefix .. 'run:' .. run
 end
+
+-- The keys that tell who leases an artifact.
+local function artifact_keys(prefix, id)
+  return { key = prefix .. 'artifact:' .. id, leases = prefix .. 'leases:' .. id, stores = prefix .. 'stores:' .. id }
+end

@@ -192,3 +192,14 @@ local function latest_lease(a, now)
   end
   return top[1], latest, found
 end
+
+-- The same for one lease, or for the latest where `field` is ''.
+local function view_of(a, field, now)
+  if field == '' then
+    return latest_lease(a, now)
+  end
+  local pair = call('HMGET', a.key, 'h', field)
+  if pair[1] and pair[2] and lease_deadline(pair[2]) > now then
+    return pair[1], field, pair[2]
+  end
+end

@@ -1,0 +1,191 @@
+"""Indexes read to their end: each call of ZSCAN goes on where the one before stopped, in every partition at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from ...model import ArtifactMetadata
+from ...plan import Plan
+from ...search import Query
+from ..base import Listing
+from .batching import BATCH_BYTES, PAGE, ask_about
+from .chunks import server_time
+from .layout import records
+from .layout.keys import Keys, listed, unquoted
+from .scripts import calls
+from .scripts.script import Command, Unit
+from .session import Session, heard
+from .walking import START, Cursor
+
+T = TypeVar("T")
+
+LEAST: Final = 100
+"""Members that a partition is asked for at least."""
+
+_RESTARTS: Final = 1000  # where connections are made all the time, that is the reason why servers seem to change
+
+Found = tuple[Keys, calls.Match]
+"""What a scan found, and where."""
+
+Index = Callable[[Keys], bytes]
+"""Which index of a partition."""
+
+
+class Scan(Listing[T]):
+    """All that an index says in every partition.
+
+    ZSCAN returns what is there all the time, if it is one server that answers: where another one took over, or a slot
+    was moved, that partition is begun anew.
+
+    Args:
+        session: The namespace.
+        index: Which index.
+    """
+
+    def __init__(self, session: Session, index: Index) -> None:
+        self._session = session
+        self._index = index
+        self._waiting: list[tuple[Keys, Cursor, object]] = [(keys, Cursor(), None) for keys in session.partitions.all]
+        self._restarts = 0
+
+    @abstractmethod
+    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
+        """Asks for some members of a partition from a cursor on; the next cursor, and what was found."""
+
+    def next(self) -> Plan[Sequence[T] | None]:
+        return heard(self._next())
+
+    def _next(self) -> Plan[Sequence[T] | None]:
+        if not self._waiting:
+            return None
+        found = yield from self._some()
+        return [item for _, items in found for item in items]
+
+    def _some(self) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
+        """What each partition that is left says next."""
+        session, waiting = self._session, self._waiting
+        count, budget = max(LEAST, PAGE // len(waiting)), BATCH_BYTES // len(waiting)
+        replies = yield from session.read_each(
+            [self._question(keys, cursor.at, count, budget) for keys, cursor, _ in waiting]
+        )
+        self._waiting = []
+        for (keys, cursor, answered), (following, _) in zip(waiting, replies, strict=True):
+            who = session.transport.incarnation(keys.slot)
+            if cursor.at != START and who != answered and self._restarts < _RESTARTS:
+                self._restarts += 1
+                self._waiting.append((keys, Cursor(), who))
+                continue
+            cursor.move(following)
+            if not cursor.ended:
+                self._waiting.append((keys, cursor, who))
+        return [(keys, found) for (keys, _, _), (_, found) in zip(waiting, replies, strict=True)]
+
+
+class MemberScan(Scan[tuple[Keys, bytes, float]]):
+    """Members with their scores, and where they lie."""
+
+    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # members are short
+        def decode(reply: Any) -> tuple[bytes, Sequence[Any]]:
+            following, members = reply
+            return following, [(keys, *one) for one in records.scored(members)]
+
+        return Command(keys.slot, (b"ZSCAN", self._index(keys), cursor, b"COUNT", b"%d" % count), decode)
+
+
+class ViewScan(Scan[ArtifactMetadata]):
+    """Views that a query wants, of all artifacts or of a run's.
+
+    Args:
+        session: The namespace.
+        query: Which views.
+    """
+
+    def __init__(self, session: Session, query: Query) -> None:
+        run = query.run_id
+        super().__init__(session, lambda keys: keys.created if run is None else keys.run(run))
+        self._query = query
+        self._sought = calls.Sought.of(query, by_store=run is None, movable=session.transport.is_cluster)
+        self._begun = run is None or len(self._waiting) == 1
+
+    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
+        call = calls.scan(keys, self._index(keys), self._sought, b"*", cursor, look=count, most=0, budget=budget)
+        return call.then(lambda scanned: (scanned.cursor, scanned.matches))
+
+    def _next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
+        if not self._begun:  # a run has artifacts in few of many partitions: scripts only look there
+            self._begun = True
+            counts = yield from self._session.read_each(
+                [
+                    Command(keys.slot, (b"ZCOUNT", self._index(keys), b"-inf", b"+inf"), int)
+                    for keys, *_ in self._waiting
+                ]
+            )
+            self._waiting = [one for one, count in zip(self._waiting, counts, strict=True) if count]
+        if not self._waiting:
+            return None
+        found = [(keys, match) for keys, some in (yield from self._some()) for match in some]
+        views = [view_of(match) for _, match in (yield from completed(self._session, self._query, found))]
+        return [view for view in views if self._query.matches(view)]
+
+
+def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:
+    """The same, without what is not wanted after all: what a scan could not tell is asked for by its name."""
+    left = [(keys, listed(match.member)) for keys, match in found if match.header is None]
+    if not left:
+        return list(found)
+    field = b"" if query.run_id is None else records.lease_field(query.run_id)
+    replies = yield from ask_about(session, left, lambda keys, ids, budget: calls.metadata(keys, ids, budget, field))
+    told = dict(zip(left, replies, strict=True))
+    complete = []
+    for keys, match in found:
+        one: calls.Match | None = match
+        if match.header is None:
+            view = told[keys, listed(match.member)]
+            one = None if view is None else calls.Match(match.score, match.member, *view)
+        if one is not None and (one is match or query.matches(view_of(one))):
+            complete.append((keys, one))
+    return complete
+
+
+def view_of(match: calls.Match) -> ArtifactMetadata:
+    """What was found as metadata."""
+    return records.decode_view(listed(match.member).decode(), match.header, match.field, match.lease)
+
+
+class RunScan(Listing[str]):
+    """Runs that hold a live lease; one comes for each partition that knows it.
+
+    Args:
+        session: The namespace.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._members = MemberScan(session, lambda keys: keys.runs)
+        self._now = 0.0
+
+    def next(self) -> Plan[Sequence[str] | None]:
+        return heard(self._next())
+
+    def _next(self) -> Plan[Sequence[str] | None]:
+        found = yield from self._members.next()
+        if found is None:
+            return None
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
+        live = [run for _, run, ends in found if ends > now + 100]
+        # Indexes end up to a tenth of a second late: whether the last lease of a run is live it says.
+        ending = [(keys, run) for keys, run, ends in found if now < ends <= now + 100]
+        lasts = yield from self._session.read_each(
+            [
+                Command(keys.slot, (b"ZRANGE", keys.run_of(run), b"-1", b"-1", b"WITHSCORES"), _last_score)
+                for keys, run in ending
+            ]
+        )
+        live += [run for (_, run), last in zip(ending, lasts, strict=True) if last > now]
+        return list(map(unquoted, live))
+
+
+def _last_score(reply: Any) -> float:
+    return records.scored(reply)[0][1] if reply else 0.0

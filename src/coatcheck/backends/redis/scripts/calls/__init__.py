@@ -1,0 +1,99 @@
+"""One typed function per file of `lua/`: arguments in, reply decoded. Nothing else knows the order of KEYS and ARGV."""
+
+from typing import Final
+
+from ..script import Script
+from . import inspecting, listing, reading, writing
+from .common import Chunks, Name, View
+from .inspecting import (
+    EVICTION_POLICY,
+    Checked,
+    Found,
+    Index,
+    Mended,
+    check_artifact,
+    check_chunks,
+    check_content,
+    check_index,
+    drop_content,
+    index_lease,
+    mend,
+    permitted,
+)
+from .listing import NOW, Match, Scanned, Sought, Way, scan
+from .reading import Figures, LeasePage, Loaded, figures, leases, load, metadata
+from .writing import (
+    Hold,
+    Lease,
+    Outcome,
+    Where,
+    acquire,
+    delete,
+    discard,
+    follow,
+    forget,
+    hold,
+    outcomes,
+    release,
+    store,
+    store_small,
+    touch,
+    update,
+)
+
+ALL: Final = tuple(
+    value
+    for part in (writing, reading, listing, inspecting)
+    for value in vars(part).values()
+    if isinstance(value, Script)
+)
+"""Every script."""
+
+__all__ = [
+    "ALL",
+    "EVICTION_POLICY",
+    "NOW",
+    "Checked",
+    "Chunks",
+    "Figures",
+    "Found",
+    "Hold",
+    "Index",
+    "Lease",
+    "LeasePage",
+    "Loaded",
+    "Match",
+    "Mended",
+    "Name",
+    "Outcome",
+    "Scanned",
+    "Sought",
+    "View",
+    "Way",
+    "Where",
+    "acquire",
+    "check_artifact",
+    "check_chunks",
+    "check_content",
+    "check_index",
+    "delete",
+    "discard",
+    "drop_content",
+    "figures",
+    "follow",
+    "forget",
+    "hold",
+    "index_lease",
+    "leases",
+    "load",
+    "mend",
+    "metadata",
+    "outcomes",
+    "permitted",
+    "release",
+    "scan",
+    "store",
+    "store_small",
+    "touch",
+    "update",
+]

@@ -1,0 +1,277 @@
+"""Calls that store, and that take, change and give up leases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
+
+from .....arguments import Request
+from .....envelope import Sealed
+from ...layout import records
+from ...layout.keys import Keys, member_of, quoted
+from ...layout.records import encode_header, encode_view
+from ..script import Call, Filled, Script, ScriptForm
+from .common import Chunks, Name, View, change_keys, known, pairs, raw, ttl_in_ms
+
+Where = Literal["inline", "placed", "staged", "known", "held"]
+"""Where the contents of a store call are: see `lua/store.lua`."""
+
+
+class Outcome(NamedTuple):
+    """What became of one artifact in a script that changes it. What is not said of it is empty.
+
+    Attributes:
+        kind: `ok`, or why nothing was written: see the script.
+        created: Time of the store in us.
+        deadline: When the lease ends, in ms; or until when staged chunks have to last.
+        other: The content that the artifact stands for.
+        token: Of chunks that have to be held, or have to follow.
+        chunks: How many these are.
+        told: Whether all runs know that their leases on what is gone have ended.
+        winner: The view that stands against a condition.
+    """
+
+    kind: str
+    created: int = 0
+    deadline: int = 0
+    other: bytes = b""
+    token: bytes = b""
+    chunks: int = 0
+    told: bool = False
+    winner: View = None
+
+
+Lease = tuple[bytes, bytes] | None
+"""Header, lease."""
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+def store(
+    keys: Keys,
+    requests: Sequence[Request],
+    contents: Sequence[Sealed | None],
+    where: Where,
+    *,
+    first: Sequence[Any] | None = None,
+    staging: bytes = b"",
+    deadline: int | None = None,
+    note: bytes = b"",
+    replacing: bytes = b"",
+    buried: bytes = b"",
+) -> Call[list[Outcome]]:
+    """`store.lua`, for requests of one run and TTL; a request with a condition comes alone.
+
+    Args:
+        keys: The partition of all of them.
+        requests: What is stored.
+        contents: Sealed contents where they are sent in the call.
+        where: Where the contents are.
+        first: The command that puts the content beside the script.
+        staging: The staging key.
+        deadline: When the leases end, in ms, instead of the requests' TTL.
+        note: The hold; until when staged chunks last, in ms; or how many bytes `first` puts in place.
+        replacing: The content that an explicit id is known to stand for.
+        buried: A key for leases that end with it.
+    """
+    one = requests[0]
+    names = [keys.created, keys.deadlines, keys.runs, keys.run(one.run_id)]
+    arguments = [
+        keys.prefix,
+        quoted(one.run_id),
+        ttl_in_ms(one.ttl_ms),
+        b"" if deadline is None else b"%d" % deadline,
+        where.encode(),
+        note,
+        bytes.fromhex(replacing.decode()),
+    ]
+    for request, content in zip(requests, contents, strict=True):
+        artifact = request.artifact_id.encode()
+        names += keys.of(artifact, request.default_id.encode())
+        sealed = b"" if content is None else content[0] + content[1]
+        arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
+    if not one.is_plain:
+        arguments += (_condition(one), b"1" if one.exact_ttl else b"")
+    if staging:
+        names.append(staging)
+    names.append(keys.run(None))
+    if replacing:
+        names += (keys.content(replacing), keys.needs(replacing), keys.artifact(replacing), buried)
+
+    def decode(reply: Any) -> list[Outcome]:
+        return [outcome for _, outcome in zip(requests, outcomes(reply), strict=True)]
+
+    return Call(_STORE, keys.slot, names, arguments, decode, first)
+
+
+def _condition(request: Request) -> bytes:
+    if request.condition is None:
+        return b""
+    return b"absent" if request.condition.digest is None else request.condition.digest
+
+
+def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
+    """`store.lua` for one plain request whose content is sent along: most stores."""
+    artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
+    values = (
+        *keys.of(artifact, content_id),
+        member_of(artifact),
+        encode_header(request),
+        encode_view(request),
+        content[0] + content[1],
+    )
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _first_outcome)
+
+
+@lru_cache(maxsize=256)  # a worker stores for few runs
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+    names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
+    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), b"", b"inline", b"", b"", *(None,) * 4)
+    return ScriptForm(_STORE, names, words)
+
+
+def acquire(
+    keys: Keys,
+    names: Sequence[Name],
+    run_id: str | None,
+    ttl_ms: int | None,
+    *,
+    deadline: int | None = None,
+    hold: bytes = b"",
+) -> Call[list[Outcome]]:
+    """`acquire.lua`."""
+    arguments = [
+        keys.prefix,
+        quoted(run_id),
+        ttl_in_ms(ttl_ms),
+        b"" if deadline is None else b"%d" % deadline,
+        hold,
+        *pairs(names),
+    ]
+    return Call(_ACQUIRE, keys.slot, change_keys(keys, keys.run(run_id), names), arguments, outcomes)
+
+
+def touch(
+    keys: Keys, name: Name, run_id: str | None, ttl_ms: int | None, *, deadline: int | None = None, hold: bytes = b""
+) -> Call[Outcome]:
+    """`touch.lua`."""
+    arguments = [
+        keys.prefix,
+        quoted(run_id),
+        ttl_in_ms(ttl_ms),
+        b"" if deadline is None else b"%d" % deadline,
+        hold,
+        *pairs([name]),
+    ]
+    return Call(_TOUCH, keys.slot, change_keys(keys, keys.run(run_id), [name]), arguments, _outcome)
+
+
+def update(keys: Keys, artifact_id: bytes, run_id: str | None, old: bytes, new: bytes) -> Call[Lease]:
+    """`update.lua`: header and lease as they are now."""
+    return Call(_UPDATE, keys.slot, [keys.artifact(artifact_id)], [quoted(run_id), old, new], _lease)
+
+
+def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
+    """`release.lua`."""
+    arguments = [keys.prefix, quoted(run_id), *known(names)]
+    return Call(_RELEASE, keys.slot, change_keys(keys, keys.run(run_id), names), arguments, outcomes)
+
+
+def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[Outcome]]:
+    """`delete.lua`. `buried`: where the leases go of one artifact that has many."""
+    arguments = [keys.prefix, b"1" if buried else b"", *known(names)]
+    return Call(_DELETE, keys.slot, change_keys(keys, buried or keys.run(None), names), arguments, outcomes)
+
+
+def forget(keys: Keys, artifact_id: bytes, buried: bytes, count: int) -> Call[int]:
+    """`forget.lua`: how many leases are left."""
+    names = [keys.created, keys.deadlines, keys.runs, buried, keys.artifact(artifact_id), keys.run(None)]
+    return Call(_FORGET, keys.slot, names, [keys.prefix, b"", member_of(artifact_id), b"%d" % count], int)
+
+
+# Large content ------------------------------------------------------------------------------------------------------
+
+
+class Hold(NamedTuple):
+    """A hold on the chunks of a content: its member in `needs`, until when (ms), and the chunks."""
+
+    member: bytes
+    deadline: int
+    chunks: Chunks
+
+
+def hold(keys: Keys, content_id: bytes, member: bytes, ttl_ms: int | None) -> Call[Hold | None]:
+    """`hold.lua`; `None` where the content is not chunked."""
+
+    def decode(reply: Any) -> Hold | None:
+        return Hold(member, reply[0], Chunks(content_id, *reply[1:])) if reply else None
+
+    arguments = [member, ttl_in_ms(ttl_ms), raw(content_id)]
+    return Call(_HOLD, keys.slot, [keys.content(content_id), keys.needs(content_id)], arguments, decode)
+
+
+def follow(keys: Keys, chunks: Chunks, numbers: Sequence[int], given_up: bytes = b"") -> Call[int]:
+    """`follow.lua`: how many of the chunks are there. `given_up`: a hold that ends."""
+    names = [keys.content(chunks.content), keys.needs(chunks.content), keys.artifact(chunks.content)]
+    names += (keys.chunk(chunks.content, chunks.token, n) for n in numbers)
+    return Call(_FOLLOW, keys.slot, names, [chunks.token, given_up], int)
+
+
+def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
+    """`discard.lua`: how many keys were removed."""
+    names = [keys.content(chunks.content), keys.staging(chunks.content, chunks.token)]
+    names += (keys.chunk(chunks.content, chunks.token, n) for n in numbers)
+    return Call(_DISCARD, keys.slot, names, [chunks.token], int)
+
+
+def outcomes(reply: Any) -> list[Outcome]:
+    """What became of each artifact."""
+    return [_outcome(one) for one in reply]
+
+
+def _first_outcome(replies: Any) -> Outcome:
+    [[outcome]] = replies
+    if outcome[0] == b"ok" and len(outcome) == 3:
+        return Outcome("ok", *records.times(outcome[1], outcome[2]))
+    return _outcome(outcome)
+
+
+def _outcome(reply: Any) -> Outcome:
+    kind, *rest = reply
+    if not rest:
+        return Outcome(kind.decode())
+    if kind == b"ok":
+        created, deadline, told, *chunks = (*rest, 0) if len(rest) == 2 else rest
+        token, count = chunks or (b"", 0)
+        return Outcome("ok", *records.times(created, deadline), token=token, chunks=count, told=told == 1)
+    if kind == b"other":
+        return Outcome("other", other=rest[0].hex().encode())
+    if kind == b"chunked":
+        return Outcome("chunked", token=rest[0], chunks=rest[1])
+    if kind == b"conflict":
+        header, field, lease = rest
+        return Outcome("conflict", winner=(header, field, lease))
+    return Outcome(kind.decode(), deadline=rest[0])  # short
+
+
+def _lease(reply: Any) -> Lease:
+    if reply is None:
+        return None
+    header, lease = reply
+    if not isinstance(header, bytes) or not isinstance(lease, bytes):
+        raise TypeError("header and lease that are no bytes")
+    return header, lease
+
+
+_STORE: Final = Script("store")
+_ACQUIRE: Final = Script("acquire")
+_UPDATE: Final = Script("update")
+_TOUCH: Final = Script("touch")
+_RELEASE: Final = Script("release")
+_DELETE: Final = Script("delete")
+_FORGET: Final = Script("forget")
+_HOLD: Final = Script("hold")
+_FOLLOW: Final = Script("follow")
+_DISCARD: Final = Script("discard")

@@ -1,0 +1,119 @@
+-- Which views a listing wants. Texts are compared as they are stored: nothing in them has a meaning.
+-- @include format
+
+local HEX = {}
+for high = 0, 15 do
+  for low = 0, 15 do
+    local digits = '0123456789abcdef'
+    HEX[string.char(16 * high + low)] = string.sub(digits, high + 1, high + 1) .. string.sub(digits, low + 1, low + 1)
+  end
+end
+
+-- The id that a member of an index stands for; nil where it stands for none.
+local function id_of(member)
+  if #member == 16 then
+    return (string.gsub(member, '.', HEX))
+  end
+  return string.match(member, '^::?([%w_-]+)$')
+end
+
+-- ARGV from `first` on: what ids begin with, smallest and largest size, earliest and latest time of store in us, what
+-- the run begins with, content type in msgpack, what the type begins with; then tags: name and value in msgpack, or
+-- the name, and '1' where any value will do. Each is '' where it does not matter.
+local function filter_at(first)
+  local wanted = {
+    id = ARGV[first],
+    smallest = tonumber(ARGV[first + 1]),
+    largest = tonumber(ARGV[first + 2]),
+    earliest = tonumber(ARGV[first + 3]),
+    latest = tonumber(ARGV[first + 4]),
+    run = ARGV[first + 5],
+    content_type = ARGV[first + 6],
+    kind = ARGV[first + 7],
+    tags = {},
+  }
+  for i = first + 8, #ARGV, 2 do
+    wanted.tags[#wanted.tags + 1] = { text = ARGV[i], any = ARGV[i + 1] == '1' }
+  end
+  wanted.sized = wanted.smallest or wanted.largest
+  wanted.timed = wanted.earliest or wanted.latest
+  wanted.typed = wanted.content_type ~= '' or wanted.kind ~= ''
+  return wanted
+end
+
+-- Where a text in msgpack begins and ends; nil where there is none.
+local function text_at(bytes, at)
+  local kind = string.byte(bytes, at) or 0
+  if kind >= 0xa0 and kind <= 0xbf then
+    return at + 1, at + kind - 0xa0
+  elseif kind == 0xd9 and #bytes > at then
+    return at + 2, at + 1 + string.byte(bytes, at + 1)
+  elseif kind == 0xda and #bytes > at + 1 then
+    return at + 3, at + 2 + 256 * string.byte(bytes, at + 1) + string.byte(bytes, at + 2)
+  elseif kind == 0xdb and #bytes > at + 3 then
+    return at + 5, at + 4 + (struct.unpack('>I4', bytes, at + 1))
+  end
+end
+
+-- Whether a lease has a tag: the name and value that are wanted may also be part of others.
+local function has_tag(lease, tag, at)
+  local _, stop = text_at(lease, at)
+  at = stop and stop + 1 or at + 1 -- behind the content type, which may be nil
+  local kind, count = string.byte(lease, at) or 0, 0
+  if kind >= 0x80 and kind <= 0x8f then
+    count, at = kind - 0x80, at + 1
+  elseif kind == 0xde and #lease > at + 1 then
+    count, at = 256 * string.byte(lease, at + 1) + string.byte(lease, at + 2), at + 3
+  end
+  for _ = 1, count do
+    local _, name_stop = text_at(lease, at)
+    local _, value_stop = text_at(lease, (name_stop or #lease) + 1)
+    if not value_stop then
+      return false
+    end
+    if string.sub(lease, at, tag.any and name_stop or value_stop) == tag.text then
+      return true
+    end
+    at = value_stop + 1
+  end
+  return false
+end
+
+-- Whether a view is wanted. One that is damaged is: whoever reads it says so.
+local function is_wanted(wanted, header, field, lease)
+  if #header < 34 or is_damaged(lease) then
+    return true
+  end
+  if wanted.sized then
+    local size = tonumber(string.sub(header, 34)) or 0
+    if size < (wanted.smallest or 0) or size > (wanted.largest or math.huge) then
+      return false
+    end
+  end
+  if wanted.timed then
+    local created = lease_created(lease)
+    if created < (wanted.earliest or 0) or created > (wanted.latest or math.huge) then
+      return false
+    end
+  end
+  if wanted.run ~= '' and string.sub(field, 1, #wanted.run) ~= wanted.run then
+    return false
+  end
+  if wanted.typed then
+    local start, stop = text_at(lease, 15)
+    local packed = start and string.sub(lease, 15, stop) or '\192' -- nil: the type that most have
+    if wanted.content_type ~= '' and packed ~= wanted.content_type then
+      return false
+    end
+    local text = start and string.sub(lease, start, stop) or DEFAULT_TYPE
+    if wanted.kind ~= '' and string.sub(text, 1, #wanted.kind) ~= wanted.kind then
+      return false
+    end
+  end
+  for _, tag in ipairs(wanted.tags) do
+    if not (string.find(lease, tag.text, 15, true) and has_tag(lease, tag, 15)) then
+      return false
+    end
+  end
+  return true
+end

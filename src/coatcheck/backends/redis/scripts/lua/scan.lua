@@ -1,0 +1,79 @@
+#!lua flags=no-writes
+-- Looks at some members of an index and returns the views that are wanted.
+--
+-- KEYS[1] index
+-- ARGV[1] key prefix   ARGV[2] lease field, '' for the latest live lease of each artifact
+-- ARGV[3] the way: '>' in order, '<' backwards, '*' in no order, by a cursor of ZSCAN
+-- ARGV[4] score or cursor, '' from the beginning; 'now': in order from what has not expired   ARGV[5] member
+-- ARGV[6] members to look at   ARGV[7] views to find   ARGV[8] how many bytes to return, about
+-- ARGV[9] '1' where scores are times of store, of which none is before that of the view
+-- ARGV[10] '1' where keys may lie on another node: what looks absent may be there
+-- ARGV[11..] filter, see lib/filter.lua
+-- Derived keys, only read: artifacts, their leases and stores.
+-- Returns {1 if there may be more, cursor or last score, last member or '', and for each view: score, member, header,
+--   lease field, lease}. Instead of the latter three: empty texts for a member that stands for no artifact, and nil for
+--   one whose keys have to be declared, or for which a reply by a cursor has no room, whether it is wanted or not
+
+-- @include keys
+-- @include leases
+-- @include filter
+-- @include place
+
+local now = math.floor(now_in_microseconds() / 1000)
+local prefix, field, way, from = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local most, budget, by_store = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
+local wanted = filter_at(11)
+
+-- Whether the time of the latest store says that there is nothing to read.
+local function is_out_of_time(id, points)
+  local stored = tonumber(points)
+  if wanted.earliest and stored < wanted.earliest then
+    return true
+  end
+  -- The latest store of a single lease is the one that is seen.
+  return wanted.latest and stored > wanted.latest and call('HLEN', artifact_keys(prefix, id).key) <= 2
+end
+
+local behind = ARGV[5]
+if from == 'now' then
+  from, behind = integer(now), string.rep('\255', 256) -- behind all that end just now
+end
+local asked = tonumber(ARGV[6])
+local page, cursor = members_page(KEYS[1], way, from, behind, asked)
+local more = cursor and cursor ~= '0' or not cursor and #page == 2 * asked
+local reply, found, bytes, last = { 0, cursor or from, '' }, 0, 0, 0
+for i = 1, #page, 2 do
+  local member, points = page[i], page[i + 1]
+  local id = id_of(member)
+  local header, held, lease
+  if bytes > budget then
+    header, held, lease = false, false, false
+  elseif not id then
+    header, held, lease = '', '', ''
+  elseif
+    string.sub(id, 1, #wanted.id) == wanted.id and not (by_store and wanted.timed and is_out_of_time(id, points))
+  then
+    header, held, lease = view_of(artifact_keys(prefix, id), field, now)
+    if header and not is_wanted(wanted, header, held, lease) then
+      header = nil
+    elseif not header and ARGV[10] == '1' and call('EXISTS', artifact_keys(prefix, id).key) == 0 then
+      header, held, lease = false, false, false
+    end
+  end
+  last = i
+  if header ~= nil then
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4], reply[n + 5] = points, member, header, held, lease
+    found = found + 1
+    bytes = bytes + #member + (header and #header + #held + #lease or 0)
+    if not cursor and (found >= most or bytes > budget) then
+      more = more or i + 1 < #page
+      break
+    end
+  end
+end
+if not cursor and last > 0 then
+  reply[2], reply[3] = page[last + 1], page[last]
+end
+reply[1] = more and 1 or 0
+return reply

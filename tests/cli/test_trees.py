@@ -1,0 +1,135 @@
+"""Directories on the command line: one ticket, whole and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from coatcheck import ArtifactStore, compute_artifact_id
+
+from .running import Coatcheck, ticket_of
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "a.txt").write_text("a")
+    (tree / "a.txt").chmod(0o640)
+    (tree / "sub" / "same.txt").write_text("a")
+    (tree / "sub" / "large").write_bytes(bytes(9 << 20))
+    (tree / "link").symlink_to("sub/large")
+    return tree
+
+
+def test_a_directory_is_one_ticket_and_comes_back(
+    coatcheck: Coatcheck, store: ArtifactStore, tree: Path, tmp_path: Path
+) -> None:
+    put = coatcheck("put", str(tree), "--run", "r", "--tag", "k=v", "--ttl", "1h", "--id", "mine")
+
+    assert put.stdout == '{"$artifact": "mine"}\n'
+    assert {view.tags["k"] for view in store.list_by_run("r")} == {"v"}
+    assert store.get_metadata("mine").tags == {"k": "v", "path": "tree"}
+    assert coatcheck("get", put.stdout.strip(), "-o", str(tmp_path / "back")).code == 0
+    assert (tmp_path / "back" / "sub" / "same.txt").read_text() == "a"
+    assert (tmp_path / "back" / "link").readlink() == Path("sub/large")
+    assert stat.S_IMODE((tmp_path / "back" / "a.txt").stat().st_mode) == 0o640
+    for options in ([], ["--force"]):  # neither merged nor replaced
+        assert coatcheck("get", "mine", "-o", str(tmp_path / "back"), *options).code == 1
+    assert coatcheck("get", "mine").code == 1
+    assert coatcheck("get", "mine", "-o", "-").raw == store.load("mine").content
+
+
+def test_a_tree_is_listed(coatcheck: Coatcheck, tree: Path) -> None:
+    (tree / "sub").chmod(0o755)
+    ticket = coatcheck("put", str(tree)).stdout.strip()
+
+    assert coatcheck("ls", ticket).stdout.splitlines() == [
+        "-rw-r-----\t1\ta.txt",
+        "lrwxrwxrwx\t-\tlink -> sub/large",
+        "drwxr-xr-x\t-\tsub/",
+        f"-rw-r--r--\t{9 << 20}\tsub/large",
+        "-rw-r--r--\t1\tsub/same.txt",
+    ]
+    [first, *_] = coatcheck("ls", ticket, "--json").lines
+    assert first == {
+        "path": "a.txt",
+        "kind": "file",
+        "mode": "640",
+        "artifact_id": compute_artifact_id(b"a"),
+        "size_bytes": 1,
+        "content_type": "text/plain",
+    }
+
+
+def test_what_cannot_be_stored_is_said_and_counts(coatcheck: Coatcheck, tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    (tree / "out").symlink_to("/etc/passwd")
+
+    put = coatcheck("put", str(tree))
+
+    assert put.code == 1
+    assert put.stderr.splitlines() == [
+        f"warning: {tree}/pipe is a FIFO: not stored",
+        f"warning: {tree}/out is a link that leads out of the tree: not stored",
+    ]
+    assert len(coatcheck("ls", put.stdout.strip()).stdout.splitlines()) == 5
+
+
+def test_several_paths_globs_and_standard_input_go_in_together(
+    coatcheck: Coatcheck, store: ArtifactStore, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    put = coatcheck("put", "tree", "tree/sub/s*", "-", "tree/*.txt", "--run", "r", stdin=b"in")
+
+    assert [line.split("\t")[1] for line in put.stdout.splitlines()] == ["tree", "tree/sub/same.txt", "-", "tree/a.txt"]
+    assert store.load_text(ticket_of(put.stdout.splitlines()[2])) == "in"
+    assert store.get_metadata(compute_artifact_id(b"a")).tags == {"path": "a.txt"}
+    lines = coatcheck("put", "tree/a.txt", "tree", "--json", "--tag", "path=b").lines
+    assert [view["tags"] for view in lines] == [{"path": "b"}, {"path": "b"}]
+
+
+def test_what_cannot_be_read_does_not_keep_the_rest_out(coatcheck: Coatcheck, store: ArtifactStore, tree: Path) -> None:
+    put = coatcheck("put", str(tree / "a.txt"), str(tree / "absent"), str(tree / "sub" / "same.txt"), "-", stdin=b"z")
+
+    assert put.code == 1
+    assert "absent: No such file or directory" in put.stderr
+    assert len(put.stdout.splitlines()) == 3
+
+
+def test_a_damaged_file_leaves_nothing_of_a_tree(
+    coatcheck: Coatcheck, store: ArtifactStore, tree: Path, tmp_path: Path
+) -> None:
+    ticket = coatcheck("put", str(tree)).stdout.strip()
+    digest = store.get_metadata(compute_artifact_id(b"a")).digest
+    next((tmp_path / "store").rglob(f"{digest}.bin")).write_bytes(b"A")
+
+    assert coatcheck("get", ticket, "-o", str(tmp_path / "back")).code == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "tree"]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"$tree": 1, "mode": "755", "entries": [{"path": "../x"}]}'])
+def test_what_says_that_it_is_a_tree_and_is_none_is_corrupt(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, content: bytes
+) -> None:
+    store.store(content, artifact_id="bad", content_type="application/vnd.coatcheck.tree+json")
+
+    assert coatcheck("ls", "bad").code == 4
+    assert coatcheck("get", "bad", "-o", str(tmp_path / "back")).code == 4
+    assert not (tmp_path / "back").exists()
+
+
+def test_all_of_a_run_comes_back(coatcheck: Coatcheck, store: ArtifactStore, tree: Path, tmp_path: Path) -> None:
+    coatcheck("put", str(tree), str(tree / "sub" / "same.txt"), "--run", "r")
+    unnamed = store.store(b"unnamed", run_id="r").artifact_id
+
+    assert coatcheck("get", "--run", "r", "-o", str(tmp_path / "back")).code == 0
+    back = tmp_path / "back"
+    assert sorted(str(path.relative_to(back)) for path in back.rglob("*")) == sorted(
+        ["same.txt", "tree", "tree/a.txt", "tree/link", "tree/sub", "tree/sub/large", "tree/sub/same.txt", unnamed]
+    )
+    assert coatcheck("get", "--run", "r", "-o", str(back)).code == 1
