@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -120,3 +121,38 @@ def test_the_workflow_that_another_process_finishes(surroundings: dict[str, str]
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"one process died; the state on disk has \d{3} bytes", done.stdout)
     assert done.stdout.endswith("completed: {'lines': 10000}\n1 artifact given up\n")
+
+
+def test_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.testclient import TestClient
+
+    monkeypatch.setenv("COATCHECK_URL", f"file://{tmp_path}")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    content = os.urandom(100_000)
+
+    def asked(client: TestClient, place: str, **headers: str) -> tuple[int, bytes, str | None]:
+        answer = client.get(place, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return answer.status_code, answer.content, answer.headers.get("content-range")
+
+    with TestClient(importlib.import_module("service").app) as client:
+        parts = (content[i : i + 1000] for i in range(0, len(content), 1000))
+        stored = client.put("/files", content=parts, headers={"content-type": "image/png", "x-run": "trip"})
+        place = stored.headers["location"]
+        assert (stored.status_code, stored.json()["size"]) == (201, len(content))
+        whole = client.get(place)
+        assert (whole.content, whole.headers["content-type"]) == (content, "image/png")
+        tag = whole.headers["etag"]
+        assert client.head(place).headers["content-length"] == "100000"
+        assert asked(client, place, range="bytes=10-19") == (206, content[10:20], "bytes 10-19/100000")
+        assert asked(client, place, range="bytes=99990-") == (206, content[-10:], "bytes 99990-99999/100000")
+        assert asked(client, place, range="bytes=-5") == (206, content[-5:], "bytes 99995-99999/100000")
+        assert asked(client, place, range="bytes=0-999999") == (206, content, "bytes 0-99999/100000")
+        assert asked(client, place, range="bytes=100000-") == (416, b"", "bytes */100000")
+        assert asked(client, place, range="bytes=1-2", if_range='"other"') == (200, content, None)
+        assert asked(client, place, range="bytes=1-2", if_range=tag)[0] == 206
+        assert asked(client, place, range="bytes=1-2,4-5") == (200, content, None)
+        assert asked(client, place, if_none_match=tag) == (304, b"", None)
+        assert client.get("/files/none").status_code == 404
+        assert client.get("/files/no%20id").status_code == 400
+        client.app.state.store._operations.backend.max_size = 10
+        assert client.post("/files", content=b"x" * 11).status_code == 413

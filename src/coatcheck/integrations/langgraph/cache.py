@@ -12,7 +12,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from coatcheck import Artifact, ArtifactLostError, ArtifactStore, CorruptArtifactError, Payload
 
 from ..faces import Faces, Plan
-from .encoding import decoded, encoded, name_of
+from .encoding import decoded, encoded, hash_of
 
 V = TypeVar("V")
 
@@ -127,7 +127,7 @@ class CoatcheckCache(BaseCache[V]):
 
 
 def _name(key: FullKey) -> str:
-    return name_of(_RUN, *key)
+    return "lg-cache-" + hash_of(*key)
 
 
 def _run(namespace: Namespace) -> str:
