@@ -19,6 +19,8 @@ from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.compression import Zstd
 from coatcheck.testing import Cluster, eventually
 
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals as long as the process lives: no leak of a test
+
 
 def test_threads_share_a_store(store) -> None:
     errors = []
