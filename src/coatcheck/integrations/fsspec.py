@@ -7,7 +7,6 @@ without looking at others, equal files are kept once, and copies send nothing. A
 from __future__ import annotations
 
 import errno
-import hashlib
 import mimetypes
 import os
 import shutil
@@ -29,6 +28,7 @@ from coatcheck import (
     ArtifactReader,
     ArtifactStore,
     InvalidArtifactError,
+    foreign_id,
 )
 
 from .opening import LazyStore
@@ -506,10 +506,9 @@ def _run(directory: str) -> str:
 
 
 def _id(path: str) -> str:
-    name = path.encode(errors="surrogatepass")
-    if len(name) > _LONGEST:
+    if len(path.encode(errors="surrogatepass")) > _LONGEST:
         raise _refused(errno.ENAMETOOLONG, path)
-    return f"fs-{hashlib.sha256(name).hexdigest()[:40]}"
+    return foreign_id("fsspec", path)
 
 
 def _root() -> dict[str, Any]:
