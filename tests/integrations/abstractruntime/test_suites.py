@@ -32,7 +32,6 @@ NAMES = {
 DESCRIPTORS = "tests/test_artifacts.py::TestArtifactDescriptorAndCatalog::"
 LEFT_OUT = {
     **NAMES,
-    f"{CATALOG}test_file_store_answers_from_indexes_never_a_catalog_scan": "asserts an index of sessions; ours is none",
     f"{FILES}test_gc_respects_cross_run_refs": "asserts that a blob nobody needs stays until gc; ours goes at once",
     f"{CATALOG}test_indexes_are_built_by_the_first_lookup_never_by_the_open": "asserts its SQLite indexes",
     f"{CATALOG}test_a_catalog_error_raises_and_never_reads_every_artifact": "breaks its SQLite catalog",
