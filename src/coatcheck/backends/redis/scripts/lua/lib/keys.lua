@@ -14,3 +14,7 @@ end
 local function artifact_keys(prefix, id)
   return { key = prefix .. 'artifact:' .. id, leases = prefix .. 'leases:' .. id, stores = prefix .. 'stores:' .. id }
 end
+
+local function content_key(prefix, name)
+  return prefix .. 'content:' .. name
+end
