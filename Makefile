@@ -74,7 +74,7 @@ ui: .venv-ui/ready
 
 .venv-docs/ready: pyproject.toml tools/requirements.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[testing]' -r tools/requirements.txt
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[cli,testing]' -r tools/requirements.txt
 	@touch $@
 
 docs: .venv-docs/ready

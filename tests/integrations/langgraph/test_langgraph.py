@@ -291,6 +291,17 @@ def test_threads_loops_and_both_faces_share_one_saver(valkey, namespace: str) ->
     saver.close()
 
 
+def test_after_a_fork(valkey, namespace: str) -> None:
+    with CoatcheckSaver(valkey.url, namespace=namespace) as saver:
+        graph = chain(one, ask, checkpointer=saver)
+        graph.invoke({"document": DOCUMENT}, THREAD)
+        child = os.fork()
+        if not child:
+            os._exit(0 if graph.invoke(Command(resume="x"), THREAD)["answer"] == "x" else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert graph.get_state(THREAD).values["answer"] == "x"
+
+
 def test_an_open_store_stays_open() -> None:
     with InMemoryArtifactStore() as store:
         saver = CoatcheckSaver(store)
