@@ -18,6 +18,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+from coatcheck.doctor import aexamine, examine
 
 from .peers import Peer
 
@@ -117,6 +118,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "expire_run": lambda s: s.expire_run("a", 60),
     "delete_where": lambda s: s.delete_where(min_size=1, dry_run=False),
     "delete_where of a run": lambda s: s.delete_where(run_id="a", dry_run=False),
+    "examine": lambda s: aexamine(s) if isinstance(s, AsyncArtifactStore) else examine(s),
     "gc": lambda s: s.gc(dry_run=False, grace=0),
     "check": lambda s: s.check(read_data=True, repair=True, grace=0),
 }

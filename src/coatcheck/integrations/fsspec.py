@@ -336,10 +336,12 @@ class CoatcheckFileSystem(AbstractFileSystem):
     def _ensure(self, path: str, view: ArtifactMetadata | None, ttl: Any, until: str | None) -> None:
         """Let a directory be there for as long as a file in it, and longer, so that not each file has to see to it."""
         lasts = None if ttl is None else 2 * ttl
-        if view is None:
-            self._make(path, lasts)
-        elif view.expires_at is not None and (until is None or view.expires_at < until):
-            self._store.find_missing([_id(path)], ttl=lasts, run_id=_run(_parent(path)))
+        if view is not None:
+            if view.expires_at is None or (until is not None and view.expires_at >= until):
+                return
+            if not self._store.find_missing([_id(path)], ttl=lasts, run_id=_run(_parent(path))):
+                return
+        self._make(path, lasts)  # it was not there, or expired since it was seen
 
     def _make(self, path: str, ttl: Any, *, exist_ok: bool = True) -> None:
         try:

@@ -254,7 +254,7 @@ def test_files_expire_and_their_directories_after_them(valkey, namespace: str) -
     fs = CoatcheckFileSystem(valkey.url, namespace, ttl=100, skip_instance_cache=True)
     fs.pipe_file("dir/brief", b"1", ttl=0.05)
     fs.pipe("dir/file", b"2")
-    assert fs.info("dir")["created"] == fs.info("dir")["created"]
+    assert fs.isdir("dir")
     eventually(lambda: fs.ls("dir", detail=False) == ["dir/file"])
     with open_store(valkey.url, namespace=namespace) as store:
         ends = {view.tags["path"]: view.expires for view in store.list_all()}
@@ -263,6 +263,21 @@ def test_files_expire_and_their_directories_after_them(valkey, namespace: str) -
         assert {view.tags["path"]: view.expires for view in store.list_all()}["dir"] is None
         fs.pipe_file("dir/brief", b"1", ttl=50)  # a file lasts as long as was said last
         assert fs.info("dir/brief")["expires"] < ends["dir/file"]
+    fs.close()
+
+
+def test_a_directory_that_expires_while_a_file_is_written_is_made_again(valkey, namespace: str, monkeypatch) -> None:
+    fs = CoatcheckFileSystem(valkey.url, namespace, skip_instance_cache=True)
+    fs.pipe_file("dir/brief", b"1", ttl=100)
+    find_missing = fs._store.find_missing
+
+    def expired(ids: list[str], **options: object) -> list[str]:
+        fs._store.delete_many(ids)
+        return find_missing(ids, **options)
+
+    monkeypatch.setattr(fs._store, "find_missing", expired)
+    fs.pipe("dir/file", b"2")
+    assert fs.isdir("dir")
     fs.close()
 
 
