@@ -14,6 +14,7 @@ from coatcheck.ids import TREE_TYPE
 from coatcheck.search import By, Filters, Order
 from coatcheck.trees import TreeEntry, open_tree
 
+from . import complete
 from .failures import CommandError, say
 from .found import find_id
 from .look import AsJson
@@ -51,9 +52,10 @@ def ls(
     ctx: typer.Context,
     *,
     ticket: Annotated[
-        str | None, typer.Argument(metavar="ID|TICKET", show_default=False, help="A tree, to list what it has.")
+        str | None,
+        complete.id_argument("A tree, to list what it has."),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="What this run leases.")] = None,
+    run: Annotated[str | None, complete.run_option("What this run leases.")] = None,
     content_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Of this content type; text/* for all that begin so.")
     ] = None,

@@ -54,12 +54,19 @@ def parse_moment(text: str | None) -> str | datetime | None:
     """A point in time: a duration means so long ago, all else is ISO 8601, which the store understands."""
     if text is None:
         return None
-    try:
-        ago = timedelta(seconds=parse_duration(text))
-    except (InvalidArtifactError, OverflowError):
+    if not (_SECONDS.fullmatch(text) or (text and _DURATION.fullmatch(text))):
         return text
+    return parse_ago(text)
+
+
+def parse_ago(text: str) -> datetime:
+    """The point in time that was a duration ago.
+
+    Raises:
+        InvalidArtifactError: It is no duration, or one too long.
+    """
     try:
-        return datetime.now(UTC) - ago
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
     except OverflowError:
         raise InvalidArtifactError(f"{text} ago was before the year 1") from None
 
