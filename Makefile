@@ -7,10 +7,11 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test coverage integrations ui docs check format mutants soak bench dist clean
+.PHONY: help demo demo-clean test coverage integrations ui docs check format mutants soak bench dist clean
 
 help:
-	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket"
+	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket;"
+	@echo "             leaves a store in build/demo to look at, which make demo-clean removes"
 	@echo "make test    the test suite, on real servers as far as they are installed"
 	@echo "make coverage what the test suite runs of the code, line by line, in build/coverage"
 	@echo "make integrations  each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
@@ -34,8 +35,14 @@ $(VENV)/dev: pyproject.toml
 	$(PIP) --no-deps 'abstractruntime>=0.13,<0.14'
 	@touch $@ $(VENV)/demo
 
-demo: $(VENV)/demo
-	$(BIN)/python examples/demo.py $(ARGS)
+DEMO := build/demo
+
+demo: $(VENV)/demo demo-clean
+	@$(BIN)/python examples/demo.py --keep $(DEMO) $(ARGS)
+	@echo "  make demo-clean"
+
+demo-clean:
+	@rm -rf $(DEMO)
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)
@@ -67,7 +74,7 @@ ui: .venv-ui/ready
 
 .venv-docs/ready: pyproject.toml tools/requirements.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[testing]' -r tools/requirements.txt
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[cli,testing]' -r tools/requirements.txt
 	@touch $@
 
 docs: .venv-docs/ready

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import batches, concurrency, growth, large, plots, rows
+from . import batches, budget, concurrency, growth, large, plots, rows
 from .awaited import AsyncCandidate, AsyncCoatcheck, AsyncDefaults, AsyncFloor
 from .bare import ByHand, Defaults, Floor, OneConnection
 from .bench import Bench, listed, measure_all
@@ -20,8 +20,9 @@ from .page import as_markdown, replace_part
 from .peers import open_peers
 from .results import Left, Results
 from .server import NAMES, BenchServer, NoServerError, machine
+from .summary import summary
 
-PARTS = (rows, large, batches, concurrency, growth)
+PARTS = (rows, large, batches, budget, concurrency, growth)
 BACKGROUND = 10_000  # artifacts in the indexes that all share: an empty store would flatter us
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -103,7 +104,9 @@ def _write(results: Results, out: Path, *, write: bool) -> None:
     print(f"\nwritten to {out}: results.json, table.md{''.join(f', {path.name}' for path in drawn)}")
     if write:
         shown = [f"plots/{path.name}" for path in plots.draw(results, DOCS / "plots")]
-        replace_part(DOCS / "performance.md", "benchmarks", as_markdown(results, shown))
+        ratios = next((path for path in shown if path.endswith("ratios.png")), None)
+        replace_part(DOCS / "performance.md", "summary", summary(results, ratios))
+        replace_part(DOCS / "performance.md", "benchmarks", as_markdown(results, [p for p in shown if p != ratios]))
         print(f"written to {DOCS}: performance.md, plots/")
 
 

@@ -13,7 +13,16 @@ from .page import as_bytes
 from .results import Row
 from .trials import loading, same, storing
 
-LIMITS = {"store-1k": 1.0, "load-1k": 1.0}  # times the floor; the others: 1.1
+LIMITS = {
+    "store-1k": 1.0,
+    "load-1k": 0.8,
+    "store-100k": 1.0,
+    "load-100k": 0.9,
+    "store-10m": 0.95,
+    "load-10m": 0.8,
+    "async-store-1k": 1.1,
+    "async-load-1k": 0.9,
+}  # times the floor
 SIZES = {"1k": (KIB, PER_RUN), "100k": (100 * KIB, 40), "10m": (10 * MIB, 3)}  # bytes, operations
 MORE = {"store-1k": " with run, tags and TTL", "load-1k": " with its metadata"}
 
@@ -26,13 +35,12 @@ def _add_row(work: str, size: str, *, awaited: bool = False) -> None:
         many = bench.awaited if awaited else bench.writers() if work == "store" else bench.readers()
         kind = storing if work == "store" else loading
         trials = [kind(bench, one, length, getattr(one, work)) for one in many]
-        if awaited:
-            return bench.compare(f"await {work} {as_bytes(length)}", trials, ops)
-        limit = LIMITS.get(name, 1.1)
-        title = f"{work} {as_bytes(length)}{MORE.get(name, '')}"
-        return bench.compare(title, trials, ops, goal=f"≤ {limit}", limit=limit)
+        title = f"await {work} {as_bytes(length)}" if awaited else f"{work} {as_bytes(length)}{MORE.get(name, '')}"
+        limit = LIMITS.get(part)
+        return bench.compare(title, trials, ops, goal="" if limit is None else f"≤ {limit}", limit=limit)
 
-    measurement(f"async-{name}" if awaited else name)(measure)
+    part = f"async-{name}" if awaited else name
+    measurement(part)(measure)
 
 
 for _size in SIZES:

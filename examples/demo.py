@@ -1,7 +1,8 @@
 """The main job on real files, with every byte checked: `make demo`.
 
 Producers and consumers in several processes pass files by ticket. A consumer is killed with tickets in hand, a run is
-deleted, and everything expires. The server is an embedded engine in a temporary directory; in the end both are gone.
+deleted, and what has a TTL expires. The server is an embedded engine in a temporary directory; in the end both are
+gone, unless a directory is named to keep what is left.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import argparse
 import json
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -28,9 +30,11 @@ from workers import Files, Queue, Wrong, check, consume, produce, sha256, summar
 
 from coatcheck import ArtifactError, ArtifactStore, compute_artifact_id, open_store
 from coatcheck.embedded import start_engine
+from coatcheck.humane import size
 
 TTL = 2.0  # seconds, of what is to expire
 BRIEF = 200  # artifacts that are stored with it
+BRIEF_NAMESPACE = "brief"  # of their own, so that what is left of them can be counted
 PATIENCE = 30.0  # seconds without anything moving
 
 
@@ -85,7 +89,7 @@ class Demo:
         self.consumers = [f"consumer-{i + 1}" for i in range(consumers)]
         self.tickets = sum(map(len, self.parts.values()))
         self.ids: dict[Path, str] = {}  # of what is on disk
-        self.report: list[tuple[str, str]] = []
+        self.report: dict[str, str] = {}
 
     def pass_files(self, url: str) -> None:
         """Files go from producers to consumers by ticket, while a consumer freezes and is killed."""
@@ -110,10 +114,8 @@ class Demo:
             wait_for(crew.have_ended)
         check(held, f"{victim} had no ticket in hand")
         check(self.queue.done() == self.tickets, f"{self.queue.done()} of {self.tickets} tickets were resolved")
-        print(
-            f"{victim} was killed with {held} tickets in hand: the others took them over, nothing was lost.", flush=True
-        )
-        self.report.append(("tickets", f"{self.tickets:,} resolved in {time.monotonic() - began:.1f} s"))
+        tell(f"{victim} was killed with {held} tickets in hand: others took them over.")
+        self.report["tickets"] = f"{self.tickets:,} resolved in {time.monotonic() - began:.1f} s"
 
     def compare_with_disk(self) -> None:
         """Each file has one summary, and both are what is on disk now; what is the same is kept once."""
@@ -121,10 +123,10 @@ class Demo:
         for consumer in self.consumers:
             for view in self.store.list_by_run(consumer):
                 summaries.setdefault(view.tags["path"], set()).add(view.artifact_id)
-        size = 0
+        total = 0
         for path in self.files.all():
             content = path.read_bytes()
-            size += len(content)
+            total += len(content)
             self.ids[path] = compute_artifact_id(content)
             artifact, *rest = self.store.load_many([self.ids[path], *summaries.pop(str(path), ())])
             check(artifact and sha256(artifact.content) == sha256(content), f"{path} is not stored as it is on disk")
@@ -132,14 +134,17 @@ class Demo:
             check(found == [summary_of(str(path), content)], f"{path} does not have one right summary")
         check(not summaries, f"{len(summaries)} summaries are of files that nobody handed in")
         stats = self.store.stats()
-        check(stats.contents == len(set(self.ids.values())) + len(self.ids), "something was kept twice, or lost")
-        print(f"All {len(self.ids):,} files are stored as they are on disk, once, with one summary each.", flush=True)
-        self.report += [
-            ("artifacts", f"{stats.artifacts:,}, with {stats.leases:,} leases of {stats.runs} runs"),
-            ("bytes", f"{stats.artifact_bytes:,} handed in, {stats.content_bytes:,} different"),
-            ("stored", f"{stats.stored_bytes:,} bytes"),
-            ("verified", f"every byte of {len(self.ids):,} files, {size:,} in all"),
-        ]
+        different = len(set(self.ids.values()))
+        check(stats.contents == different + len(self.ids), "something was kept twice, or lost")
+        tell(f"All {len(self.ids):,} files are stored as they are on disk, with one summary each.")
+        self.report = {
+            "files": f"{len(self.ids):,}, {size(total)}: every byte was compared",
+            **self.report,
+            "artifacts": f"{stats.artifacts:,}: {different:,} different files, {len(self.ids):,} summaries",
+            "leases": f"{stats.leases:,} of {stats.runs} runs",
+            "bytes": f"{size(stats.artifact_bytes)} handed in, {size(stats.content_bytes)} different, "
+            f"{size(stats.stored_bytes)} stored",
+        }
 
     def delete_a_run(self) -> None:
         """A run goes; what others lease stays."""
@@ -153,24 +158,34 @@ class Demo:
         )
         intact = {compute_artifact_id(artifact.content) for artifact in self.store.load_many(shared) if artifact}
         check(intact == shared, "what others lease was harmed")
-        print(
-            f"{victim} was deleted: {len(own - shared):,} artifacts went, {len(shared):,} that others lease, too, stay."
-        )
+        tell(f"{victim} was deleted: {len(own - shared):,} artifacts went, {len(shared):,} that others lease stay.")
 
-    def let_everything_expire(self) -> None:
+    def let_something_expire(self, url: str) -> None:
         """Short TTLs run out, and nothing is left on the server."""
-        leases = [(view.artifact_id, run) for run in self.store.list_runs() for view in self.store.list_by_run(run)]
-        check(all(self.store.touch(artifact_id, TTL, run) for artifact_id, run in leases), "a listed lease is gone")
-        brief = self.store.store_many([b"brief %d" % i for i in range(BRIEF)], run_id="brief", ttl=TTL)
+
+        def keys() -> int:
+            return sum(1 for _ in self.queue.client.scan_iter(f"{BRIEF_NAMESPACE}:*", count=1000))
+
+        with open_store(url, namespace=BRIEF_NAMESPACE) as brief:
+            brief.store_many([b"brief %d" % i for i in range(BRIEF)], run_id="brief", ttl=TTL)
+        count = keys()
+        check(count > BRIEF, "what was stored with a TTL is not there")
+        wait_until(lambda: not keys(), "keys are left after everything has expired")
+        tell(f"{BRIEF} artifacts with a TTL of {TTL:.0f} s have expired: none of their {count} keys is left.")
         self.queue.client.delete("done", "frozen", "over")
-        wait_until(lambda: not self.queue.client.dbsize(), "keys are left after everything has expired")
-        print(f"{len(leases) + len(brief):,} leases have run out: the keyspace is empty.")
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)
 
 
 @contextmanager
-def own_server() -> Iterator[str]:
-    """The URL of an embedded engine that is gone, like its directory, when the block has been left."""
-    with tempfile.TemporaryDirectory(prefix="coatcheck-demo-") as directory:
+def own_server(kept: Path | None) -> Iterator[str]:
+    """The URL of an embedded engine that is gone when the block has been left, and its directory unless it is kept."""
+    if kept is not None:
+        check(not kept.exists(), f"{kept} is there already: remove it, as by `make demo-clean`")
+        kept.mkdir(parents=True, mode=0o700)
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="coatcheck-demo-") as directory:
         engine = start_engine(directory)
         try:
             yield f"unix://{quote(str(engine.socket))}"
@@ -179,18 +194,29 @@ def own_server() -> Iterator[str]:
             wait_until(lambda: not engine.socket.exists(), "the server does not stop")
 
 
-def play(files: Files, consumers: int) -> None:
+def play(files: Files, consumers: int, kept: Path | None) -> None:
     """The whole story; what is not as it must be is `Wrong`."""
     check(min(files.producers, consumers) >= 2, "it takes two producers and two consumers, or more")
-    with own_server() as url, open_store(url) as store, (queue := Queue(url)).client:
+    with own_server(kept) as url, open_store(url) as store, (queue := Queue(url)).client:
         demo = Demo(store, queue, files, consumers)
         check(demo.tickets >= 32, f"{demo.tickets} tickets are too few: {files.directory} has not enough files")
-        print(f"{demo.tickets:,} tickets go from {files.producers} producers to {consumers} consumers.", flush=True)
+        twice = demo.tickets - len(files.all())
+        tell(f"{demo.tickets:,} tickets go from {files.producers} producers to {consumers} consumers:")
+        tell(f"one for each of {len(files.all()):,} files, and a second one for {twice:,} that two hand in.")
         demo.pass_files(url)
         demo.compare_with_disk()
         demo.delete_a_run()
-        demo.let_everything_expire()
-    print(*(f"{name:10} {value}" for name, value in demo.report), "All is well.", sep="\n")
+        demo.let_something_expire(url)
+    print("", *(f"{name:10} {value}" for name, value in demo.report.items()), "All is well.", sep="\n")
+
+
+def look_around(kept: Path) -> None:
+    """Three commands to type next."""
+    here, command = Path.cwd(), Path(sys.executable).absolute().with_name("coatcheck")
+    place = f"$PWD/{shlex.quote(str(kept.relative_to(here)))}" if kept.is_relative_to(here) else quote(str(kept))
+    shown = command.relative_to(here) if command.is_relative_to(here) else command
+    print("", "What is left is there to look at:", f"  export COATCHECK_URL=embedded://{place}", sep="\n")
+    print(f"  {shown} ls --run consumer-2 --limit 5", f"  {shown} ui", sep="\n")
 
 
 def main() -> None:
@@ -200,10 +226,14 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=4000, help="how many at most; default: %(default)s")
     parser.add_argument("--producers", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--consumers", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="a new directory, for what is left in the end")
     arguments = parser.parse_args()
+    kept = arguments.keep and arguments.keep.absolute()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # all is stopped on the way out
     try:
-        play(Files(arguments.input, arguments.files, arguments.producers), arguments.consumers)
+        play(Files(arguments.input, arguments.files, arguments.producers), arguments.consumers, kept)
+        if kept:
+            look_around(kept)
     except (ArtifactError, redis.RedisError, OSError, Wrong) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 import os
 import random
 import sys
@@ -46,6 +47,10 @@ def sha256(content: bytes) -> str:
 def summary_of(path: str, content: bytes) -> dict[str, Any]:
     """What a consumer says of a file: the same whoever does it, and however often."""
     return {"path": path, "sha256": sha256(content), "size": len(content), "lines": content.count(b"\n")}
+
+
+def type_of(path: Path) -> str:
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,10 @@ def produce(name: str, url: str, files: Files, number: int) -> None:
         mine = files.of(number)
         for paths in (mine[i : i + PAGE] for i in range(0, len(mine), PAGE)):
             contents = [path.read_bytes() for path in paths]
-            tickets = [artifact_ref(view.artifact_id) for view in store.store_many(contents, run_id=name)]
+            items = [
+                Payload(data, type_of(path), {"path": str(path)}) for path, data in zip(paths, contents, strict=True)
+            ]
+            tickets = [artifact_ref(view.artifact_id) for view in store.store_many(items, run_id=name)]
             found = zip(tickets, paths, contents, strict=True)
             queue.put([{"ticket": ticket, "path": str(path), "sha256": sha256(data)} for ticket, path, data in found])
 

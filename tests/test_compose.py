@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from coatcheck import RedisArtifactStore, StoreAccessError
 from coatcheck.backends.redis.permissions import command
+from coatcheck.doctor import examine
 from coatcheck.testing import Server
 
 from .conftest import binary_of
@@ -84,5 +85,12 @@ def test_the_server_with_its_options_serves_workers_and_nobody_else(compose) -> 
             assert store.delete_by_run("compose") == 1
         with RedisArtifactStore(f"redis://{server.address}/0") as store, pytest.raises(StoreAccessError):
             store.store(b"content")
+        for user, password, notes in (
+            ("coatcheck", "hook", {"untold", "replication", "leftovers"}),
+            ("admin", "cloakroom", {"replication", "too-many-permissions"}),
+        ):
+            with RedisArtifactStore(f"redis://{user}:{password}@{server.address}/0") as store:
+                found = [finding for finding in examine(store).findings if finding.level != "good"]
+            assert {(finding.level, finding.name) for finding in found} == {("note", name) for name in notes}
     finally:
         server.stop()

@@ -6,6 +6,7 @@ which others may import. Where a snippet names the server at `redis://localhost:
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -92,11 +93,37 @@ def test_the_python_and_the_links_of_a_document_are_found(document: Path) -> Non
             assert not anchor or anchor in anchors(document.parent / path if path else document), target
 
 
+def test_the_index_of_integrations_names_each_once() -> None:
+    named = re.findall(r"^\| \[.*\]\((\w+\.md)\) \|", (DOCS / "integrations" / "index.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted({page.name for page in (DOCS / "integrations").glob("*.md")} - {"index.md"})
+
+
 def test_the_page_of_errors_names_each() -> None:
     page = (DOCS / "errors.md").read_text()
     for name, error in vars(errors).items():
         if isinstance(error, type) and issubclass(error, Exception) and error is not errors.ArtifactError:
             assert page.count(name) >= (2 if issubclass(error, errors.ArtifactError) else 1), name
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md")) + "::: coatcheck.errors"
+    explained = set(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) | {f"coatcheck.{name}" for name in vars(errors)}
+    elsewhere = ["coatcheck.moving.OnMove", "coatcheck.values.Limits"]  # a type of functions; in `offloading`
+    for module in (
+        "",
+        ".doctor",
+        ".embedded",
+        ".keyed",
+        ".moving",
+        ".offloading",
+        ".testing",
+        ".trees",
+        ".ui",
+        ".values",
+    ):
+        for name in importlib.import_module(f"coatcheck{module}").__all__:
+            if not name.isupper():
+                assert f"coatcheck{module}.{name}" in {*explained, *elsewhere}
 
 
 def test_llms_txt_names_every_page() -> None:

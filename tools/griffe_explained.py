@@ -15,19 +15,29 @@ class Explained(griffe.Extension):
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         """Look at a class: docstrings that refer to another one, and keywords that are not spelled out."""
         for method in cls.members.values():
-            if isinstance(method, griffe.Function):
-                if method.docstring is not None and method.docstring.value.startswith("See `"):
-                    method.docstring.value = inspect.getdoc(_running(method)) or ""
-                if str(method.parameters[-1].annotation) == "Unpack[StoreKeywords]":
-                    spelled_out = inspect.signature(_running(method)).parameters.values()
-                    method.parameters = griffe.Parameters(*map(_parameter, spelled_out))
+            if isinstance(method, griffe.Function) and (_refers(method) or _is_short(method)):
+                try:
+                    running = getattr(getattr(importlib.import_module(cls.module.path), cls.name), method.name)
+                except ModuleNotFoundError:  # an integration whose framework is not installed here
+                    continue
+                if _refers(method):
+                    method.docstring.value = inspect.getdoc(running) or ""  # type: ignore[union-attr]
+                if _is_short(method):
+                    method.parameters = griffe.Parameters(
+                        *map(_parameter, inspect.signature(running).parameters.values())
+                    )
 
 
-def _running(method: griffe.Function) -> Any:
-    """The same method in the package that runs."""
-    assert method.parent is not None
-    class_ = getattr(importlib.import_module(method.module.path), method.parent.name)
-    return getattr(class_, method.name)
+def _refers(method: griffe.Function) -> bool:
+    return method.docstring is not None and method.docstring.value.startswith("See `")
+
+
+def _is_short(method: griffe.Function) -> bool:
+    """Whether keywords stand in it as `**…: Unpack[…]`, and no docstring says where they are explained."""
+    last = method.parameters[-1]
+    documented = "" if method.docstring is None else method.docstring.value
+    by_class = method.name == "__init__"
+    return str(last.annotation).startswith("Unpack[") and f"**{last.name}:" not in documented and not by_class
 
 
 def _parameter(said: inspect.Parameter) -> griffe.Parameter:

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     )
     from .events import Event
     from .ids import compute_artifact_id, foreign_id, validate_artifact_id
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Problem, Removal, RunStats, StoreStats
     from .reader import ArtifactReader, AsyncArtifactReader
     from .refs import aresolve_artifact, artifact_ref, get_artifact_id, is_artifact_ref, resolve_artifact
+    from .runs import AsyncRun, Run
     from .search import ANY
     from .store import ArtifactStore
     from .sync import BackendStore, FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
@@ -64,6 +65,7 @@ __all__ = [
     "AsyncFileArtifactStore",
     "AsyncInMemoryArtifactStore",
     "AsyncRedisArtifactStore",
+    "AsyncRun",
     "BackendStore",
     "CacheInfo",
     "CheckReport",
@@ -80,6 +82,9 @@ __all__ = [
     "Problem",
     "RedisArtifactStore",
     "RedisOptions",
+    "Removal",
+    "Run",
+    "RunStats",
     "StoreAccessError",
     "StoreClosedError",
     "StoreFullError",
@@ -123,9 +128,20 @@ _HOMES = {
     ),
     "events": ("Event",),
     "ids": ("compute_artifact_id", "foreign_id", "validate_artifact_id"),
-    "model": ("Artifact", "ArtifactMetadata", "CheckReport", "Lease", "Page", "Problem", "StoreStats"),
+    "model": (
+        "Artifact",
+        "ArtifactMetadata",
+        "CheckReport",
+        "Lease",
+        "Page",
+        "Problem",
+        "Removal",
+        "RunStats",
+        "StoreStats",
+    ),
     "reader": ("ArtifactReader", "AsyncArtifactReader"),
     "refs": ("aresolve_artifact", "artifact_ref", "get_artifact_id", "is_artifact_ref", "resolve_artifact"),
+    "runs": ("AsyncRun", "Run"),
     "search": ("ANY",),
     "store": ("ArtifactStore",),
     "sync": ("BackendStore", "FileArtifactStore", "InMemoryArtifactStore", "RedisArtifactStore"),

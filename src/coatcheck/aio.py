@@ -32,6 +32,7 @@ from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
 from .refs import IdLike, id_of
+from .runs import AsyncRun
 from .search import By, Filters, Order, Query, ViewFilters
 from .sources import AsyncSourceLike, TransferProgress
 from .store import ArtifactStore
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal, RunStats, StoreStats
 
 T = TypeVar("T")
 
@@ -303,9 +304,44 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.list_runs`."""
         return await self._run(self._operations.list_runs())
 
-    async def stats(self) -> StoreStats:
+    @spelled_out(Query.of)
+    async def count(self, **filters: Unpack[Filters]) -> int:
+        """See `ArtifactStore.count`."""
+        return await self._run(self._operations.count(Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    async def facets(self, field: str, **filters: Unpack[Filters]) -> dict[str | None, int]:
+        """See `ArtifactStore.facets`."""
+        return await self._run(self._operations.facets(field, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    async def stats(self, **filters: Unpack[Filters]) -> StoreStats:
         """See `ArtifactStore.stats`."""
-        return await self._run(self._operations.stats())
+        return await self._run(self._operations.stats(Query.of(**filters)))
+
+    def run(self, run_id: str, *, ttl: TtlOrDefault = DEFAULT, keep: TtlOrDefault = DEFAULT) -> AsyncRun:
+        """See `ArtifactStore.run`."""
+        return AsyncRun(self, run_id, ttl, keep)
+
+    async def run_stats(self, run_id: str) -> RunStats:
+        """See `ArtifactStore.run_stats`."""
+        return await self._run(self._operations.run_stats(run_id))
+
+    async def touch_run(self, run_id: str, ttl: Ttl) -> int:
+        """See `ArtifactStore.touch_run`."""
+        return await self._run(self._operations.touch_run(run_id, ttl))
+
+    async def expire_run(self, run_id: str, ttl: Ttl) -> int:
+        """See `ArtifactStore.expire_run`."""
+        return await self._run(self._operations.expire_run(run_id, ttl))
+
+    @spelled_out(Query.of)
+    async def delete_where(
+        self, *, dry_run: bool = True, progress: Callable[[int], None] | None = None, **filters: Unpack[Filters]
+    ) -> Removal:
+        """See `ArtifactStore.delete_where`."""
+        plan = self._operations.delete_where(Query.of(**filters), dry_run=dry_run, progress=progress)
+        return await self._run(plan)
 
     async def gc(
         self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from .backends.opened import Block, OpenedArtifact
 from .errors import InvalidArtifactError
 from .interception import intercepted
+from .model import Page
 from .operations import Operations
 from .plan import Notice, Pause, Plan
 
@@ -27,7 +28,7 @@ class Event(NamedTuple):
         operation: The method's name: `store`, `load_many`, …; `read` for what a reader of `open` fetches.
         outcome: `"done"`; `"absent"`: the answer was `None` or `False`; `"failed"`: it raised.
         seconds: How long it took, waiting and retries included.
-        items: Artifacts that it was about, as far as the answer tells: the length of a list, or 1.
+        items: Artifacts that it was about, as far as the answer tells: the length of a list or page, or 1.
         bytes: Content handed in (`store…`) or out (`load…`, `read`), in bytes, before compression; else 0.
         retries: How often something was sent again, after a pause, because it had failed.
         cache_hits: Contents that came from this store's cache.
@@ -121,7 +122,7 @@ class _Watch:
             operation,
             outcome,
             perf_counter() - start,
-            len(result) if type(result) is list else 1,
+            _items(result),
             _BYTES[operation](result) if operation in _BYTES and result is not None else 0,
             counts["retries"],
             counts["cache_hits"],
@@ -134,6 +135,12 @@ class _Watch:
             self._on_event(event)
         except Exception:
             _logger.exception("on_event failed for %s", operation)
+
+
+def _items(result: Any) -> int:
+    if type(result) is Page:
+        return len(result.items)
+    return len(result) if type(result) is list else 1
 
 
 class _WatchedOpened(OpenedArtifact):

@@ -221,6 +221,8 @@ class StoreStats(BaseModel):
             without sharing, counted once for each lease.
         content_bytes: Sum of the sizes of the distinct contents, before compression.
         stored_bytes: What these contents take as stored: after sharing and compression, in bytes.
+        ends_within_hour: Artifacts of which all leases end within an hour.
+        ends_within_day: Likewise within a day.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -232,6 +234,48 @@ class StoreStats(BaseModel):
     artifact_bytes: int = 0
     content_bytes: int = 0
     stored_bytes: int = 0
+    ends_within_hour: int = 0
+    ends_within_day: int = 0
+
+
+class RunStats(BaseModel):
+    """Figures about a run.
+
+    Attributes:
+        run_id: Which run.
+        artifacts: What it leases.
+        size_bytes: Their bytes, sharing and compression aside.
+        oldest: When the first of them was stored: ISO 8601, UTC. `None` where it leases nothing.
+        newest: When the last was.
+        next_expiry: When the first of its leases ends; `None`: none ever does.
+        last_expiry: When the last of them ends; `None`: one never does, or there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    artifacts: int = 0
+    size_bytes: int = 0
+    oldest: str | None = None
+    newest: str | None = None
+    next_expiry: str | None = None
+    last_expiry: str | None = None
+
+
+class Removal(BaseModel):
+    """What `delete_where` removed, or would remove.
+
+    Attributes:
+        artifacts: How many artifacts, or of a run leases on them.
+        size_bytes: Their bytes, sharing and compression aside.
+        dry_run: Whether nothing was done.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    artifacts: int
+    size_bytes: int
+    dry_run: bool
 
 
 class Problem(BaseModel):

@@ -36,12 +36,13 @@ from .backends.base import Backend, Progress
 from .backends.opened import OpenedArtifact
 from .encoding import encode_extra
 from .errors import InvalidArtifactError
+from .figures import check_field
 from .labels import Change
-from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
+from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal, RunStats, StoreStats
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
-from .search import Query, check_count, check_limit, cursor_of, place_of, slice_of
+from .search import Query, check_chosen, check_count, check_limit, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
 from .walk import Walk, artifacts, everything, runs
 
@@ -80,9 +81,8 @@ class Operations:
             kind = content_type if item.content_type is None else item.content_type
             return check_content(item.content, self.backend.max_size), self._checked(kind, item.details(details))
 
-        taken = [
-            take(item) for item in check_iterable(items, "items")
-        ]  # each at once: the next may come in the same buffer
+        each = check_iterable(items, "items")
+        taken = [take(item) for item in each]  # at once: the next may come in the same buffer
         total = sum(len(content) for content, _ in taken)
         requests = yield from _long(total, lambda: [StoreRequest(*item) for item in taken])
         return (yield from self.backend.store(requests)) if requests else []
@@ -248,8 +248,33 @@ class Operations:
     def iter_runs(self, walk: Walk[str]) -> Plan[list[str]]:
         return walk.next()
 
-    def stats(self) -> Plan[StoreStats]:
-        return (yield from self.backend.stats())
+    def count(self, query: Query) -> Plan[int]:
+        return (yield from self.backend.count(query))
+
+    def facets(self, field: str, query: Query) -> Plan[dict[str | None, int]]:
+        tally = yield from self.backend.tally(query, check_field(field))
+        return dict(sorted(tally.values.items(), key=lambda one: (-one[1], one[0] or "")))
+
+    def stats(self, query: Query) -> Plan[StoreStats]:
+        return (yield from self.backend.stats(query))
+
+    def run_stats(self, run_id: str) -> Plan[RunStats]:
+        tally = yield from self.backend.tally(Query(run_id=check_run_id(run_id)), None)
+        return tally.of_run(run_id)
+
+    def touch_run(self, run_id: str, ttl: Ttl) -> Plan[int]:
+        return (yield from self.backend.touch_run(check_run_id(run_id), check_ttl(ttl), longer=True))
+
+    def expire_run(self, run_id: str, ttl: Ttl) -> Plan[int]:
+        return (yield from self.backend.touch_run(check_run_id(run_id), check_ttl(ttl), longer=False))
+
+    def delete_where(self, query: Query, *, dry_run: bool, progress: Progress) -> Plan[Removal]:
+        check_chosen(query)
+        if dry_run:
+            tally = yield from self.backend.tally(query, None)
+            return Removal(artifacts=tally.views, size_bytes=tally.size, dry_run=True)
+        artifacts, size = yield from self.backend.delete_where(query, progress)
+        return Removal(artifacts=artifacts, size_bytes=size, dry_run=False)
 
     def gc(self, *, dry_run: bool, grace: Ttl, progress: Progress) -> Plan[CheckReport]:
         return (yield from self.backend.gc(dry_run=dry_run, grace_ms=check_grace(grace), progress=progress))

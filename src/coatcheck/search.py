@@ -259,6 +259,13 @@ def microseconds(time: str) -> int:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
+def check_chosen(query: Query) -> Query:
+    """A query that does not mean everything."""
+    if query.run_id is None and not query.is_filter:
+        raise InvalidArtifactError("say which artifacts: without a filter all of the namespace would be removed")
+    return query
+
+
 def check_limit(limit: Any) -> int:
     """How many a page may hold."""
     if check_count(limit, "limit") < 1 or limit > MAX_PAGE:

@@ -24,11 +24,25 @@ from .arguments import (
 )
 from .backends.opened import WholeArtifact
 from .encoding import encode_json, encode_text
-from .model import Page
+from .figures import Tally, check_field
+from .model import Page, Removal, RunStats
 from .plan import run
 from .reader import ArtifactReader
 from .refs import IdLike, not_found
-from .search import Best, By, Filters, Order, Query, ViewFilters, check_limit, cursor_of, place_of, slice_of
+from .runs import Run
+from .search import (
+    Best,
+    By,
+    Filters,
+    Order,
+    Query,
+    ViewFilters,
+    check_chosen,
+    check_limit,
+    cursor_of,
+    place_of,
+    slice_of,
+)
 from .sources import SourceLike, TransferProgress, read_whole
 
 if TYPE_CHECKING:
@@ -518,9 +532,110 @@ class ArtifactStore(ABC):
 
     # The store itself -------------------------------------------------------------------------------------------
 
-    def stats(self) -> StoreStats:
-        """Figures about the store. Reads all metadata: for people and monitoring, not for hot paths."""
+    @spelled_out(Query.of)
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """How many artifacts `search` would find; takes its filters.
+
+        Args:
+            **filters: See `search`. Without any, or with a run alone, nothing is read but an index.
+        """
+        return sum(1 for _ in self.iter_artifacts(**filters))
+
+    @spelled_out(Query.of)
+    def facets(self, field: str, **filters: Unpack[Filters]) -> dict[str | None, int]:
+        """How many artifacts have each content type, run or value of a tag; the most frequent first.
+
+        Args:
+            field: `"content_type"`; `"run_id"`, which is `None` for anonymous leases; or `"tag:"` and a name, for
+                artifacts that have such a tag.
+            **filters: See `search`.
+        """
+        by = check_field(field)
+        tally = Tally()
+        for view in self.iter_artifacts(**filters):
+            tally.add(Tally.of(view, by))
+        return dict(tally.values.most_common())
+
+    @spelled_out(Query.of)
+    def stats(self, **filters: Unpack[Filters]) -> StoreStats:
+        """Figures about the store, or about the artifacts that `search` would find.
+
+        Looks at all of them: for people and monitoring, not for hot paths. While many artifacts are deleted, one that
+        stays may count twice, here as in `count` and `facets`.
+
+        Args:
+            **filters: See `search`. With some, `runs` are those of the views that match; with `run_id`, leases and what
+                is handed in are the run's own.
+        """
         raise self._unsupported("stats")
+
+    def run(self, run_id: str, *, ttl: TtlOrDefault = DEFAULT, keep: TtlOrDefault = DEFAULT) -> Run:
+        """One run's view of this store: it stores, lists and counts for that run. Nothing is asked.
+
+        In a `with` block it renews the run's leases, three times in `ttl`, and lets them last for `keep` at its end.
+
+        Args:
+            run_id: Which run.
+            ttl: How long leases last that are taken here, and to which all of the run's are renewed: seconds or a
+                `timedelta`; `None`: for ever; left out: the store's default, and nothing is renewed.
+            keep: How long the run's leases last from the end of the block on; left out: as long as they do.
+        """
+        return Run(self, run_id, ttl, keep)
+
+    def run_stats(self, run_id: str) -> RunStats:
+        """Figures about what a run leases; looks at all of it."""
+        tally = Tally()
+        for view in self.iter_run(run_id):
+            tally.add(Tally.of(view, None))
+        return tally.of_run(run_id)
+
+    def touch_run(self, run_id: str, ttl: Ttl) -> int:
+        """Let every live lease of a run last `ttl` seconds from now, or as long as it does if that is longer.
+
+        Lease by lease: if it is interrupted, or repeated, those that were renewed stay so.
+
+        Returns:
+            How many leases there were.
+        """
+        raise self._unsupported("touch_run")
+
+    def expire_run(self, run_id: str, ttl: Ttl) -> int:
+        """Let every live lease of a run end `ttl` seconds from now, be that later or earlier than before.
+
+        For what is to be kept for a while after the run has ended. Lease by lease, as `touch_run`. What the run stores
+        from then on lasts as long as it says.
+
+        Returns:
+            How many leases there were.
+        """
+        return sum(self.touch(view.artifact_id, ttl, run_id) for view in self.list_by_run(check_run_id(run_id)))
+
+    @spelled_out(Query.of)
+    def delete_where(
+        self, *, dry_run: bool = True, progress: Callable[[int], None] | None = None, **filters: Unpack[Filters]
+    ) -> Removal:
+        """Remove what `search` would find, for every run; with `run_id` give up that run's leases instead.
+
+        Some hundred at a time: others don't wait, and it can be interrupted and repeated. What is stored again, or gets
+        other tags, after it was looked at and before it would be removed, stays.
+
+        Args:
+            dry_run: Only say what would be removed.
+            progress: Called with the number of matches looked at so far, unless `dry_run`.
+            **filters: See `search`; at least one.
+        """
+        query = check_chosen(Query.of(**filters))
+        found = list(self.iter_artifacts(**filters))
+        removed = [
+            view
+            for view in found
+            if dry_run
+            or (self.delete(view.artifact_id) if query.run_id is None else self.release(view.artifact_id, query.run_id))
+        ]
+        if progress is not None and not dry_run:
+            progress(len(found))
+        size = sum(view.size_bytes for view in removed)
+        return Removal(artifacts=len(removed), size_bytes=size, dry_run=dry_run)
 
     def gc(
         self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None

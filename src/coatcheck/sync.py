@@ -30,6 +30,7 @@ from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, run
 from .reader import ArtifactReader
 from .refs import IdLike, id_of
+from .runs import Run
 from .search import By, Filters, Order, Query, ViewFilters
 from .sources import SourceLike, TransferProgress
 from .store import ArtifactStore
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, StoreStats
+    from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal, RunStats, StoreStats
 
 T = TypeVar("T")
 
@@ -235,8 +236,36 @@ class BackendStore(Face, ArtifactStore):
     def list_runs(self) -> list[str]:
         return self._run(self._operations.list_runs())
 
-    def stats(self) -> StoreStats:
-        return self._run(self._operations.stats())
+    @spelled_out(Query.of)
+    def count(self, **filters: Unpack[Filters]) -> int:
+        return self._run(self._operations.count(Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def facets(self, field: str, **filters: Unpack[Filters]) -> dict[str | None, int]:
+        return self._run(self._operations.facets(field, Query.of(**filters)))
+
+    @spelled_out(Query.of)
+    def stats(self, **filters: Unpack[Filters]) -> StoreStats:
+        return self._run(self._operations.stats(Query.of(**filters)))
+
+    def run(self, run_id: str, *, ttl: TtlOrDefault = DEFAULT, keep: TtlOrDefault = DEFAULT) -> Run:
+        return Run(self, run_id, ttl, keep)
+
+    def run_stats(self, run_id: str) -> RunStats:
+        return self._run(self._operations.run_stats(run_id))
+
+    def touch_run(self, run_id: str, ttl: Ttl) -> int:
+        return self._run(self._operations.touch_run(run_id, ttl))
+
+    def expire_run(self, run_id: str, ttl: Ttl) -> int:
+        return self._run(self._operations.expire_run(run_id, ttl))
+
+    @spelled_out(Query.of)
+    def delete_where(
+        self, *, dry_run: bool = True, progress: Callable[[int], None] | None = None, **filters: Unpack[Filters]
+    ) -> Removal:
+        plan = self._operations.delete_where(Query.of(**filters), dry_run=dry_run, progress=progress)
+        return self._run(plan)
 
     def gc(
         self, *, dry_run: bool = True, grace: float | timedelta = 3600, progress: Callable[[int], None] | None = None

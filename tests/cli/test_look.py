@@ -11,17 +11,17 @@ from coatcheck import ArtifactStore, StoreStats, compute_artifact_id
 from coatcheck.cli.app import _OneLine, _show_warning
 from coatcheck.cli.output import printable
 
-from .running import EVIL, Coatcheck, on_terminal
+from .running import EVIL, Coatcheck, on_terminal, shown
 
 
 def test_show_tells_metadata_and_leases(coatcheck: Coatcheck, store: ArtifactStore) -> None:
     store.store(b"x", run_id="one", ttl=60)
     view = store.store(b"x", run_id="two", tags={"k": "v"})
 
-    shown = coatcheck("show", view.artifact_id, "--json").json
+    printed = coatcheck("show", view.artifact_id, "--json").json
 
-    assert shown.pop("leases") == [lease.model_dump() for lease in store.leases(view.artifact_id)]
-    assert shown == view.to_dict()
+    assert printed.pop("leases") == [lease.model_dump() for lease in store.leases(view.artifact_id)]
+    assert printed == view.to_dict()
     text = coatcheck("show", view.artifact_id).stdout
     for expected in ("one", "two", "k=v", view.digest, "size\t1\n"):
         assert str(expected) in text
@@ -103,6 +103,45 @@ def test_ls_filters(coatcheck: Coatcheck, store: ArtifactStore) -> None:
     assert ids("--before", old.created_at) == [old.artifact_id]
     assert ids("--before", "1h") == []
     assert ids("--run", "nobody") == []
+    assert ids("--type", "text/*") == [new.artifact_id, old.artifact_id]
+    assert ids("--tag", "k") == [old.artifact_id]
+    assert ids("--sort", "size") == [new.artifact_id, old.artifact_id]
+    assert ids("--sort", "size", "--reverse") == [old.artifact_id, new.artifact_id]
+    assert ids("--sort", "expires", "--run", "one") == [old.artifact_id]
+
+
+@pytest.mark.parametrize("words", [[], ["--reverse"], ["--sort", "expires"], ["--sort", "size"], ["--run", "r"]])
+def test_a_long_list_goes_on_where_it_ended(
+    coatcheck: Coatcheck, store: ArtifactStore, url: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coatcheck.cli.listing._PAGE", 2)
+    store.store_many([b"x" * i for i in range(7)], run_id="r", ttl=60)
+
+    def listed(*more: str) -> list[str]:
+        return [view["artifact_id"] for view in coatcheck("ls", *words, *more, "--json").lines]
+
+    everything = listed("--limit", "0")
+    assert len(everything) == 7
+    assert listed("--offset", "3", "--limit", "3") == everything[3:6]
+    assert listed("--offset", "6") == everything[6:]
+    found: list[str] = []
+    more: list[str] = []
+    while more is not None:
+        _, *table = shown("--url", url, "ls", *words, "--limit", "3", *more)
+        goes_on = re.search(r"there are more: (--(?:after|offset) \S+) goes on", table[-1])
+        more = goes_on[1].split() if goes_on else None
+        found += [line.split()[0] for line in table[: -1 if goes_on else None]]
+    assert found == [artifact_id[:12] for artifact_id in everything]
+
+
+def test_a_cursor_of_another_list_is_refused(coatcheck: Coatcheck, store: ArtifactStore) -> None:
+    store.store_many([b"1", b"2"])
+    cursor = store.page(limit=1).next
+
+    assert coatcheck("ls", "--after", cursor).code == 0
+    assert coatcheck("ls", "--after", cursor, "--type", "text/*").code == 2
+    assert coatcheck("ls", "--after", "garbage").code == 2
+    assert coatcheck("ls", "--after", cursor, "--offset", "1").code == 2
 
 
 def test_runs_and_stats(coatcheck: Coatcheck, store: ArtifactStore) -> None:

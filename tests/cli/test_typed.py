@@ -148,7 +148,7 @@ def test_the_code_says_whose_fault_it_is(coatcheck: Coatcheck, store: ArtifactSt
 
 def test_no_exception_is_a_traceback(coatcheck: Coatcheck, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (KeyError(EVIL), RecursionError(), UnicodeDecodeError("utf-8", b"x", 0, 1, EVIL), AssertionError()):
-        monkeypatch.setattr(FileArtifactStore, "list_runs", Mock(side_effect=error))
+        monkeypatch.setattr(FileArtifactStore, "iter_runs", Mock(side_effect=error))
 
         failed = coatcheck("runs")
 

@@ -28,7 +28,7 @@ DERIVED = {
     "check_artifact": {"run"},
     "mend": {"run"},
     "load": {"content"},
-    "figures": {"content"},
+    "tally": {"artifact", "leases", "stores", "content"},
     "scan": {"artifact", "leases", "stores"},
 }
 """Kinds of keys that a script may touch without declaring them."""

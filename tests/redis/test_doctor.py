@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 
 import pytest
 
 from coatcheck import AsyncRedisArtifactStore, RedisArtifactStore, StoreUnavailableError
 from coatcheck.backends.redis.permissions import command
-from coatcheck.doctor import Diagnosis, aexamine, examine
+from coatcheck.doctor import Diagnosis, aexamine, examine, facts
 from coatcheck.testing import ENGINES, Server, eventually
 
 from ..conftest import require
@@ -138,3 +139,62 @@ def test_tls_is_seen(tls_server, namespace) -> None:
 def test_a_server_that_is_not_there_is_no_finding() -> None:
     with RedisArtifactStore("redis://127.0.0.1:1", retry_for=0) as store, pytest.raises(StoreUnavailableError):
         examine(store)
+
+
+NONSENSE = [
+    None,
+    7,
+    -1,
+    b"",
+    b"x",
+    b"a:b",
+    [],
+    [b"a"],
+    [[1]],
+    [[1, 2, 3, 4]],
+    [b"a", b"b"],
+    [b"flags", 7],
+    [[[]]],
+    "text",
+]
+
+
+@pytest.mark.parametrize("reply", NONSENSE, ids=str)
+def test_nonsense_is_never_a_raw_error(valkey, namespace, monkeypatch, reply) -> None:
+    def said(*_):
+        yield from ()
+        return reply
+
+    monkeypatch.setattr(facts, "_ask", said)
+    with RedisArtifactStore(valkey.tcp_url, namespace=namespace) as store, contextlib.suppress(StoreUnavailableError):
+        examine(store, thorough=False)
+
+
+@pytest.mark.parametrize("question", ["INFO", "CONFIG", "SLOWLOG", "ACL"])
+@pytest.mark.parametrize("reply", NONSENSE, ids=str)
+def test_nonsense_to_one_question_is_never_a_raw_error(valkey, namespace, monkeypatch, question, reply) -> None:
+    asked = facts._ask
+
+    def said(session, node, *words):
+        if words[0] != question:
+            return (yield from asked(session, node, *words))
+        return reply
+
+    monkeypatch.setattr(facts, "_ask", said)
+    with RedisArtifactStore(valkey.tcp_url, namespace=namespace) as store, contextlib.suppress(StoreUnavailableError):
+        examine(store, thorough=False)
+
+
+def test_sentinels_and_borrowed_clients_lead_to_the_primary_too(sentinels, namespace) -> None:
+    with RedisArtifactStore(sentinels.url, namespace=namespace) as store:
+        diagnosis = examine(store)
+    assert "replication" in found(diagnosis, "good")
+    with sentinels.primary.client() as client, RedisArtifactStore(client, namespace=namespace) as store:
+        assert "replication" in found(examine(store), "good")
+
+
+def test_a_replica_is_told(sentinels, namespace) -> None:
+    with RedisArtifactStore(sentinels.replica.tcp_url, namespace=namespace) as store:
+        [replica] = [f for f in examine(store, thorough=False).findings if f.name == "replication"]
+    assert replica.level == "critical"
+    assert sentinels.primary.address in replica.cure

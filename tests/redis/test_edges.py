@@ -201,6 +201,35 @@ def test_what_goes_back_during_a_page_is_on_it(store, short_pages) -> None:
     assert _page(store, "asc", 30, lambda: store.release(ids[3], "b")) == ids[:30]
 
 
+def _remove(store, query, meanwhile) -> int:
+    """Remove what a query wants; something happens after it was looked at."""
+    plan = store._operations.delete_where(query, dry_run=False, progress=None)
+    result = plan.send(None).run()
+    meanwhile()
+    try:
+        while True:
+            result = plan.send(result).run()
+    except StopIteration as end:
+        return end.value.artifacts
+
+
+@pytest.mark.parametrize("run", [None, "a"])
+def test_what_changed_since_it_was_looked_at_is_not_removed(store, run) -> None:
+    tags = {"kind": "tmp"}
+    ids = [store.store(b"%d" % n, run_id="a", tags=tags).artifact_id for n in range(4)]
+    ids.append(store.store(b"4", artifact_id="name", run_id="a", tags=tags).artifact_id)
+
+    def change() -> None:
+        store.store(b"0", run_id="a", tags=tags)
+        store.update_metadata(ids[1], run_id="a", tags={"kind": "kept"})
+        store.delete(ids[2])
+        store.touch(ids[3], 600, "a")  # says nothing new
+        store.store(b"other", artifact_id="name", run_id="a", tags=tags)
+
+    assert _remove(store, Query.of(run_id=run, tags=tags), change) == 1
+    assert {view.artifact_id for view in store.list_all()} == {ids[0], ids[1], "name"}
+
+
 def test_a_scan_begins_anew_where_another_server_answers(store, monkeypatch) -> None:
     for n in range(300):
         store.store(b"%d" % n, run_id="a")

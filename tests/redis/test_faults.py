@@ -133,6 +133,12 @@ OPERATIONS = {
     "delete": lambda s: s.delete(compute_artifact_id(SHARED)),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),
+    "count": lambda s: s.count(min_size=1),
+    "facets": lambda s: s.facets("run_id"),
+    "touch_run": lambda s: s.touch_run("b", 5000),
+    "expire_run": lambda s: s.expire_run("a", 500),
+    "delete_where": lambda s: s.delete_where(run_prefix="a", dry_run=False),
+    "delete_where of a run": lambda s: s.delete_where(run_id="b", max_size=200_000, dry_run=False),
     "gc": lambda s: s.gc(dry_run=False, grace=0),
 }
 

@@ -98,6 +98,10 @@ OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "delete a name": lambda store: store.delete(NAME),
     "delete large": lambda store: store.delete(LARGE_ID),
     "delete by run": lambda store: store.delete_by_run("a"),
+    "renew a run": lambda store: store.touch_run("a", LONGER),
+    "end a run": lambda store: store.expire_run("a", SHORT),
+    "delete where": lambda store: store.delete_where(run_prefix="a", dry_run=False).artifacts,
+    "release where": lambda store: store.delete_where(run_id="b", dry_run=False).artifacts,
     "gc": lambda store: store.gc(dry_run=False, grace=0).ok,
     "repair": lambda store: store.check(repair=True, grace=0).ok,
 }
@@ -118,6 +122,10 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "iterate": lambda store: sorted(view.artifact_id for view in store.iter_artifacts(min_size=1)),
     "metadata of a run": lambda store: sorted(view.artifact_id for view in store.iter_run("r3")),
     "list runs": lambda store: sorted(store.list_runs()),
+    "count": lambda store: (store.count(), store.count(min_size=1), store.count(run_id="r3")),
+    "facets": lambda store: (store.facets("run_id"), store.facets("content_type", run_id="a")),
+    "figures of some": lambda store: store.stats(run_id="a", min_size=1).leases,
+    "figures of a run": lambda store: store.run_stats("a").artifacts,
     "figures": lambda store: (store.stats().artifacts, store.stats().leases, store.stats().content_bytes),
 }
 

@@ -18,6 +18,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
+from coatcheck.doctor import aexamine, examine
 
 from .peers import Peer
 
@@ -107,6 +108,17 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "search": lambda s: s.search(content_type="text/plain", order="asc"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),
+    "stats of some": lambda s: s.stats(min_size=1),
+    "count": lambda s: s.count(),
+    "count some": lambda s: s.count(tags={"k": "v"}),
+    "facets": lambda s: s.facets("tag:k"),
+    "run": lambda s: s.run("a").store(b"x"),
+    "run_stats": lambda s: s.run_stats("a"),
+    "touch_run": lambda s: s.touch_run("a", 60),
+    "expire_run": lambda s: s.expire_run("a", 60),
+    "delete_where": lambda s: s.delete_where(min_size=1, dry_run=False),
+    "delete_where of a run": lambda s: s.delete_where(run_id="a", dry_run=False),
+    "examine": lambda s: aexamine(s) if isinstance(s, AsyncArtifactStore) else examine(s),
     "gc": lambda s: s.gc(dry_run=False, grace=0),
     "check": lambda s: s.check(read_data=True, repair=True, grace=0),
 }

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry
+from ruamel.yaml import YAML
 
 from coatcheck import RedisArtifactStore
 from coatcheck.watching.exporter import StoreCollector
@@ -18,7 +18,7 @@ from ..unit.test_watching import WHOLE
 
 DOCS = Path(__file__).parents[2] / "docs"
 DASHBOARD = json.loads((DOCS / "monitoring" / "grafana.json").read_text())
-RULES = yaml.safe_load((DOCS / "monitoring" / "alerts.yaml").read_text())["groups"][0]["rules"]
+RULES = YAML(typ="safe").load((DOCS / "monitoring" / "alerts.yaml").read_text())["groups"][0]["rules"]
 METRIC = re.compile(r"\bcoatcheck_\w+")
 LABEL = re.compile(r"(\w+)(?:=~|!~|!=|=)\"")
 

@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+import uvloop
 
 from coatcheck import AsyncRedisArtifactStore, FileArtifactStore, RedisArtifactStore, StoreUnavailableError
 from coatcheck.backends.redis.transport.base import Part
 from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.compression import Zstd
 from coatcheck.testing import Cluster, eventually
+
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals as long as the process lives: no leak of a test
 
 
 def test_threads_share_a_store(store) -> None:
@@ -345,3 +348,18 @@ def test_connections_are_given_back(store, client) -> None:
     eventually(lambda: len(client.client_list()) == before - 1)
     with pytest.raises(StoreUnavailableError, match="closed"):
         store.load("x")
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_every_event_loop_moves_contents_of_all_sizes(new_loop, server, namespace) -> None:
+    contents = [os.urandom(size) for size in (0, 1024, 100_000, 300_000, 3 * 2**20, 20 * 2**20)]
+
+    async def main() -> None:
+        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as store:
+            stored = await asyncio.gather(*(store.store(content, ttl=60) for content in contents))
+            loaded = await asyncio.gather(*(store.load(one, required=True) for one in stored))
+            assert [one.content for one in loaded] == contents
+            assert [one.content for one in await store.load_many(stored)] == contents
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())

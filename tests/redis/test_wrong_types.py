@@ -49,7 +49,7 @@ NEW_ID = compute_artifact_id(NEW)
 CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE))]
 NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
 
-SEVERAL = {"acquire", "delete by run"}
+SEVERAL = {"acquire", "delete by run", "delete where", "end a run", "release where", "renew a run"}
 """Operations on several artifacts that take several script calls, each of them all or nothing."""
 
 INSPECTIONS = {"gc", "repair"}

@@ -27,6 +27,9 @@ from coatcheck import (
     Lease,
     Payload,
     RedisArtifactStore,
+    Removal,
+    Run,
+    RunStats,
     StoreStats,
     aopen_store,
     artifact_ref,
@@ -90,6 +93,18 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(list(store.iter_artifacts(min_size=1, id_prefix="a")), list[ArtifactMetadata])
     assert_type(list(store.iter_run("a", run_prefix="a")), list[ArtifactMetadata])
     assert_type(list(store.iter_runs(prefix="a")), list[str])
+    assert_type(store.count(run_id="a", tags={"k": ANY}), int)
+    assert_type(store.facets("content_type", min_size=1), dict[str | None, int])
+    assert_type(store.stats(run_id="a"), StoreStats)
+    assert_type(store.run_stats("a"), RunStats)
+    assert_type(store.touch_run("a", 60) + store.expire_run("a", timedelta(days=1)), int)
+    assert_type(store.delete_where(run_id="a", dry_run=False), Removal)
+    with store.run("a", ttl=60, keep=None) as run:
+        assert_type(run, Run)
+        assert_type(run.store_json({}, tags={"k": "v"}), ArtifactMetadata)
+        assert_type(run.page(after=None), ListPage[ArtifactMetadata])
+        assert_type(list(run.iter_artifacts(min_size=1)), list[ArtifactMetadata])
+        assert_type(run.stats(), RunStats)
     store.page(colour="red")  # type: ignore[call-arg]
     store.page(by="name")  # type: ignore[arg-type]
     store.iter_run("a", run_id="a")  # type: ignore[misc]

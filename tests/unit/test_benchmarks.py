@@ -9,6 +9,7 @@ import pytest
 from benchmarks.measure import Effort, Spent, Spread, Timing, Trial, alternate
 from benchmarks.page import as_markdown, replace_part
 from benchmarks.results import Left, Load, Point, Results, Row
+from benchmarks.summary import summary
 from benchmarks.sampling import Place, Sampler, group, per_call
 
 ABOUT = {
@@ -111,6 +112,23 @@ def test_tables_show_what_was_measured_and_say_what_was_not():
     assert "- store it: 40 bytes went over the wire." in lines
     assert "![ratios](plots/ratios.png)" in lines
     assert "- huge: needs 9 GiB" in lines
+
+
+def test_the_first_screen_says_who_is_ahead():
+    floor, ours = timing("floor", 1e-4, 1e-4, 1e-4), timing("coatcheck", 2e-4, 2e-4, 2e-4)
+    rows = [
+        Row("store it", [floor, ours, timing("ProxyStore 1.1.0", 1e-4, 1e-4, 1e-4)], "≤ 1.0", part="store-1k"),
+        Row("load it", [floor, ours, timing("ProxyStore 1.1.0", 3e-4, 3e-4, 3e-4)], part="load-1k"),
+        Row("memory", sizes={"coatcheck": 602.0}, part="server-memory"),
+        Row("something else", [floor, ours], part="else"),
+    ]
+    lines = summary(Results(dict(ABOUT), rows, {}), "plots/ratios.png").splitlines()
+    assert "- stores 1 KiB in 200 µs (100 µs of CPU)" in lines
+    assert "- keeps 1 KiB with 602 B of server memory besides" in lines
+    assert "| work | goal | coatcheck (SHA-256) | coatcheck (checksum) | ProxyStore 1.1.0 (nothing) |" in lines
+    assert "| store it | ≤ 1.0 | 2.00 | – | 1.00 |" in lines
+    assert "- ProxyStore 1.1.0: store it" in lines
+    assert not any("something else" in line for line in lines)
 
 
 def test_only_the_marked_part_of_a_page_is_written(tmp_path: Path):

@@ -73,6 +73,8 @@ def test_an_event_tells_what_was_done_and_how_much(store, events) -> None:
     assert last(events) == ("load_range", "done", 1, 10)
     store.list_by_run("a")
     assert last(events) == ("list_by_run", "done", 3, 0)
+    store.page(limit=2)
+    assert last(events) == ("page", "done", 2, 0)
     assert store.exists("absent") is False
     assert last(events) == ("exists", "absent", 1, 0)
     assert store.load("absent") is None
@@ -159,7 +161,8 @@ def test_a_store_takes_its_listener_to_another_process(tmp_path) -> None:
         assert store._arguments[1]["on_event"] is print
 
 
-def test_retries_and_what_they_end_in_are_told(events) -> None:
+def test_retries_and_what_they_end_in_are_told(events, caplog) -> None:
+    caplog.set_level(logging.INFO, "coatcheck")
     with (
         RedisArtifactStore("redis://127.0.0.1:1", retry_for=0.05, on_event=events.append) as store,
         pytest.raises(StoreUnavailableError),
@@ -167,6 +170,10 @@ def test_retries_and_what_they_end_in_are_told(events) -> None:
         store.list_runs()
     assert events[0].outcome == "failed"
     assert events[0].retries > 1
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("coatcheck.retry", "INFO")
+    assert record.getMessage().startswith("sent again, for 0.05 s at most: ")
+    assert "127.0.0.1:1" in record.getMessage()
 
 
 def test_a_cancelled_call_is_told(events) -> None:

@@ -15,11 +15,13 @@ from coatcheck import (
     AsyncFileArtifactStore,
     AsyncInMemoryArtifactStore,
     AsyncRedisArtifactStore,
+    AsyncRun,
     BackendStore,
     FileArtifactStore,
     InMemoryArtifactStore,
     RedisArtifactStore,
     RedisOptions,
+    Run,
     aopen_store,
     open_store,
 )

@@ -14,6 +14,7 @@ from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
     from ..arguments import Request, SourceRequest, StoreRequest
+    from ..figures import Tally
     from ..labels import Change
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
@@ -148,8 +149,27 @@ class Backend(ABC):
         """Give up every lease of a run; how many live ones there were."""
 
     @abstractmethod
-    def stats(self) -> Plan[StoreStats]:
-        """Figures; reads all metadata."""
+    def count(self, query: Query) -> Plan[int]:
+        """How many views a query wants."""
+
+    @abstractmethod
+    def tally(self, query: Query, by: str | None) -> Plan[Tally]:
+        """What they come to, and how often each value occurs of what they are counted by (`figures.check_field`)."""
+
+    @abstractmethod
+    def stats(self, query: Query) -> Plan[StoreStats]:
+        """Figures about the artifacts that a query wants."""
+
+    @abstractmethod
+    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+        """Set the deadline of every live lease of a run, or only make it later; how many there were."""
+
+    @abstractmethod
+    def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
+        """Give up the run's leases that a query wants, or remove the artifacts; how many, and their bytes.
+
+        What was stored or labelled anew since it was looked at stays.
+        """
 
     @abstractmethod
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:

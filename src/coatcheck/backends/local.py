@@ -7,7 +7,6 @@ back, under a lock on the artifact. Where records and contents lie is up to the 
 from __future__ import annotations
 
 import json
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -24,16 +23,15 @@ from ..errors import (
 )
 from ..ids import ID_LENGTH, compute_digest
 from ..labels import Change, Labels
-from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, StoreStats, format_time
+from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter, format_time
 from ..plan import Plan, Work
 from ..refs import conflict
-from ..search import Best, Place, Query
 from ..sources import Source, TransferProgress
-from .base import Backend, Listing, Progress
+from .base import Progress
+from .local_lists import LocalLists
 from .opened import OpenedArtifact, WholeArtifact
 
 T = TypeVar("T")
-_PIECE: Final = 1000  # records that a listing reads at a time
 Clock = Callable[[], float]
 
 UNUSABLE: Final = (CorruptArtifactError, InvalidArtifactError, StoreUnavailableError)
@@ -120,7 +118,7 @@ class Orphan(NamedTuple):
     size: int
 
 
-class LocalBackend(Backend):
+class LocalBackend(LocalLists):
     """Every operation over records; `blocking` says whether they touch a disk."""
 
     blocking: bool
@@ -245,17 +243,7 @@ class LocalBackend(Backend):
         return self._plan(lambda: [self._delete(artifact_id) for artifact_id in ids])
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
-        def change() -> bool:
-            with self._writing(artifact_id):
-                record = self._live(artifact_id)
-                if record is None or run_id not in record.leases:
-                    return False
-                deadline = self._deadline(self._now(), ttl_ms)
-                record.leases[run_id] = replace(record.leases[run_id], deadline=deadline)
-                self._put(record)
-                return True
-
-        return self._plan(change)
+        return self._plan(lambda: self._touch(artifact_id, run_id, ttl_ms))
 
     def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
         return self._plan(lambda: [self._update(artifact_id, run_id, change) for artifact_id in ids])
@@ -278,36 +266,6 @@ class LocalBackend(Backend):
 
         return self._plan(look)
 
-    def listing(self, query: Query) -> Listing[ArtifactMetadata]:
-        return _InPieces(self, query.run_id, lambda record: self._wanted(record, query))
-
-    def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
-        def look() -> tuple[list[ArtifactMetadata], Place | None]:
-            best = Best(query, start, count)
-            for record in self._records_of(query.run_id, self._ids(query.run_id)):
-                for view in self._wanted(record, query):
-                    best.add(self._place(record, view, query), view)
-            return best.page()
-
-        return self._plan(look)
-
-    @staticmethod
-    def _wanted(record: Record, query: Query) -> list[ArtifactMetadata]:
-        view = record.seen_by(query.run_id)
-        return [view] if view is not None and query.matches(view) else []
-
-    @staticmethod
-    def _place(record: Record, view: ArtifactMetadata, query: Query) -> Place:
-        value, name = query.place(view)
-        if query.by == "expiry" and query.run_id is None:
-            value = max(
-                math.inf if lease.deadline is None else 1000 * lease.deadline for lease in record.leases.values()
-            )
-        return value, name
-
-    def runs(self) -> Listing[str]:
-        return _InPieces(self, None, lambda record: [run for run in record.leases if run is not None])
-
     def delete_by_run(self, run_id: str) -> Plan[int]:
         def change() -> int:
             # Read whole before anything is removed: an error while reading deletes nothing.
@@ -321,22 +279,6 @@ class LocalBackend(Backend):
             return count
 
         return self._plan(change)
-
-    def stats(self) -> Plan[StoreStats]:
-        def look() -> StoreStats:
-            records = list(self._live_records(self._ids(None)))
-            contents = {record.digest or record.artifact_id: record for record in records}
-            return StoreStats(
-                artifacts=len(records),
-                leases=sum(len(record.leases) for record in records),
-                runs=len({run for record in records for run in record.leases} - {None}),
-                contents=len(contents),
-                artifact_bytes=sum(record.size * len(record.leases) for record in records),
-                content_bytes=sum(record.size for record in contents.values()),
-                stored_bytes=sum(self._stored_bytes(record) for record in contents.values()),
-            )
-
-        return self._plan(look)
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
         return self._plan(lambda: self._inspect(repair=not dry_run, grace_ms=grace_ms, progress=progress, data=None))
@@ -425,16 +367,6 @@ class LocalBackend(Backend):
                     expired.append(artifact_id)
         self._try(lambda: self._sweep(expired))
 
-    def _records_of(self, run_id: str | None, ids: Sequence[str]) -> Iterator[Record]:
-        """Live records, for a run those that it leases."""
-        leased = set()
-        for record in self._live_records(ids):
-            if run_id is None or run_id in record.leases:
-                leased.add(record.artifact_id)
-                yield record
-        if run_id is not None:
-            self._try(lambda: self._settle(run_id, set(ids) - leased))
-
     @staticmethod
     def _try(tidy: Callable[[], None]) -> None:
         """Tidy up after a listing, if that can be done: who may only read, or finds a full disk, lists all the same."""
@@ -448,6 +380,19 @@ class LocalBackend(Backend):
                 record = self._get(artifact_id)
                 if record is not None and not record.prune(self._now()):
                     self._remove(record)
+
+    def _touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None, *, longer: bool = False) -> bool:
+        with self._writing(artifact_id):
+            record = self._live(artifact_id)
+            if record is None or run_id not in record.leases:
+                return False
+            lease, deadline = record.leases[run_id], self._deadline(self._now(), ttl_ms)
+            if longer:
+                deadline = lease.later_of(deadline)
+            if deadline != lease.deadline:
+                record.leases[run_id] = replace(lease, deadline=deadline)
+                self._put(record)
+            return True
 
     def _give_up(self, record: Record, run_id: str | None) -> bool:
         if record.leases.pop(run_id, None) is None:
@@ -577,28 +522,6 @@ class LocalBackend(Backend):
             if record == before:  # else it was deleted or replaced between the two looks
                 raise lost(artifact_id)
         return None
-
-
-class _InPieces(Listing[T]):
-    """Something of every record: the ids are read at once, the records some at a time."""
-
-    def __init__(self, backend: LocalBackend, run_id: str | None, take: Callable[[Record], Iterable[T]]) -> None:
-        self._backend = backend
-        self._run_id = run_id
-        self._take = take
-        self._ids: list[str] | None = None
-
-    def next(self) -> Plan[Sequence[T] | None]:
-        return self._backend._plan(self._next)  # noqa: SLF001  # the same room
-
-    def _next(self) -> Sequence[T] | None:
-        backend = self._backend
-        if self._ids is None:
-            self._ids = backend._ids(self._run_id)[::-1]  # noqa: SLF001
-        if not self._ids:
-            return None
-        some = [self._ids.pop() for _ in range(min(_PIECE, len(self._ids)))]
-        return [one for record in backend._records_of(self._run_id, some) for one in self._take(record)]  # noqa: SLF001
 
 
 def lost(artifact_id: str) -> ArtifactLostError:

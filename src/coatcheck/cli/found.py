@@ -35,16 +35,12 @@ def find_id(store: ArtifactStore, text: str) -> str:
     artifact_id = parse_id(text)
     if _BEGINNING.fullmatch(artifact_id) is None or store.get_metadata(artifact_id) is not None:
         return artifact_id
-    found = [
-        view.artifact_id
-        for view in store.list_all(limit=0)
-        if view.artifact_id.startswith(artifact_id) and _DEFAULT.fullmatch(view.artifact_id)
-    ]
+    beginning = store.iter_artifacts(id_prefix=artifact_id)
+    found = {view.artifact_id for view in beginning if _DEFAULT.fullmatch(view.artifact_id)}
     if len(found) > 1:
-        raise InvalidArtifactError(
-            f"{len(found)} ids begin with {artifact_id}, as {found[0]} and {found[1]}: type more"
-        )
-    return found[0] if found else artifact_id
+        some = " and ".join(sorted(found)[:2])
+        raise InvalidArtifactError(f"{len(found)} ids begin with {artifact_id}, as {some}: type more")
+    return found.pop() if found else artifact_id
 
 
 def find_ids(store: ArtifactStore, texts: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 
 from coatcheck.ids import TREE_TYPE
 
+from . import complete
 from .failures import CommandError
 from .found import find_id
 from .output import is_printable
@@ -32,9 +33,7 @@ def get(
     *,
     ticket: Annotated[
         str | None,
-        typer.Argument(
-            metavar="ID|TICKET", show_default=False, help='An id, the beginning of one, or {"$artifact": "<id>"}.'
-        ),
+        complete.id_argument(),
     ] = None,
     output: Annotated[
         str | None,
@@ -42,7 +41,7 @@ def get(
             "--output", "-o", metavar="PATH", help="The file, or the new directory, to write; - is standard output."
         ),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Everything that this run leases.")] = None,
+    run: Annotated[str | None, complete.run_option("Everything that this run leases.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file; its permissions stay.")] = False,
 ) -> None:
     """Write a content, a tree or all of a run.

@@ -1,9 +1,10 @@
-"""`touch`: ending leases later, or earlier."""
+"""`touch`, `expire`: ending leases later, or earlier."""
 
 from typing import Annotated
 
 import typer
 
+from . import complete
 from .failures import CommandError
 from .found import find_id
 from .settings import Settings
@@ -14,11 +15,13 @@ def touch(
     ctx: typer.Context,
     *,
     ticket: Annotated[
-        str, typer.Argument(metavar="ID|TICKET", help='An id, the beginning of one, or {"$artifact": "<id>"}.')
+        str,
+        complete.id_argument(),
     ],
     ttl: Annotated[str, typer.Option(metavar="TTL", help="From now on: 90, 90s, 15m, 2h, 7d, 1w, 1d12h or never.")],
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Whose lease; left out: the one without a run.")
+        str | None,
+        complete.run_option("Whose lease; left out: the one without a run."),
     ] = None,
 ) -> None:
     """Let a lease end later, or earlier, than it would."""
@@ -28,3 +31,23 @@ def touch(
         if not store.touch(artifact_id, seconds, run):
             holder = "there is no lease without a run" if run is None else f"run {run} holds no lease"
             raise CommandError(f"{holder} on {artifact_id}")
+
+
+def expire(
+    ctx: typer.Context,
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete.runs, help="The run.")],
+    ttl: Annotated[
+        str, typer.Option("--in", metavar="TTL", help="From now on: 90, 90s, 15m, 2h, 7d, 1w, 1d12h or never.")
+    ],
+) -> None:
+    """Let all that a run leases end, later or earlier.
+
+    What it stores from then on lasts as long as it says. What other runs lease stays.
+    """
+    seconds = parse_ttl(ttl)
+    with Settings.of(ctx).open() as store:
+        count = store.expire_run(run, seconds)
+    if not count:
+        raise CommandError(f"run {run} leases nothing")
+    typer.echo(f"{count} {'lease ends' if count == 1 else 'leases end'} {'never' if ttl == 'never' else f'in {ttl}'}")

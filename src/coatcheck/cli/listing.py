@@ -3,21 +3,25 @@
 import os
 import stat
 import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
 from coatcheck import ArtifactMetadata, ArtifactStore
 from coatcheck.ids import TREE_TYPE
+from coatcheck.search import By, Filters, Order
 from coatcheck.trees import TreeEntry, open_tree
 
+from . import complete
 from .failures import CommandError, say
 from .found import find_id
 from .look import AsJson
 from .output import write_json
 from .settings import Settings
 from .table import Cell, Column, write_table
-from .values import parse_moment, parse_tags
+from .values import parse_moment, parse_wanted_tags
 from .words import id_cell, run_cell, size_cell, tags_cell, time_cell
 
 _ARTIFACTS: Final = (
@@ -29,52 +33,118 @@ _ARTIFACTS: Final = (
     Column("TYPE", rank=4, least=8),
     Column("TAGS", rank=5, least=8),
 )
+_PAGE: Final = 1000  # artifacts that are asked for at a time
 _ENTRIES: Final = (Column("MODE", rank=1), Column("SIZE", right=True), Column("PATH"))
+
+
+class Sort(StrEnum):
+    """What `ls` lists by."""
+
+    STORED = "stored"
+    SIZE = "size"
+    EXPIRES = "expires"
+
+
+_BY: Final[dict[Sort, By]] = {Sort.STORED: "time", Sort.SIZE: "size", Sort.EXPIRES: "expiry"}
 
 
 def ls(
     ctx: typer.Context,
     *,
     ticket: Annotated[
-        str | None, typer.Argument(metavar="ID|TICKET", show_default=False, help="A tree, to list what it has.")
+        str | None,
+        complete.id_argument("A tree, to list what it has."),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="What this run leases.")] = None,
-    content_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Of this content type.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="K=V", help="With this tag; may be repeated.")] = None,
+    run: Annotated[str | None, complete.run_option("What this run leases.")] = None,
+    content_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Of this content type; text/* for all that begin so.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="K[=V]", help="With this tag, or any of that name; may be repeated.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stored then or later: 1h for an hour ago, or ISO 8601, UTC.")
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="TIME", help="Stored then or earlier.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
+    sort: Annotated[
+        Sort, typer.Option(metavar="stored|size|expires", help="Newest, largest, or last to end first.")
+    ] = Sort.STORED,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     offset: Annotated[int, typer.Option(metavar="N", min=0, help="Leave out the first so many.")] = 0,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", show_default=False, help="Go on where the list before said.")
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most so many; 0: all.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """List artifacts, newest first, or what a tree has.
+    """List artifacts, or what a tree has.
 
     A terminal is shown the beginnings of ids, which are taken wherever an id is; a pipe gets whole ids, sizes in bytes
     and times in UTC, with tabs in between.
     """
+    if after is not None and offset:
+        raise typer.BadParameter("either a cursor or a number to leave out", param_hint="--after")
+    filters: Filters = {
+        "run_id": run,
+        "content_type": content_type,
+        "tags": parse_wanted_tags(tag or ()),
+        "created_after": parse_moment(since),
+        "created_before": parse_moment(before),
+    }
     with Settings.of(ctx).open() as store:
         if ticket is not None:
             _list_tree(store, find_id(store, ticket), as_json=as_json)
             return
-        views = store.search(
-            run_id=run,
-            content_type=content_type,
-            tags=parse_tags(tag or ()),
-            created_after=parse_moment(since),
-            created_before=parse_moment(before),
-            offset=offset,
-            limit=limit,
-            order="asc" if reverse else "desc",
-        )
-    _write(views, as_json=as_json)
-    if sys.stdout.isatty() and len(views) == limit:
-        say(f"{limit:,} artifacts; there may be more: --offset {offset + limit} goes on, --limit 0 lists all")
+        listing = _Listing(store, filters, _BY[sort], "asc" if reverse else "desc")
+        if after is None and (sort is Sort.SIZE or run is not None):
+            views = listing.at_once(offset, limit)
+        else:
+            views = listing.by_pages(after, offset, limit)
+        _write(views, as_json=as_json)
+    if sys.stdout.isatty() and listing.more:
+        say(f"{limit:,} artifacts, and there are more: {listing.more} goes on, --limit 0 lists all")
 
 
-def _write(views: list[ArtifactMetadata], *, as_json: bool) -> None:
+class _Listing:
+    """Artifacts as they come.
+
+    Attributes:
+        more: The option that goes on where the list has ended; empty: it has ended.
+    """
+
+    def __init__(self, store: ArtifactStore, filters: Filters, by: By, order: Order) -> None:
+        self._store = store
+        self._filters = filters
+        self._by = by
+        self._order: Order = order
+        self.more = ""
+
+    def at_once(self, offset: int, limit: int) -> Iterator[ArtifactMetadata]:
+        """For orders in which each page would look at all there is."""
+        count = limit + 1 if limit else 0
+        views = self._store.search(limit=count, offset=offset, by=self._by, order=self._order, **self._filters)
+        if limit and len(views) > limit:
+            self.more = f"--offset {offset + limit}"
+        yield from views[:limit] if limit else views
+
+    def by_pages(self, after: str | None, offset: int, limit: int) -> Iterator[ArtifactMetadata]:
+        """In memory that does not grow."""
+        left, skip = limit, offset
+        while True:
+            count = min(_PAGE, skip + left) if limit else _PAGE
+            page = self._store.page(limit=count, after=after, by=self._by, order=self._order, **self._filters)
+            yield from page.items[skip:]
+            left -= len(page.items[skip:])
+            skip = max(0, skip - len(page.items))
+            after = page.next
+            if after is None:
+                return
+            if limit and not left:
+                self.more = f"--after {after}"
+                return
+
+
+def _write(views: Iterable[ArtifactMetadata], *, as_json: bool) -> None:
     if as_json:
         for view in views:
             write_json(view.to_dict())

@@ -1,4 +1,4 @@
-"""`show`, `runs`, `stats`: looking without touching."""
+"""`show`, `stats`: looking without touching."""
 
 import sys
 from typing import Annotated, Final
@@ -8,6 +8,7 @@ import typer
 from coatcheck import Lease
 from coatcheck.humane import exact
 
+from . import complete
 from .failures import CommandError
 from .found import find_id
 from .output import write_json
@@ -30,7 +31,8 @@ def show(
     ctx: typer.Context,
     *,
     ticket: Annotated[
-        str, typer.Argument(metavar="ID|TICKET", help='An id, the beginning of one, or {"$artifact": "<id>"}.')
+        str,
+        complete.id_argument(),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -57,17 +59,6 @@ def show(
     if sys.stdout.isatty():
         sys.stdout.write("\n")
     write_table(_LEASES, map(_lease_row, leases))
-
-
-def runs(ctx: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the runs that lease anything."""
-    with Settings.of(ctx).open() as store:
-        found = store.list_runs()
-    if as_json:
-        for run in found:
-            write_json({"run_id": run})
-    else:
-        write_table((Column("RUN", least=8),), ((Cell(run),) for run in found))
 
 
 def _lease_row(lease: Lease) -> tuple[Cell, ...]:

@@ -1,8 +1,7 @@
 """`gc`, `check`: what crashes and evictions left behind, and what does not fit together."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Annotated, Final
 
 import typer
@@ -11,9 +10,10 @@ from coatcheck import CheckReport, Problem
 from coatcheck.humane import size
 
 from .failures import CommandError
-from .output import console, write_json
+from .output import write_json
 from .settings import Settings
 from .table import Cell, Column, write_table
+from .transfer import counting
 from .values import parse_duration
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -78,23 +78,9 @@ def _row(problem: Problem) -> tuple[Cell, ...]:
     )
 
 
-@contextmanager
-def key_count() -> Iterator[Callable[[int], None]]:
-    """A running count on the terminal, if stderr is one."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import (  # noqa: PLC0415  # only where there is somebody to look at it
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} keys looked at"), TimeElapsedColumn())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda count: bar.update(task, completed=count)
+def key_count() -> AbstractContextManager[Callable[[int], None]]:
+    """A running count of keys on the terminal, if stderr is one."""
+    return counting("keys looked at")
 
 
 def _print(report: CheckReport, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from coatcheck import DEFAULT, ArtifactMetadata, ArtifactStore, artifact_ref
 from coatcheck.trees import store_tree
 from coatcheck.trees.finding import guess_type
 
+from . import complete
 from .failures import CommandError, say
 from .output import printable, write_json
 from .settings import Settings
@@ -26,7 +27,7 @@ def put(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="Files, directories, globs, or - for standard input.")
     ],
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Who stores: a run, session or job.")] = None,
+    run: Annotated[str | None, complete.run_option("Who stores: a run, session or job.")] = None,
     ttl: Annotated[
         str | None, typer.Option(metavar="TTL", help="How long it is kept: 90, 90s, 15m, 2h, 7d, 1w, 1d12h or never.")
     ] = None,

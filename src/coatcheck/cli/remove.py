@@ -9,6 +9,7 @@ import typer
 from coatcheck import ArtifactStore
 from coatcheck.humane import size
 
+from . import complete
 from .failures import CommandError
 from .found import find_ids
 from .output import printable
@@ -19,9 +20,13 @@ def rm(
     ctx: typer.Context,
     *,
     tickets: Annotated[
-        list[str] | None, typer.Argument(metavar="ID|TICKET", show_default=False, help="What to remove.")
+        list[str] | None,
+        complete.id_argument("What to remove."),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Whose leases; left out: those without a run.")] = None,
+    run: Annotated[
+        str | None,
+        complete.run_option("Whose leases; left out: those without a run."),
+    ] = None,
     for_everyone: Annotated[
         bool, typer.Option("--for-everyone", help="Remove the artifacts, whoever leases them.")
     ] = False,
@@ -45,16 +50,16 @@ def rm(
             return
         ids = find_ids(store, tickets)
         removing = _Removing(store, ids, run, for_everyone=for_everyone)
-        _ask(removing.question(), yes=yes)
+        ask(removing.question(), yes=yes)
         removing.remove()
 
 
 def _give_up_all(store: ArtifactStore, run: str, *, yes: bool) -> None:
-    if _asks(yes=yes):
+    if asks(yes=yes):
         views = store.list_by_run(run)
         bytes_ = size(sum(view.size_bytes for view in views))
         if views:
-            _ask(f"Give up all that run {run} leases: {_artifacts(len(views))}, {bytes_}?", yes=yes)
+            ask(f"Give up all that run {run} leases: {counted(len(views))}, {bytes_}?", yes=yes)
     count = store.delete_by_run(run)
     if not count:
         raise CommandError(f"run {run} leases nothing")
@@ -72,7 +77,7 @@ class _Removing:
 
     def question(self) -> str:
         views = [view for view in self._store.metadata_many(self._ids) if view is not None]
-        what = f"{_artifacts(len(views))}, {size(sum(view.size_bytes for view in views))}"
+        what = f"{counted(len(views))}, {size(sum(view.size_bytes for view in views))}"
         if len(views) == 1:
             what = f"{views[0].artifact_id}, {size(views[0].size_bytes)}"
         if not self._for_everyone:
@@ -105,14 +110,17 @@ class _Removing:
         return "the lease without a run" if self._run is None else f"the lease of run {self._run}"
 
 
-def _artifacts(count: int) -> str:
+def counted(count: int) -> str:
+    """A number of artifacts, in words."""
     return f"{count:,} {'artifact' if count == 1 else 'artifacts'}"
 
 
-def _asks(*, yes: bool) -> bool:
+def asks(*, yes: bool) -> bool:
+    """Whether there is somebody to ask."""
     return not yes and sys.stdin.isatty()
 
 
-def _ask(question: str, *, yes: bool) -> None:
-    if _asks(yes=yes):
+def ask(question: str, *, yes: bool) -> None:
+    """Ask whoever is there, and end the command unless the answer is yes."""
+    if asks(yes=yes):
         typer.confirm(printable(question), abort=True, err=True)

@@ -49,23 +49,34 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> No
         for row in rows:
             sys.stdout.write("\t".join(printable(cell.plain) for cell in row) + "\n")
         return
-    table = [[cell._replace(shown=printable(cell.shown or cell.plain)) for cell in row] for row in rows]
+    table = list(rows)
     if not table:
         say("nothing there")
         return
     width = shutil.get_terminal_size().columns
-    widths = fit(columns, table, width)
-    headings = [Cell(column.name, column.name, "bold") for column in columns]
-    for row in (headings, *table):
-        fields = [
-            styled(_filled(cell.shown, widths[i], right=column.right), cell.style, sys.stdout)
-            for i, (column, cell) in enumerate(zip(columns, row, strict=True))
-            if widths[i]
-        ]
-        sys.stdout.write((" " * _GAP).join(fields).rstrip() + "\n")
-    if hidden := [column.name for column, wide in zip(columns, widths, strict=True) if not wide]:
+    lines, hidden = lines_of(columns, table, width)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    if hidden:
         sys.stdout.flush()
         say(f"left out, as the terminal has {width} columns: {', '.join(hidden)}")
+
+
+def lines_of(columns: Sequence[Column], table: Sequence[Sequence[Cell]], width: int) -> tuple[list[str], list[str]]:
+    """The lines of a table, with its heading, and the headings of columns that were left out."""
+    table = [[cell._replace(shown=printable(cell.shown or cell.plain)) for cell in row] for row in table]
+    widths = fit(columns, table, width)
+    headings = [Cell(column.name, column.name, "bold") for column in columns]
+    lines = [
+        (" " * _GAP)
+        .join(
+            styled(_filled(cell.shown, wide, right=column.right), cell.style, sys.stdout)
+            for column, cell, wide in zip(columns, row, widths, strict=True)
+            if wide
+        )
+        .rstrip()
+        for row in (headings, *table)
+    ]
+    return lines, [column.name for column, wide in zip(columns, widths, strict=True) if not wide]
 
 
 def write_pairs(pairs: Iterable[tuple[str, Cell]]) -> None:

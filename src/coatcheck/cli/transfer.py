@@ -53,6 +53,25 @@ def transfer_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
         yield move
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A running count on stderr, if that is a terminal; yields the function that moves it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import (  # noqa: PLC0415  # only where there is somebody to look at it
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda count: bar.update(task, completed=count)
+
+
 def copy(reader: ArtifactReader, target: BinaryIO, move: Callable[[int, int | None], None]) -> None:
     """Write what is left in a reader to a file, piece by piece."""
     while piece := reader.read(_PIECE):

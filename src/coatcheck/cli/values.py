@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import coatcheck
 from coatcheck import InvalidArtifactError, get_artifact_id, is_artifact_ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from coatcheck.search import Tags
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
@@ -51,12 +54,19 @@ def parse_moment(text: str | None) -> str | datetime | None:
     """A point in time: a duration means so long ago, all else is ISO 8601, which the store understands."""
     if text is None:
         return None
-    try:
-        ago = timedelta(seconds=parse_duration(text))
-    except (InvalidArtifactError, OverflowError):
+    if not (_SECONDS.fullmatch(text) or (text and _DURATION.fullmatch(text))):
         return text
+    return parse_ago(text)
+
+
+def parse_ago(text: str) -> datetime:
+    """The point in time that was a duration ago.
+
+    Raises:
+        InvalidArtifactError: It is no duration, or one too long.
+    """
     try:
-        return datetime.now(UTC) - ago
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
     except OverflowError:
         raise InvalidArtifactError(f"{text} ago was before the year 1") from None
 
@@ -74,6 +84,21 @@ def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
             raise InvalidArtifactError(f"invalid tag {pair!r}: write name=value")
         tags[name] = value
     return tags
+
+
+def parse_wanted_tags(texts: Iterable[str]) -> Tags:
+    """Tags to look for: `name=value`, or `name` for any value.
+
+    Raises:
+        InvalidArtifactError: One has no name.
+    """
+    wanted: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name:
+            raise InvalidArtifactError(f"invalid tag {text!r}: write name=value, or name for any value")
+        wanted[name] = value if separator else coatcheck.ANY
+    return wanted
 
 
 def parse_id(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from ..backends.redis.layout.partitions import COUNTS, Partitions
 from ..backends.redis.permissions import COMMANDS, EXTRAS
 from ..backends.redis.scripts import calls
 from ..backends.redis.scripts.script import Command
-from ..backends.redis.session import Session
+from ..backends.redis.session import Session, heard
 from ..backends.redis.transport.base import Node
 from ..model import CheckReport
 from ..plan import Plan
@@ -116,17 +116,23 @@ def gather(backend: RedisBackend, encrypted: bool | None, thorough: bool | None,
         thorough: Whether every key is looked at; `None`: unless there are many.
         progress: See `Backend.check`.
     """
+    facts = yield from heard(_quick(backend, encrypted))
+    if thorough is None:
+        few = sum(map(sum, facts.artifacts.values())) <= FEW
+        thorough = few and all(facts.permitted[name] for name in COMMANDS["operator"])
+    if not thorough:
+        return facts
+    report = yield from backend.check(read_data=False, repair=False, grace_ms=3_600_000, progress=progress)
+    return replace(facts, report=report)
+
+
+def _quick(backend: RedisBackend, encrypted: bool | None) -> Plan[Facts]:
+    """Everything that needs no look at every key."""
     session = backend.session
     nodes = yield from session.primaries()
     servers = yield from _servers(session, nodes)
     user, open_to_all, permitted, foreign = yield from _permissions(session, nodes[0])
     artifacts, others = yield from _artifacts(session)
-    report = None
-    if thorough is None:
-        few = sum(map(sum, artifacts.values())) <= FEW
-        thorough = few and all(permitted[name] for name in COMMANDS["operator"])
-    if thorough:
-        report = yield from backend.check(read_data=False, repair=False, grace_ms=3_600_000, progress=progress)
     return Facts(
         namespace=backend.namespace,
         is_cluster=session.transport.is_cluster,
@@ -140,7 +146,7 @@ def gather(backend: RedisBackend, encrypted: bool | None, thorough: bool | None,
         foreign=foreign,
         artifacts=artifacts,
         others=others,
-        report=report,
+        report=None,
     )
 
 

@@ -198,14 +198,12 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
 
     def list_session_candidates(self, session_id: str, *, owner_run_id: str | None = None) -> list[Any]:
         """What a session may see, newest first: its owner's, what has its tag, what has the tag `shared`."""
-        session, owner = _text(session_id), _text(owner_run_id)
-        return [
-            shown
-            for shown in _sorted(self.list_all(limit=0))
-            if (owner and shown.run_id == owner)
-            or (session and shown.tags.get("session_id") == session)
-            or "shared" in shown.tags
-        ]
+        inner = self._lazy.get()
+        session, owner = _text(session_id), _run(owner_run_id)
+        found = [] if owner is None else inner.list_by_run(owner)
+        if session:
+            found += inner.search(tags={"session_id": session}, limit=0)
+        return _sorted(_unique([*found, *inner.search(tags={"shared": coatcheck.ANY}, limit=0)]))
 
     def search(
         self,
@@ -251,7 +249,8 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
             created_before=_text(created_before) or None,
             limit=0,
         )
-        matching = _unique(found)
+        places = {described[name] for name in _PLACES if name in described}
+        matching = _unique(view for view in found if _may_lie(view, places))
         if described:
             matching = [shown for shown in matching if _matches(shown, described)]
         ascending = _text(order).lower() == "asc"
@@ -424,6 +423,14 @@ def _unique(views: Iterable[coatcheck.ArtifactMetadata]) -> list[Any]:
 
 def _sorted(shown: Iterable[Any], *, ascending: bool = False) -> list[Any]:
     return sorted(shown, key=lambda one: (one.created_at, one.artifact_id), reverse=not ascending)
+
+
+def _may_lie(view: coatcheck.ArtifactMetadata, places: set[str]) -> bool:
+    """Whether an artifact can be of a session, workflow or node: its tags say so, or its descriptor may.
+
+    Cheap, and asked of all; what AbstractRuntime says of an artifact takes longer to find out.
+    """
+    return _EXTRA in view.extra or places <= {tag.strip() for tag in view.tags.values()}
 
 
 def _matches(shown: Any, described: Mapping[str, str]) -> bool:

@@ -7,7 +7,6 @@ without looking at others, equal files are kept once, and copies send nothing. A
 from __future__ import annotations
 
 import errno
-import hashlib
 import mimetypes
 import os
 import shutil
@@ -29,6 +28,7 @@ from coatcheck import (
     ArtifactReader,
     ArtifactStore,
     InvalidArtifactError,
+    foreign_id,
 )
 
 from .opening import LazyStore
@@ -272,6 +272,20 @@ class CoatcheckFileSystem(AbstractFileSystem):
         except ArtifactNotFoundError:
             raise _missing(source) from None
 
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Move files; nothing is sent or loaded. They last as if they were written now.
+
+        Raises:
+            OSError: A directory cannot be moved into itself.
+        """
+        target = self._strip_protocol(path2)
+        for source in [path1] if isinstance(path1, str) else path1:
+            if self._strip_protocol(source) == target:
+                return
+            if f"{target}/".startswith(f"{self._strip_protocol(source)}/"):
+                raise _refused(errno.EINVAL, target)
+        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+
     def _write(
         self,
         path: str,
@@ -322,10 +336,12 @@ class CoatcheckFileSystem(AbstractFileSystem):
     def _ensure(self, path: str, view: ArtifactMetadata | None, ttl: Any, until: str | None) -> None:
         """Let a directory be there for as long as a file in it, and longer, so that not each file has to see to it."""
         lasts = None if ttl is None else 2 * ttl
-        if view is None:
-            self._make(path, lasts)
-        elif view.expires_at is not None and (until is None or view.expires_at < until):
-            self._store.find_missing([_id(path)], ttl=lasts, run_id=_run(_parent(path)))
+        if view is not None:
+            if view.expires_at is None or (until is not None and view.expires_at >= until):
+                return
+            if not self._store.find_missing([_id(path)], ttl=lasts, run_id=_run(_parent(path))):
+                return
+        self._make(path, lasts)  # it was not there, or expired since it was seen
 
     def _make(self, path: str, ttl: Any, *, exist_ok: bool = True) -> None:
         try:
@@ -398,6 +414,8 @@ class CoatcheckFileSystem(AbstractFileSystem):
         whole, gone = recursive and maxdepth is None, set(paths)
         for one, view in zip(paths, self._store.metadata_many(map(_id, paths)), strict=True):
             if view is None:
+                if whole:  # somebody else deleted it since it was found
+                    continue
                 raise _missing(one)
             if not whole and view.tags.get(_KIND) == _DIRECTORY and not gone.issuperset(self.ls(one, detail=False)):
                 raise _refused(errno.ENOTEMPTY, one)
@@ -435,15 +453,20 @@ class CoatcheckFile(AbstractBufferedFile):
         return True
 
     def commit(self) -> None:
-        """Store what was written."""
-        self._spool.seek(0)
-        self._keep(self._spool, **self.kwargs)
+        """Store what was written, unless it was discarded."""
+        if not self.forced:
+            self.flush(force=True)
+        if self._spool is not None:
+            self._spool.seek(0)
+            self._keep(self._spool, **self.kwargs)
         self.discard()
 
     def discard(self) -> None:
         """Forget what was written."""
+        self.forced = True
         if self._spool is not None:
             self._spool.close()
+            self._spool = None
 
     def close(self) -> None:
         """Close the file; what was written is stored now, unless a transaction is under way."""
@@ -457,7 +480,6 @@ class CoatcheckFile(AbstractBufferedFile):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None and self.writable():  # half a file is none
-            self.forced = True
             self.discard()
         self.close()
 
@@ -486,10 +508,9 @@ def _run(directory: str) -> str:
 
 
 def _id(path: str) -> str:
-    name = path.encode(errors="surrogatepass")
-    if len(name) > _LONGEST:
+    if len(path.encode(errors="surrogatepass")) > _LONGEST:
         raise _refused(errno.ENAMETOOLONG, path)
-    return f"fs-{hashlib.sha256(name).hexdigest()[:40]}"
+    return foreign_id("fsspec", path)
 
 
 def _root() -> dict[str, Any]:

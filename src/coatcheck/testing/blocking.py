@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..aio import AsyncArtifactStore
 from ..reader import ArtifactReader, AsyncArtifactReader
+from ..runs import AsyncRun
 from ..store import ArtifactStore
 
 
@@ -119,6 +120,8 @@ def _blocking(name: str) -> Any:
         called = getattr(self._store, name)(*args, **kwargs)
         if isinstance(called, AsyncIterator):
             return self._each(called)
+        if isinstance(called, AsyncRun):
+            return BlockingRun(called, self)
         result = self._run(called)
         return BlockingReader(result, self._run) if isinstance(result, AsyncArtifactReader) else result
 
@@ -129,3 +132,29 @@ def _blocking(name: str) -> Any:
 for _name in [name for name in vars(ArtifactStore) if not name.startswith("_") and name != "close"]:
     setattr(Blocking, _name, _blocking(_name))
 ArtifactStore.register(Blocking)
+
+
+class BlockingRun:
+    """An `AsyncRun` seen as a blocking one."""
+
+    def __init__(self, run: AsyncRun, store: Blocking) -> None:
+        self._aio, self._blocking = run, store
+        self.run_id = run.run_id
+
+    def __getattr__(self, name: str) -> Any:
+        def method(*args: Any, **keywords: Any) -> Any:
+            called = getattr(self._aio, name)(*args, **keywords)
+            each = self._blocking._each if isinstance(called, AsyncIterator) else self._blocking._run  # noqa: SLF001
+            return each(called)
+
+        return method
+
+    def __repr__(self) -> str:
+        return repr(self._aio).removeprefix("Async")
+
+    def __enter__(self) -> Self:
+        self._blocking._run(self._aio.__aenter__())  # noqa: SLF001  # the same room
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._blocking._run(self._aio.__aexit__(*exc))  # noqa: SLF001

@@ -34,7 +34,7 @@ from .blocking import Blocking
 _STORES: Final = ("store", "store_many", "store_file", "link")
 _READS: Final = (
     *("load", "load_many", "open", "load_range", "exists", "get_metadata", "metadata_many", "leases"),
-    *("list_by_run", "list_all", "list_runs", "search", "stats"),
+    *("list_by_run", "list_all", "list_runs", "search", "page", "iter_artifacts", "iter_run", "iter_runs", "stats"),
 )
 
 
@@ -108,7 +108,7 @@ class Faults:
             yield Pause(self._random.uniform(0, self._latency))
         if self._happens("unavailable"):
             raise StoreUnavailableError("no usable server (injected)")
-        if name in _STORES and self._happens("full"):
+        if name in (*_STORES, "link") and self._happens("full"):
             raise StoreFullError("the server reached maxmemory (injected)")
         result = yield from operation(*args, **keywords)
         if self._happens("lost_replies", "lost reply"):

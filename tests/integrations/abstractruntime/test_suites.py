@@ -32,9 +32,9 @@ NAMES = {
 DESCRIPTORS = "tests/test_artifacts.py::TestArtifactDescriptorAndCatalog::"
 LEFT_OUT = {
     **NAMES,
-    f"{CATALOG}test_file_store_answers_from_indexes_never_a_catalog_scan": "asserts an index of sessions; ours is none",
     f"{FILES}test_gc_respects_cross_run_refs": "asserts that a blob nobody needs stays until gc; ours goes at once",
     f"{CATALOG}test_indexes_are_built_by_the_first_lookup_never_by_the_open": "asserts its SQLite indexes",
+    f"{CATALOG}test_file_store_answers_from_indexes_never_a_catalog_scan": "asks for the plans of its SQLite queries",
     f"{CATALOG}test_a_catalog_error_raises_and_never_reads_every_artifact": "breaks its SQLite catalog",
     f"{CATALOG}test_benchmark_100k_catalog_session_lookup_under_50ms": "fills its SQLite catalog by hand",
 }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -70,6 +71,18 @@ def test_one_of_many_creates_a_file(url: str, namespace: str) -> None:
         assert sum(pool.map(create, range(16))) == 1
 
 
+def test_threads_share_a_file_system(fs: CoatcheckFileSystem) -> None:
+    def there_and_back(i: int) -> bool:
+        with fs.open(f"shared/{i % 4}/{i}", "wb") as file:
+            file.write(b"%d" % i)
+        return fs.cat_file(f"shared/{i % 4}/{i}") == b"%d" % i
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(there_and_back, range(40)))
+    assert len(fs.find("shared")) == 40
+    assert len(fs.ls("shared")) == 4
+
+
 def test_who_comes_second_at_closing_loses(fs: CoatcheckFileSystem) -> None:
     first, second = fs.open("x", "xb"), fs.open("x", "xb")
     first.write(b"first")
@@ -91,6 +104,32 @@ def test_a_transaction_is_seen_at_its_end_or_not_at_all(fs: CoatcheckFileSystem)
         fs.pipe("in/three", b"3")
         raise RuntimeError
     assert fs.find("in") == ["in/one", "in/two"]
+
+
+def test_a_transaction_knows_what_was_not_closed_and_what_was_interrupted(fs: CoatcheckFileSystem) -> None:
+    with fs.transaction:
+        fs.open("open", "wb").write(b"not closed")
+        with suppress(RuntimeError), fs.open("interrupted", "wb") as file:
+            file.write(b"half of")
+            raise RuntimeError
+    assert fs.cat("open") == b"not closed"
+    assert not fs.exists("interrupted")
+
+
+def test_moving_to_the_same_place_or_into_itself(fs: CoatcheckFileSystem) -> None:
+    fs.pipe("dir/file", b"x")
+    for same in ("dir/file", "coatcheck://dir/file", "/dir//file"):
+        fs.mv("dir/file", same)
+    with pytest.raises(OSError) as caught:
+        fs.mv("dir", "dir/below", recursive=True)
+    assert caught.value.errno == errno.EINVAL
+    assert fs.find("") == ["dir/file"]
+    fs.mv("dir", "other", recursive=True)
+    assert fs.find("", withdirs=True) == ["other", "other/file"]
+    with pytest.raises(FileNotFoundError):
+        fs.mv("none", "x")
+    with pytest.raises(FileNotFoundError):
+        fs.rm("none", recursive=True)
 
 
 def test_what_is_interrupted_leaves_what_was_there(fs: CoatcheckFileSystem) -> None:
@@ -227,7 +266,7 @@ def test_files_expire_and_their_directories_after_them(valkey, namespace: str) -
     fs = CoatcheckFileSystem(valkey.url, namespace, ttl=100, skip_instance_cache=True)
     fs.pipe_file("dir/brief", b"1", ttl=0.05)
     fs.pipe("dir/file", b"2")
-    assert fs.info("dir")["created"] == fs.info("dir")["created"]
+    assert fs.isdir("dir")
     eventually(lambda: fs.ls("dir", detail=False) == ["dir/file"])
     with open_store(valkey.url, namespace=namespace) as store:
         ends = {view.tags["path"]: view.expires for view in store.list_all()}
@@ -236,6 +275,21 @@ def test_files_expire_and_their_directories_after_them(valkey, namespace: str) -
         assert {view.tags["path"]: view.expires for view in store.list_all()}["dir"] is None
         fs.pipe_file("dir/brief", b"1", ttl=50)  # a file lasts as long as was said last
         assert fs.info("dir/brief")["expires"] < ends["dir/file"]
+    fs.close()
+
+
+def test_a_directory_that_expires_while_a_file_is_written_is_made_again(valkey, namespace: str, monkeypatch) -> None:
+    fs = CoatcheckFileSystem(valkey.url, namespace, skip_instance_cache=True)
+    fs.pipe_file("dir/brief", b"1", ttl=100)
+    find_missing = fs._store.find_missing
+
+    def expired(ids: list[str], **options: object) -> list[str]:
+        fs._store.delete_many(ids)
+        return find_missing(ids, **options)
+
+    monkeypatch.setattr(fs._store, "find_missing", expired)
+    fs.pipe("dir/file", b"2")
+    assert fs.isdir("dir")
     fs.close()
 
 

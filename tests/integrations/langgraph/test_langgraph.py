@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from operator import add
 from pathlib import Path
@@ -288,6 +291,17 @@ def test_threads_loops_and_both_faces_share_one_saver(valkey, namespace: str) ->
     saver.close()
 
 
+def test_after_a_fork(valkey, namespace: str) -> None:
+    with CoatcheckSaver(valkey.url, namespace=namespace) as saver:
+        graph = chain(one, ask, checkpointer=saver)
+        graph.invoke({"document": DOCUMENT}, THREAD)
+        child = os.fork()
+        if not child:
+            os._exit(0 if graph.invoke(Command(resume="x"), THREAD)["answer"] == "x" else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert graph.get_state(THREAD).values["answer"] == "x"
+
+
 def test_an_open_store_stays_open() -> None:
     with InMemoryArtifactStore() as store:
         saver = CoatcheckSaver(store)
@@ -411,3 +425,13 @@ def test_a_serializer_for_other_checkpointers(url: str, namespace: str) -> None:
 def test_the_guide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COATCHECK_URL", f"file://{tmp_path}")
     run_snippets(DOCS / "integrations" / "langgraph.md")
+
+
+def test_the_example(url: str, leaks) -> None:
+    leaks.own("agents")
+    example = Path(__file__).parents[3] / "examples" / "langgraph_agent.py"
+    done = subprocess.run([sys.executable, example, url], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    approved, report, checkpoints, given_up = done.stdout.splitlines()
+    assert (approved, report, checkpoints) == ("read 999,965 characters?", "50,241 coats", "7 checkpoints")
+    assert re.fullmatch(r"\d\d artifacts given up", given_up)

@@ -161,7 +161,7 @@ def test_an_expired_payload_is_no_retry(valkey, namespace: str) -> None:
     [
         ({}, "no claim of coatcheck's"),
         ({"artifact": "x"}, "no claim of coatcheck's"),
-        ({"artifact": "no/such id", "sha256": "0" * 64}, "invalid artifact_id"),
+        ({"artifact": "no/such id", "sha256": "0" * 64}, "Invalid artifact_id"),
         ({"artifact": "x", "sha256": "0" * 64}, "is gone"),
         ({"artifact": "other", "sha256": "0" * 64}, "another SHA-256"),
         ({"artifact": "noise", "sha256": "{noise}"}, "no payload of Temporal's"),

@@ -51,7 +51,6 @@ class Arriving:
         else:
             self._hashing.update(self._view[: min(size, self._left)])  # without the end of the line
             self._left = max(0, self._left - size)
-            self._view.release()
             complete = self._payload.took(size)
         self._view = self._payload.space()[:_PIECE]
         return complete

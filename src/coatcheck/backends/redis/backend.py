@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
+from ...figures import Tally
 from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
@@ -14,6 +15,7 @@ from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
 from . import maintenance
+from .counting import Counting
 from .layout.partitions import Partitions
 from .leasing import Leasing
 from .listing import Lists
@@ -47,6 +49,7 @@ class RedisBackend(Backend):
         self._leasing = Leasing(self.session)
         self._updating = Updating(self.session)
         self._lists = Lists(self.session)
+        self._counting = Counting(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         return heard(self._storing.store(requests))
@@ -105,8 +108,20 @@ class RedisBackend(Backend):
     def runs(self) -> Listing[str]:
         return self._lists.runs()
 
-    def stats(self) -> Plan[StoreStats]:
-        return heard(self._lists.stats())
+    def count(self, query: Query) -> Plan[int]:
+        return self._counting.count(query)
+
+    def tally(self, query: Query, by: str | None) -> Plan[Tally]:
+        return self._counting.tally(query, by)
+
+    def stats(self, query: Query) -> Plan[StoreStats]:
+        return self._counting.stats(query)
+
+    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+        return heard(self._leasing.touch_run(run_id, ttl_ms, longer=longer))
+
+    def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
+        return self._leasing.delete_where(query, progress)
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
         return maintenance.gc(self.session, self._reading, dry_run=dry_run, grace_ms=grace_ms, progress=progress)

@@ -14,19 +14,22 @@ from ...errors import StoreUnavailableError
 from ...ids import is_default_id
 from ...model import Lease
 from ...plan import Plan
+from ...search import Query
+from ..base import Progress
 from .batching import CHANGES, PAGE, ROUND, by_partition, pages
 from .chunks import held, new_token, tidy
 from .layout import records
 from .layout.keys import Keys, artifact_of
+from .scanning import MemberScan, ViewScan, view_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
-from .session import Session
+from .session import Session, heard
 from .transport.errors import unexpected
 from .walking import Steps
 
 _TRIES: Final = 8  # how often an artifact is asked about again because others changed it
-_FINAL: Final = frozenset({"ok", "absent"})
+_FINAL: Final = frozenset({"ok", "absent", "changed"})
 """What a call may answer where nothing is left to do."""
 
 _FORGET: Final = 50  # runs that one script call tells of a deletion
@@ -79,26 +82,52 @@ class Leasing:
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         """See `Backend.touch`."""
+        if is_default_id(artifact_id):  # its name tells its content: mostly the first answer is the last
+            keys = self._session.of(artifact_id)
+            outcome = yield from self._session.write(calls.touch(keys, Name.of(artifact_id), run_id, ttl_ms))
+            if outcome.kind in _FINAL:
+                return outcome.kind == "ok"
+        [outcome] = yield from self._touch([artifact_id], run_id, ttl_ms)
+        return outcome.kind == "ok"
 
+    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+        """See `Backend.touch_run`."""
+        ids: set[str] = set()
+        scan = MemberScan(self._session, lambda keys: keys.run(run_id))
+        while (members := (yield from scan.next())) is not None:
+            ids.update(found.decode() for _, member, _ in members if (found := artifact_of(member)) is not None)
+        outcomes = yield from self._touch(sorted(ids), run_id, ttl_ms, longer=longer)
+        return sum(outcome.kind == "ok" for outcome in outcomes)
+
+    def _touch(
+        self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None, *, longer: bool = False
+    ) -> Plan[list[Outcome]]:
         def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
-            return calls.touch(keys, names[0], run_id, ttl_ms).then(lambda outcome: [outcome])
+            return calls.touch(keys, names[0], run_id, ttl_ms, longer=longer).then(lambda outcome: [outcome])
 
         def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
             def call(hold: Hold) -> Call[Outcome]:
-                return calls.touch(keys, name, run_id, ttl_ms, deadline=hold.deadline, hold=hold.member)
+                return calls.touch(keys, name, run_id, ttl_ms, longer=longer, deadline=hold.deadline, hold=hold.member)
 
             return held(self._session, keys, name.content, ttl_ms, call, complete=False)
 
-        if is_default_id(artifact_id):  # its name tells its content: mostly the first answer is the last
-            keys = self._session.of(artifact_id)
-            name = Name.of(artifact_id)
-            outcome = yield from self._session.write(calls.touch(keys, name, run_id, ttl_ms))
-            if outcome.kind == "chunked":
-                outcome = (yield from hold(keys, name)) or Outcome("absent")
-            if outcome.kind in _FINAL:
-                return outcome.kind == "ok"
-        [outcome] = yield from self._each([artifact_id], change, {"chunked": hold})
-        return outcome.kind == "ok"
+        return self._each(ids, change, {"chunked": hold}, page=1)
+
+    def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
+        """See `Backend.delete_where`."""
+        scan = ViewScan(self._session, query)
+        count = size = looked_at = 0
+        while (seen := (yield from heard(_seen(scan, query)))) is not None:
+            ids, says = list(seen), [says for says, _ in seen.values()]
+            outcomes = yield from (
+                self._delete(ids, says) if query.run_id is None else self._release(ids, query.run_id, says)
+            )
+            for (_, one), outcome in zip(seen.values(), outcomes, strict=True):
+                count, size = count + (outcome.kind == "ok"), size + one * (outcome.kind == "ok")
+            looked_at += len(ids)
+            if progress is not None and ids:
+                progress(looked_at)
+        return count, size
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         """See `Backend.release`."""
@@ -107,15 +136,17 @@ class Leasing:
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
         """See `Backend.delete`."""
+        outcomes = yield from self._delete(ids)
+        return [outcome.kind == "ok" for outcome in outcomes]
 
+    def _delete(self, ids: Sequence[str], seen: Sequence[bytes] = ()) -> Plan[list[Outcome]]:
         def bury(keys: Keys, name: Name) -> Plan[Outcome]:
             buried = keys.buried(name.artifact, new_token())
             [outcome] = yield from self._session.write(calls.delete(keys, [name], buried))
             yield from forget(self._session, keys, name.artifact, buried)
             return outcome
 
-        outcomes = yield from self._each(ids, calls.delete, {"crowded": bury})
-        return [outcome.kind == "ok" for outcome in outcomes]
+        return self._each(ids, calls.delete, {"crowded": bury}, seen=seen)
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         """See `Backend.delete_by_run`."""
@@ -138,11 +169,17 @@ class Leasing:
                 break  # members that name nothing of this partition: only gc removes them
         return given_up
 
-    def _release(self, ids: Sequence[str], run_id: str | None) -> Plan[list[Outcome]]:
-        return self._each(ids, lambda keys, names: calls.release(keys, names, run_id))
+    def _release(self, ids: Sequence[str], run_id: str | None, seen: Sequence[bytes] = ()) -> Plan[list[Outcome]]:
+        return self._each(ids, lambda keys, names: calls.release(keys, names, run_id), seen=seen)
 
     def _each(
-        self, ids: Sequence[str], change: Change, rarely: Mapping[str, Singly] | None = None
+        self,
+        ids: Sequence[str],
+        change: Change,
+        rarely: Mapping[str, Singly] | None = None,
+        *,
+        seen: Sequence[bytes] = (),
+        page: int = CHANGES,
     ) -> Plan[list[Outcome]]:
         """Change artifacts of any partition; what became of each, in order.
 
@@ -150,17 +187,19 @@ class Leasing:
             ids: Which artifacts, each once.
             change: The call for some of one partition.
             rarely: By what the call may answer, the plan that changes such an artifact then.
+            seen: What each lease has to say still, see `Name`.
+            page: Artifacts that one call changes.
         """
-        changing = _Changing(self._session, ids)
+        changing = _Changing(self._session, ids, seen)
         while changing.waiting:
-            work = changing.next()
+            work = changing.next(page)
             replies = yield from self._session.write_each(
-                [change(keys, changing.names_of(page)) for keys, page in work]
+                [change(keys, changing.names_of(some)) for keys, some in work]
             )
-            for (keys, page), outcomes in zip(work, replies, strict=True):
+            for (keys, some), outcomes in zip(work, replies, strict=True):
                 if outcomes[0].kind == "later":
                     raise ValueError("nothing was changed, and it is told to ask later")
-                for i, outcome in zip(page, outcomes, strict=True):
+                for i, outcome in zip(some, outcomes, strict=True):
                     singly = rarely.get(outcome.kind) if rarely else None
                     result = outcome if singly is None else (yield from singly(keys, changing.names[i]))
                     if changing.settled(i, result or Outcome("absent")):
@@ -171,21 +210,23 @@ class Leasing:
 class _Changing:
     """Artifacts that are being changed, by their numbers: what is known of each, and what became of it."""
 
-    def __init__(self, session: Session, ids: Sequence[str]) -> None:
+    def __init__(self, session: Session, ids: Sequence[str], seen: Sequence[bytes]) -> None:
         self.names = [Name.of(artifact_id) for artifact_id in ids]
+        if seen:
+            self.names = [name._replace(seen=says) for name, says in zip(self.names, seen, strict=True)]
         self.final: dict[int, Outcome] = {}
         self.waiting = list(range(len(ids)))
         self._ids = ids
         self._places = [session.of(artifact_id) for artifact_id in ids]
         self._tries = [_TRIES] * len(ids)
 
-    def next(self) -> list[tuple[Keys, Sequence[int]]]:
+    def next(self, size: int) -> list[tuple[Keys, Sequence[int]]]:
         """What goes into the next round trip, call by call."""
         now, self.waiting = self.waiting[:ROUND], self.waiting[ROUND:]
         return [
             (keys, [now[i] for i in page])
             for keys, numbers in by_partition(self._places[i] for i in now).items()
-            for page in pages(numbers, CHANGES)
+            for page in pages(numbers, size)
         ]
 
     def names_of(self, page: Sequence[int]) -> list[Name]:
@@ -203,7 +244,7 @@ class _Changing:
             self.final[i] = outcome
             return True
         if outcome.kind == "other":
-            self.names[i] = Name(name.artifact, outcome.other)
+            self.names[i] = Name(name.artifact, outcome.other, seen=name.seen)
         elif outcome.kind == "chunked":
             self.names[i] = name._replace(chunks=Chunks(name.content, outcome.token, outcome.chunks))
         self._tries[i] -= outcome.kind != "later"
@@ -211,6 +252,15 @@ class _Changing:
             raise StoreUnavailableError(f"artifact {self._ids[i]} is replaced all the time; try again")
         self.waiting.append(i)
         return False
+
+
+def _seen(scan: ViewScan, query: Query) -> Plan[dict[str, tuple[bytes, int]] | None]:
+    """Some artifacts: what their leases say, and their sizes."""
+    found = yield from scan.matches()
+    if found is None:
+        return None
+    views = [(view_of(match), match.lease[records.DEADLINE :]) for match in found]
+    return {view.artifact_id: (says, view.size_bytes) for view, says in views if query.matches(view)}
 
 
 def forget(session: Session, keys: Keys, artifact_id: bytes, buried: bytes) -> Plan[None]:

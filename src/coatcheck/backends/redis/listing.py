@@ -1,4 +1,4 @@
-"""What is there: what a run leases, all artifacts, runs, figures. Each asks all partitions at once and merges.
+"""What is there: what a run leases, all artifacts, runs. Each asks all partitions at once and merges.
 
 Exact whatever others do meanwhile (P12): an index is read by ZSCAN, which returns what is there all the time; what is
 read in order is looked at again where it may have changed meanwhile.
@@ -6,23 +6,13 @@ read in order is looked at again where it may have changed meanwhile.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-from ...model import ArtifactMetadata, StoreStats
+from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Best, Place, Query
 from ..base import Listing
-from .batching import ask_about
-from .layout import records
-from .layout.keys import Keys, listed
-from .layout.manifest import Manifest
 from .ordered import InOrder
-from .scanning import MemberScan, RunScan, ViewScan
-from .scripts import calls
-from .scripts.script import Command
+from .scanning import RunScan, ViewScan
 from .session import Session, heard
-
-T = TypeVar("T")
 
 
 class Lists:
@@ -61,53 +51,3 @@ class Lists:
     def runs(self) -> Listing[str]:
         """See `Backend.runs`."""
         return RunScan(self._session)
-
-    def stats(self) -> Plan[StoreStats]:
-        """See `Backend.stats`."""
-        members = yield from everything(MemberScan(self._session, lambda keys: keys.created))
-        places = [(keys, listed(name)) for keys, name in dict.fromkeys((keys, name) for keys, name, _ in members)]
-        figures = yield from ask_about(self._session, places, lambda keys, ids, _: calls.figures(keys, ids))
-        contents: dict[bytes, tuple[Keys, int, int, bool]] = {}
-        artifacts = leases = artifact_bytes = 0
-        for (keys, name), one in zip(places, figures, strict=True):
-            if one is None:
-                continue
-            header = records.decode_header(one.header, name.decode())
-            artifacts += 1
-            leases += one.leases
-            artifact_bytes += header.size * one.leases
-            contents[header.digest] = (keys, header.size, one.stored, one.chunked)
-        chunked = [(digest, keys) for digest, (keys, _, _, is_chunked) in contents.items() if is_chunked]
-        manifests = yield from self._session.read_each(
-            [
-                Command(keys.slot, (b"GET", keys.content(records.content_id_of(digest))), _same)
-                for digest, keys in chunked
-            ]
-        )
-        stored_in_chunks = sum(
-            chunk.length
-            for (digest, _), sealed in zip(chunked, manifests, strict=True)
-            if sealed is not None
-            for chunk in Manifest.unseal(sealed, digest).chunks
-        )
-        return StoreStats(
-            artifacts=artifacts,
-            leases=leases,
-            runs=len(set((yield from everything(self.runs())))),
-            contents=len(contents),
-            artifact_bytes=artifact_bytes,
-            content_bytes=sum(size for _, size, _, _ in contents.values()),
-            stored_bytes=sum(stored for _, _, stored, _ in contents.values()) + stored_in_chunks,
-        )
-
-
-def everything(listing: Listing[T]) -> Plan[list[T]]:
-    """All of it at once; some of it may come twice."""
-    found: list[T] = []
-    while (some := (yield from listing.next())) is not None:
-        found += some
-    return found
-
-
-def _same(reply: Any) -> Any:
-    return reply

@@ -103,17 +103,22 @@ class ViewScan(Scan[ArtifactMetadata]):
     """
 
     def __init__(self, session: Session, query: Query) -> None:
-        run = query.run_id
-        super().__init__(session, lambda keys: keys.created if run is None else keys.run(run))
+        super().__init__(session, index_of(query))
         self._query = query
-        self._sought = calls.Sought.of(query, by_store=run is None, movable=session.transport.is_cluster)
-        self._begun = run is None or len(self._waiting) == 1
+        by_store = query.run_id is None
+        self._sought = calls.Sought.of(query, by_store=by_store, movable=session.transport.is_cluster)
+        self._begun = by_store or len(self._waiting) == 1
 
     def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
         call = calls.scan(keys, self._index(keys), self._sought, b"*", cursor, look=count, most=0, budget=budget)
         return call.then(lambda scanned: (scanned.cursor, scanned.matches))
 
     def _next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
+        found = yield from self.matches()
+        return None if found is None else [view for view in map(view_of, found) if self._query.matches(view)]
+
+    def matches(self) -> Plan[Sequence[calls.Match] | None]:
+        """The same as it is stored."""
         if not self._begun:  # a run has artifacts in few of many partitions: scripts only look there
             self._begun = True
             counts = yield from self._session.read_each(
@@ -126,8 +131,13 @@ class ViewScan(Scan[ArtifactMetadata]):
         if not self._waiting:
             return None
         found = [(keys, match) for keys, some in (yield from self._some()) for match in some]
-        views = [view_of(match) for _, match in (yield from completed(self._session, self._query, found))]
-        return [view for view in views if self._query.matches(view)]
+        return [match for _, match in (yield from completed(self._session, self._query, found))]
+
+
+def index_of(query: Query) -> Index:
+    """The index that knows all a query may want."""
+    run = query.run_id
+    return lambda keys: keys.created if run is None else keys.run(run)
 
 
 def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:

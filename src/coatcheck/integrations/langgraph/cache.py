@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from coatcheck import Artifact, ArtifactLostError, ArtifactStore, CorruptArtifactError, Payload
+from coatcheck import Artifact, ArtifactLostError, ArtifactStore, CorruptArtifactError, Payload, foreign_id
 
 from ..faces import Faces, Plan
-from .encoding import decoded, encoded, name_of
+from .encoding import decoded, encoded
 
 V = TypeVar("V")
 
@@ -127,7 +127,7 @@ class CoatcheckCache(BaseCache[V]):
 
 
 def _name(key: FullKey) -> str:
-    return name_of(_RUN, *key)
+    return foreign_id("langgraph", *key[0], key[1])
 
 
 def _run(namespace: Namespace) -> str:

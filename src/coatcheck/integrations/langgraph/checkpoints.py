@@ -30,8 +30,24 @@ from coatcheck import (
 )
 
 from ..faces import Plan
-from .encoding import decoded, encoded, name_of
-from .threads import CHECKPOINT, KIND, PAGE, VALUE, WRITE, Found, Thread, Where, config_of, pages, place_of, value_name
+from .encoding import decoded, encoded
+from .threads import (
+    CHECKPOINT,
+    KIND,
+    PAGE,
+    VALUE,
+    WRITE,
+    Found,
+    Thread,
+    Where,
+    checkpoint_name,
+    config_of,
+    pages,
+    place_of,
+    prefix_of,
+    value_name,
+    write_name,
+)
 
 FORMAT: Final = "1"
 SMALL: Final = 256  # characters of a text that lies in the checkpoint itself
@@ -61,7 +77,7 @@ class Checkpoints:
         thread, namespace, parent = place_of(config)
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         small = {name: value for name, value in values.items() if _is_small(value)}
-        large = {name: value_name(thread, namespace, name, versions) for name in values.keys() - small.keys()}
+        large = {name: value_name(thread, namespace, name, versions.get(name)) for name in values.keys() - small.keys()}
         unchanged = {large[name]: name for name in large.keys() - new_versions.keys()}
         missing = yield from self._missing(thread, list(unchanged))
         yield from self._store(
@@ -89,7 +105,7 @@ class Checkpoints:
             "metadata": described,
             "values": sorted(large),
         }
-        name = name_of(CHECKPOINT, thread, namespace, checkpoint["id"])
+        name = checkpoint_name(thread, namespace, checkpoint["id"])
         # Last, so that whoever sees a checkpoint finds its values.
         yield from self._store(thread, [self._payload(name, record, CHECKPOINT, format=FORMAT, **tags)])
         return config_of(thread, namespace, checkpoint["id"])
@@ -100,7 +116,7 @@ class Checkpoints:
         """Keep what a task wrote."""
         thread, namespace, checkpoint = place_of(config)
         numbered = {WRITES_IDX_MAP.get(channel, i): (channel, value) for i, (channel, value) in enumerate(writes)}
-        names = {name_of(WRITE, thread, namespace, checkpoint, task_id, i): i for i in numbered}
+        names = {write_name(thread, namespace, str(checkpoint), task_id, i): i for i in numbered}
         # Of what a task writes the first stays, but for errors, interrupts and the like.
         due = set((yield from self._missing(thread, [name for name, i in names.items() if i >= 0])))
         yield from self._store(
@@ -140,12 +156,17 @@ class Checkpoints:
     def get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """The checkpoint that a config names, or the latest."""
         thread, namespace, checkpoint = place_of(config)
-        known = yield from self._thread(thread)
-        if checkpoint is None:
-            checkpoint = known.latest(namespace)
-        if checkpoint is None or (namespace, checkpoint) not in known.checkpoints:
+        if checkpoint is None:  # ids tell without metadata what need not be looked at
+            views = yield from self._search(run_id=thread, id_prefix=prefix_of(CHECKPOINT, thread, namespace))
+        else:
+            name = checkpoint_name(thread, namespace, checkpoint)
+            view = yield lambda store: store.get_metadata(name, run_id=thread)
+            views = [] if view is None else [view]
+        latest = Thread(thread, views).latest(namespace)
+        if latest is None:
             return None
-        tuples = yield from self._tuples(known, [(namespace, checkpoint)])
+        views += yield from self._search(run_id=thread, id_prefix=prefix_of(WRITE, thread, namespace, latest))
+        tuples = yield from self._tuples(Thread(thread, views), [(namespace, latest)])
         return tuples[0] if tuples else None
 
     def _thread(self, thread: str) -> Plan[Thread]:
@@ -156,12 +177,12 @@ class Checkpoints:
             return [(yield from self._thread(place_of(config)[0]))]
         threads: dict[str, list[ArtifactMetadata]] = {}
         for kind in (CHECKPOINT, WRITE):
-            for view in (yield from self._search({KIND: kind})):
+            for view in (yield from self._search(tags={KIND: kind})):
                 threads.setdefault(str(view.run_id), []).append(view)
         return [Thread(thread, views) for thread, views in threads.items()]
 
-    def _search(self, tags: dict[str, str]) -> Plan[list[ArtifactMetadata]]:
-        found: list[ArtifactMetadata] = yield lambda store: store.search(tags=tags, limit=0)
+    def _search(self, **filters: Any) -> Plan[list[ArtifactMetadata]]:
+        found: list[ArtifactMetadata] = yield lambda store: store.search(limit=0, **filters)
         return found
 
     def candidates(self, config: RunnableConfig | None, before: RunnableConfig | None) -> Plan[list[Found]]:
@@ -202,7 +223,9 @@ class Checkpoints:
         """
         records = yield from self._records(thread, places)
         wanted = {
-            (where, channel): value_name(thread.name, where[0], channel, record["checkpoint"]["channel_versions"])
+            (where, channel): value_name(
+                thread.name, where[0], channel, record["checkpoint"]["channel_versions"].get(channel)
+            )
             for where, record in records.items()
             for channel in record["values"]
             if channels is None or channel in channels
@@ -298,7 +321,7 @@ class Checkpoints:
         """Delete what runs of LangGraph's made."""
         threads: set[str] = set()
         for run in run_ids:
-            for view in (yield from self._search({KIND: CHECKPOINT, "run": run})):
+            for view in (yield from self._search(tags={KIND: CHECKPOINT, "run": run})):
                 threads.add(str(view.run_id))
         for name in threads:
             thread = yield from self._thread(name)
@@ -343,9 +366,9 @@ class Checkpoints:
         values: dict[bool, set[str]] = {True: set(), False: set()}
         for page in pages(list(thread.checkpoints), PAGE):
             for where, record in (yield from self._records(thread, page)).items():
-                versions = record["checkpoint"]["channel_versions"]
+                versions = _versions(record)
                 values[where in places].update(
-                    value_name(thread.name, where[0], channel, versions) for channel in record["values"]
+                    value_name(thread.name, where[0], channel, versions.get(channel)) for channel in record["values"]
                 )
         # Checkpoints first, so that none is ever there without its values.
         yield lambda store: store.delete_many([thread.checkpoints[where].artifact_id for where in places])
@@ -365,12 +388,12 @@ class Checkpoints:
 
     def _link(self, view: ArtifactMetadata, target: str) -> Plan[None]:
         tags = view.tags
-        parts: dict[str, tuple[Any, ...]] = {
-            CHECKPOINT: (tags.get("checkpoint"),),
-            VALUE: (tags.get("channel"), json.loads(tags.get("version", "null"))),
-            WRITE: (tags.get("checkpoint"), tags.get("task"), int(tags.get("number", "0"))),
-        }
-        name = name_of(tags[KIND], target, tags["ns"], *parts[tags[KIND]])
+        if tags[KIND] == CHECKPOINT:
+            name = checkpoint_name(target, tags["ns"], tags["checkpoint"])
+        elif tags[KIND] == VALUE:
+            name = value_name(target, tags["ns"], tags["channel"], json.loads(tags["version"]))
+        else:
+            name = write_name(target, tags["ns"], tags["checkpoint"], tags["task"], int(tags["number"]))
         ttl = self._longer if tags[KIND] == VALUE else self._ttl
         yield lambda store: store.link(view, name, run_id=target, ttl=ttl)
 
@@ -380,6 +403,11 @@ def _is_small(value: Any) -> bool:
     if isinstance(value, str):
         return type(value) is str and len(value) <= SMALL
     return value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() <= SMALL)
+
+
+def _versions(record: Any) -> ChannelVersions:
+    versions: ChannelVersions = record["checkpoint"]["channel_versions"]
+    return versions
 
 
 def _present(record: Any) -> set[str]:

@@ -14,9 +14,9 @@ TYPE: Final = "type"  # the tag that says how a value became bytes
 CONTENT_TYPE: Final = "application/x-langgraph"
 
 
-def name_of(*parts: Any) -> str:
-    """The artifact id for something that LangGraph knows by several names."""
-    return "lg-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+def hash_of(*parts: Any) -> str:
+    """What LangGraph knows by several names, as a part of an artifact id."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def encoded(serde: SerializerProtocol, value: Any, artifact_id: str, tags: dict[str, str], **more: Any) -> Payload:

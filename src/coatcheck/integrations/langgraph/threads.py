@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, get_checkpoint_id, writes_sort_key
+from langgraph.checkpoint.base import get_checkpoint_id, writes_sort_key
 
 from coatcheck import ArtifactMetadata, InvalidArtifactError
 
-from .encoding import name_of
+from .encoding import hash_of
 
 T = TypeVar("T")
 Where = tuple[str, str]
@@ -96,9 +96,29 @@ def pages(things: Sequence[T], length: int) -> list[Sequence[T]]:
     return [things[i : i + length] for i in range(0, len(things), length)]
 
 
-def value_name(thread: str, namespace: str, channel: str, versions: ChannelVersions) -> str:
+def prefix_of(kind: str, *parts: Any) -> str:
+    """What the ids of artifacts of a kind begin with.
+
+    Args:
+        kind: `CHECKPOINT`, `VALUE` or `WRITE`.
+        *parts: Thread and checkpoint namespace; of writes also the checkpoint's id.
+    """
+    return f"lg-{kind[0]}-{hash_of(*parts)}-"
+
+
+def checkpoint_name(thread: str, namespace: str, checkpoint: str) -> str:
+    """The artifact that a checkpoint is."""
+    return prefix_of(CHECKPOINT, thread, namespace) + hash_of(checkpoint)
+
+
+def value_name(thread: str, namespace: str, channel: str, version: str | float | None) -> str:
     """The artifact that a channel's value is: one for all checkpoints that have this version of it."""
-    return name_of(VALUE, thread, namespace, channel, versions.get(channel))
+    return prefix_of(VALUE, thread, namespace) + hash_of(channel, version)
+
+
+def write_name(thread: str, namespace: str, checkpoint: str, task: str, number: int) -> str:
+    """The artifact that a task's write is."""
+    return prefix_of(WRITE, thread, namespace, checkpoint) + hash_of(task, number)
 
 
 def page_length(filter: Mapping[str, Any] | None, limit: int | None) -> int:  # noqa: A002

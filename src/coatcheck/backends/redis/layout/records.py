@@ -23,6 +23,9 @@ _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far 
 _LAST_CREATED: Final = 2**53  # us: beyond, scores are not exact
 _HEADER: Final = 33  # version, digest
 _LEASE: Final = 13  # deadline, created
+DEADLINE: Final = 6
+"""Bytes of a lease that say when it ends: the rest is what it says."""
+
 FEW: Final = 9  # fields: header, note of the latest, leases
 MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
 _SHORT: Final = 512  # bytes of a view that are worth remembering
@@ -186,9 +189,24 @@ def format_deadline(deadline: int) -> str | None:
 
 def _decode_field(field: bytes, artifact_id: str) -> str | None:
     try:
-        return unquoted(field[1:]) if field[:1] == b"=" else None
+        return run_of(field)
     except CorruptArtifactError:
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} has a damaged run id") from None
+
+
+def run_of(field: bytes) -> str | None:
+    """The run of a lease field; `None` for the anonymous lease."""
+    return unquoted(field[1:]) if field[:1] == b"=" else None
+
+
+def deadline_of(lease: bytes) -> int:
+    """When a lease ends, in ms."""
+    return int.from_bytes(lease[:DEADLINE])
+
+
+def created_of(lease: bytes) -> int:
+    """When it was stored, in us."""
+    return int.from_bytes(lease[DEADLINE:_LEASE])
 
 
 def times(created: int, deadline: int) -> tuple[int, int]:

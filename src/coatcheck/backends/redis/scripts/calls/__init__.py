@@ -20,8 +20,8 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Scanned, Sought, Way, scan
-from .reading import Figures, LeasePage, Loaded, figures, leases, load, metadata
+from .listing import NOW, Match, Scanned, Sought, StoredContent, Sums, Tallied, Way, scan, tally
+from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
     Lease,
@@ -55,7 +55,6 @@ __all__ = [
     "NOW",
     "Checked",
     "Chunks",
-    "Figures",
     "Found",
     "Hold",
     "Index",
@@ -68,6 +67,9 @@ __all__ = [
     "Outcome",
     "Scanned",
     "Sought",
+    "StoredContent",
+    "Sums",
+    "Tallied",
     "View",
     "Way",
     "Where",
@@ -79,7 +81,6 @@ __all__ = [
     "delete",
     "discard",
     "drop_content",
-    "figures",
     "follow",
     "forget",
     "hold",
@@ -94,6 +95,7 @@ __all__ = [
     "scan",
     "store",
     "store_small",
+    "tally",
     "touch",
     "update",
 ]

@@ -21,11 +21,15 @@ class Chunks(NamedTuple):
 
 
 class Name(NamedTuple):
-    """An artifact, the content that it stands for, and the chunks of that, as far as the caller knows."""
+    """An artifact, the content that it stands for, and the chunks of that, as far as the caller knows.
+
+    `seen`: what a lease says, behind its deadline. Where it says something else by now, nothing is removed.
+    """
 
     artifact: bytes
     content: bytes
     chunks: Chunks | None = None
+    seen: bytes = b""
 
     @classmethod
     def of(cls, artifact_id: str, content_id: bytes | None = None) -> Name:
@@ -55,12 +59,12 @@ def pairs(names: Sequence[Name]) -> list[bytes]:
 
 
 def known(names: Sequence[Name]) -> list[bytes]:
-    """The same, and the token of the chunks as far as it is known."""
-    return [
-        argument
-        for name in names
-        for argument in (member_of(name.artifact), raw(name.content), name.chunks.token if name.chunks else b"")
-    ]
+    """The same, the token of the chunks as far as it is known, and what was seen of a lease."""
+    found = []
+    for name in names:
+        token = name.chunks.token if name.chunks else b""
+        found += [member_of(name.artifact), raw(name.content), token, name.seen]
+    return found
 
 
 def change_keys(keys: Keys, fourth: bytes, names: Sequence[Name]) -> list[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgpack
 
+from .....figures import tag_of
 from .....search import ANY, microseconds
 from ...layout.keys import Keys, quoted
 from ...layout.records import DEFAULT_TYPE, lease_field
@@ -85,7 +86,7 @@ def scan(
     begin, member = (start, b"") if isinstance(start, bytes) else (score(start[0]), start[1])
     arguments = [
         *(keys.prefix, sought.field, way, begin, member, b"%d" % look, b"%d" % most, b"%d" % budget),
-        *(b"1" if sought.by_store else b"", b"1" if sought.movable else b"", *sought.wanted),
+        *(_flag(sought.by_store), _flag(sought.movable), *sought.wanted),
     ]
 
     def decode(reply: Any) -> Scanned:
@@ -98,6 +99,80 @@ def scan(
         return Scanned(matches, more == 1, place, cursor)
 
     return Call(_SCAN, keys.slot, [index], arguments, decode)
+
+
+class Sums(NamedTuple):
+    """What some views come to: see `lua/tally.lua`."""
+
+    views: int
+    size: int
+    oldest: int
+    newest: int
+    first: int
+    last: int
+    leases: int
+    handed_in: int
+    hour: int
+    day: int
+
+
+class StoredContent(NamedTuple):
+    """A content: digest, length, length as it is stored, whether that is a manifest, and whether an explicit id's."""
+
+    digest: bytes
+    size: int
+    stored: int
+    chunked: bool
+    explicit: bool
+
+
+class Tallied(NamedTuple):
+    """Sums over some views, and where to go on.
+
+    Attributes:
+        cursor: The next one.
+        sums: What they come to.
+        unknown: Members that have to be asked for by their names.
+        values: How often each value occurs.
+        own: Of contents of default ids: how many, length, length as they are stored.
+        contents: Others, and those in chunks.
+    """
+
+    cursor: bytes
+    sums: Sums
+    unknown: list[bytes]
+    values: dict[bytes, int]
+    own: tuple[int, int, int]
+    contents: list[StoredContent]
+
+
+def tally(
+    keys: Keys, index: bytes, sought: Sought, cursor: bytes, *, look: int, by: str | None, contents: bool
+) -> Call[Tallied]:
+    """`tally.lua`. `by`: see `figures.check_field`."""
+    kinds = {None: b"", "content_type": b"type", "run_id": b"run"}
+    arguments = [
+        *(keys.prefix, sought.field, cursor, b"%d" % look, _flag(sought.by_store), _flag(sought.movable)),
+        kinds[by] if by in kinds else b"tag" + msgpack.packb(tag_of(by or "")),
+        *(_flag(contents), *sought.wanted),
+    ]
+
+    def decode(reply: Any) -> Tallied:
+        following, sums, unknown, values, (count, own_bytes, own_stored, *rows) = reply
+        contents = [
+            StoredContent(bytes(digest), size, stored, chunked == 1, explicit == 1)
+            for digest, size, stored, chunked, explicit in zip(*[iter(rows)] * 5, strict=True)
+        ]
+        pairs = dict(zip(values[::2], map(int, values[1::2]), strict=True))
+        return Tallied(
+            following, Sums(*map(int, sums)), unknown, pairs, (int(count), int(own_bytes), int(own_stored)), contents
+        )
+
+    return Call(_TALLY, keys.slot, [index], arguments, decode)
+
+
+def _flag(value: bool) -> bytes:
+    return b"1" if value else b""
 
 
 def score(value: float) -> bytes:
@@ -129,3 +204,4 @@ def _filter(query: Query) -> list[bytes]:
 
 
 _SCAN: Final = Script("scan")
+_TALLY: Final = Script("tally")

@@ -54,25 +54,6 @@ def leases(keys: Keys, artifact_id: bytes, after: bytes, count: int) -> Call[Lea
     return Call(_LEASES, keys.slot, names, [after, b"%d" % count], decode)
 
 
-class Figures(NamedTuple):
-    """Header, live leases, stored length of the content, and whether that is a manifest."""
-
-    header: bytes
-    leases: int
-    stored: int
-    chunked: bool
-
-
-def figures(keys: Keys, ids: Sequence[bytes]) -> Call[list[Figures | None]]:
-    """`figures.lua`."""
-
-    def decode(reply: Any) -> list[Figures | None]:
-        return [None if one is None else Figures(one[0], one[1], one[2], one[3] == 1) for one in reply]
-
-    names = [key for i in ids for key in (keys.artifact(i), keys.leases(i))]
-    return Call(_FIGURES, keys.slot, names, [keys.prefix], decode)
-
-
 def _rows(reply: Any, width: int) -> list[Any]:
     """A list cut into rows; `None` for those that begin with nothing."""
     return [None if row[0] is None else row for row in zip(*[iter(reply)] * width, strict=True)]
@@ -81,4 +62,3 @@ def _rows(reply: Any, width: int) -> list[Any]:
 _LOAD: Final = Script("load")
 _METADATA: Final = Script("metadata")
 _LEASES: Final = Script("leases")
-_FIGURES: Final = Script("figures")

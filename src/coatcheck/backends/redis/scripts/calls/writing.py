@@ -154,9 +154,16 @@ def acquire(
 
 
 def touch(
-    keys: Keys, name: Name, run_id: str | None, ttl_ms: int | None, *, deadline: int | None = None, hold: bytes = b""
+    keys: Keys,
+    name: Name,
+    run_id: str | None,
+    ttl_ms: int | None,
+    *,
+    longer: bool = False,
+    deadline: int | None = None,
+    hold: bytes = b"",
 ) -> Call[Outcome]:
-    """`touch.lua`."""
+    """`touch.lua`. `longer`: the deadline is only made later."""
     arguments = [
         keys.prefix,
         quoted(run_id),
@@ -164,6 +171,7 @@ def touch(
         b"" if deadline is None else b"%d" % deadline,
         hold,
         *pairs([name]),
+        b"1" if longer else b"",
     ]
     return Call(_TOUCH, keys.slot, change_keys(keys, keys.run(run_id), [name]), arguments, _outcome)
 

@@ -5,10 +5,12 @@
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] '1': one artifact, whose leases go to KEYS[4] where they are many; else ''
--- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known
+-- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known, and
+--   what its latest live lease has to say behind its deadline, or ''
 -- Derived keys, only cleaned up: indexes of the runs that lease them.
 -- Returns for each: {'ok'}                       where ARGV[2] is '1', see forget.lua
 --                   {'absent'}                   there was none
+--                   {'changed'}                  nothing written: the lease says something else
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
 --                   {'crowded'}                  nothing written: too many lease it, see ARGV[2]
@@ -19,9 +21,16 @@
 local now = math.floor(now_in_microseconds() / 1000)
 check_partition()
 
+-- Whether the latest live lease of an artifact still says what was seen.
+local function says(a, seen)
+  local _, _, lease = latest_lease(a, now)
+  return lease and string.sub(lease, 7) == seen
+end
+
 local replies, wanted, leases = {}, {}, 0
-for i = 1, (#ARGV - 2) / 3 do
-  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
+for i = 1, (#ARGV - 2) / 4 do
+  local a = artifact_at(6 * i - 1, ARGV[4 * i - 1])
+  local content_id, token, seen = ARGV[4 * i], ARGV[4 * i + 1], ARGV[4 * i + 2]
   local header = call('HGET', a.key, 'h')
   if header and not is_known(header) then
     error(FUTURE)
@@ -30,6 +39,8 @@ for i = 1, (#ARGV - 2) / 3 do
     replies[i] = { 'absent' }
   elseif header and #header >= 34 and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
+  elseif seen ~= '' and not says(a, seen) then
+    replies[i] = { 'changed' }
   else
     local fields, chunks = call('HLEN', a.key), unknown_chunks(a, token)
     local many = fields > MANY

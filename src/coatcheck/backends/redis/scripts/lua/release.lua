@@ -5,10 +5,12 @@
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
--- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known
+-- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known, and
+--   what its lease has to say behind its deadline, or ''
 -- Derived keys, only cleaned up: indexes of runs whose leases have ended.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
+--                   {'changed'}                  nothing written: the lease says something else
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
 --                   {'later'}                    nothing written: enough was done in this call
@@ -21,8 +23,9 @@ check_partition()
 
 -- What nobody else leases goes together. Everything is read before anything is written.
 local replies, ids, sole, shared, gone = {}, {}, {}, {}, {}
-for i = 1, (#ARGV - 2) / 3 do
-  local a, content_id, token = artifact_at(6 * i - 1, ARGV[3 * i]), ARGV[3 * i + 1], ARGV[3 * i + 2]
+for i = 1, (#ARGV - 2) / 4 do
+  local a = artifact_at(6 * i - 1, ARGV[4 * i - 1])
+  local content_id, token, seen = ARGV[4 * i], ARGV[4 * i + 1], ARGV[4 * i + 2]
   local pair = call('HMGET', a.key, 'h', field)
   local header, lease = pair[1], pair[2]
   if header then
@@ -31,6 +34,8 @@ for i = 1, (#ARGV - 2) / 3 do
   local chunks = header and lease and unknown_chunks(a, token)
   if #shared == 10 then
     replies[i] = { 'later' }
+  elseif seen ~= '' and lease and string.sub(lease, 7) ~= seen then
+    replies[i] = { 'changed' }
   elseif header and lease and content_id_of(header) ~= content_id then
     replies[i] = { 'other', content_id_of(header) }
   elseif chunks then

@@ -24,16 +24,6 @@ local prefix, field, way, from = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local most, budget, by_store = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 local wanted = filter_at(11)
 
--- Whether the time of the latest store says that there is nothing to read.
-local function is_out_of_time(id, points)
-  local stored = tonumber(points)
-  if wanted.earliest and stored < wanted.earliest then
-    return true
-  end
-  -- The latest store of a single lease is the one that is seen.
-  return wanted.latest and stored > wanted.latest and call('HLEN', artifact_keys(prefix, id).key) <= 2
-end
-
 local behind = ARGV[5]
 if from == 'now' then
   from, behind = integer(now), string.rep('\255', 256) -- behind all that end just now
@@ -46,17 +36,18 @@ for i = 1, #page, 2 do
   local member, points = page[i], page[i + 1]
   local id = id_of(member)
   local header, held, lease
-  if bytes > budget then
+  if by_store and way == '<' and tonumber(points) < (wanted.earliest or 0) then
+    more = false -- nor is anything behind it wanted
+    break
+  elseif bytes > budget then
     header, held, lease = false, false, false
   elseif not id then
     header, held, lease = '', '', ''
-  elseif
-    string.sub(id, 1, #wanted.id) == wanted.id and not (by_store and wanted.timed and is_out_of_time(id, points))
-  then
-    header, held, lease = view_of(artifact_keys(prefix, id), field, now)
+  elseif is_possible(wanted, prefix, id, by_store and points) then
+    header, held, lease = view_at(prefix, id, field, now)
     if header and not is_wanted(wanted, header, held, lease) then
       header = nil
-    elseif not header and ARGV[10] == '1' and call('EXISTS', artifact_keys(prefix, id).key) == 0 then
+    elseif not header and ARGV[10] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
       header, held, lease = false, false, false
     end
   end

@@ -1,12 +1,12 @@
 #!lua
--- Sets the deadline of one live lease, earlier or later.
+-- Sets the deadline of one live lease, earlier or later, or only later.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''
--- ARGV[6] member   ARGV[7] content id (16 bytes)
+-- ARGV[6] member   ARGV[7] content id (16 bytes)   ARGV[8] '1': only later
 -- Derived keys, only cleaned up: indexes of runs whose leases have ended.
 -- Returns {'ok'}
 --         {'absent'}                   there was no live lease
@@ -30,6 +30,12 @@ if content_id_of(header) ~= ARGV[7] then
   return { 'other', content_id_of(header) }
 end
 local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
+if ARGV[8] == '1' then
+  deadline = math.max(deadline, lease_deadline(lease))
+  if deadline == lease_deadline(lease) and ARGV[5] == '' then
+    return { 'ok' }
+  end
+end
 local chunks = chunks_of(a.content, content_start(a.content))
 if chunks then
   local until_ = ARGV[5] ~= '' and tonumber(call('ZSCORE', a.needs, ARGV[5]) or 0) or 0

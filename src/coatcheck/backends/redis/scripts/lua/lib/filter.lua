@@ -1,18 +1,13 @@
 -- Which views a listing wants. Texts are compared as they are stored: nothing in them has a meaning.
--- @include format
+-- @include keys
+-- @include leases
 
-local HEX = {}
-for high = 0, 15 do
-  for low = 0, 15 do
-    local digits = '0123456789abcdef'
-    HEX[string.char(16 * high + low)] = string.sub(digits, high + 1, high + 1) .. string.sub(digits, low + 1, low + 1)
-  end
-end
+local HEX = string.rep('%02x', 16)
 
 -- The id that a member of an index stands for; nil where it stands for none.
 local function id_of(member)
   if #member == 16 then
-    return (string.gsub(member, '.', HEX))
+    return string.format(HEX, string.byte(member, 1, 16))
   end
   return string.match(member, '^::?([%w_-]+)$')
 end
@@ -55,10 +50,10 @@ local function text_at(bytes, at)
   end
 end
 
--- Whether a lease has a tag: the name and value that are wanted may also be part of others.
-local function has_tag(lease, tag, at)
-  local _, stop = text_at(lease, at)
-  at = stop and stop + 1 or at + 1 -- behind the content type, which may be nil
+-- Calls a function with the position of each tag of a lease and of its value, until that returns something.
+local function each_tag(lease, look)
+  local _, stop = text_at(lease, 15)
+  local at = (stop or 15) + 1 -- behind the content type, which may be nil
   local kind, count = string.byte(lease, at) or 0, 0
   if kind >= 0x80 and kind <= 0x8f then
     count, at = kind - 0x80, at + 1
@@ -67,16 +62,45 @@ local function has_tag(lease, tag, at)
   end
   for _ = 1, count do
     local _, name_stop = text_at(lease, at)
-    local _, value_stop = text_at(lease, (name_stop or #lease) + 1)
+    local value_start, value_stop = text_at(lease, (name_stop or #lease) + 1)
     if not value_stop then
-      return false
+      return nil
     end
-    if string.sub(lease, at, tag.any and name_stop or value_stop) == tag.text then
-      return true
+    local found = look(at, name_stop, value_start, value_stop)
+    if found then
+      return found
     end
     at = value_stop + 1
   end
-  return false
+end
+
+-- Whether a lease has a tag: the name and value that are wanted may also be part of others.
+local function has_tag(lease, tag)
+  return each_tag(lease, function(at, name_stop, _, value_stop)
+    return string.sub(lease, at, tag.any and name_stop or value_stop) == tag.text
+  end)
+end
+
+-- The value of the tag of a name in msgpack; nil where there is none.
+local function tag_of(lease, name)
+  return string.find(lease, name, 15, true)
+    and each_tag(lease, function(at, name_stop, value_start, value_stop)
+      return string.sub(lease, at, name_stop) == name and string.sub(lease, value_start, value_stop)
+    end)
+end
+
+-- Whether the view of an artifact may be wanted, as far as id and time of the latest store tell. `stored`: that, if it
+-- is known.
+local function is_possible(wanted, prefix, id, stored)
+  if string.sub(id, 1, #wanted.id) ~= wanted.id then
+    return false
+  elseif not (stored and wanted.timed) then
+    return true
+  elseif tonumber(stored) < (wanted.earliest or 0) then
+    return false
+  end
+  -- The latest store of a single lease is the one that is seen.
+  return tonumber(stored) <= (wanted.latest or math.huge) or call('HLEN', artifact_key(prefix, id)) > 2
 end
 
 -- Whether a view is wanted. One that is damaged is: whoever reads it says so.
@@ -111,9 +135,23 @@ local function is_wanted(wanted, header, field, lease)
     end
   end
   for _, tag in ipairs(wanted.tags) do
-    if not (string.find(lease, tag.text, 15, true) and has_tag(lease, tag, 15)) then
+    if not (string.find(lease, tag.text, 15, true) and has_tag(lease, tag)) then
       return false
     end
   end
   return true
+end
+
+-- What an index leads to: header, field and lease of a run, or the latest where `field` is ''. Most artifacts have one
+-- lease, so that the keys of indexes of many are not made in vain.
+local function view_at(prefix, id, field, now)
+  local key = artifact_key(prefix, id)
+  if field ~= '' then
+    return lease_of(key, field, now)
+  end
+  local header, held, lease = single_lease(key, now)
+  if header == true then
+    return latest_of_many(artifact_keys(prefix, id), now)
+  end
+  return header or nil, held, lease
 end

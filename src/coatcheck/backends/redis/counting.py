@@ -1,0 +1,226 @@
+"""Counts and sums, made on the server: one reply for some hundred artifacts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...envelope import is_manifest
+from ...figures import Tally
+from ...model import StoreStats
+from ...plan import Plan
+from ...search import Query
+from ...seen import Seen
+from .batching import PAGE, ask_about
+from .chunks import server_time
+from .layout import records
+from .layout.keys import Keys, listed
+from .layout.manifest import Manifest
+from .scanning import RunScan, Scan, completed, index_of, view_of
+from .scripts import calls
+from .scripts.script import Command, Unit
+from .session import Session, heard
+
+
+class Counting:
+    """The operations that count. While many artifacts are deleted, one that is there all the time may count twice.
+
+    Args:
+        session: The namespace.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def count(self, query: Query) -> Plan[int]:
+        """See `Backend.count`."""
+        return heard(self._tallied(query) if query.is_filter else self._live(query))
+
+    def tally(self, query: Query, by: str | None) -> Plan[Tally]:
+        """See `Backend.tally`."""
+        return heard(self._tally(query, by))
+
+    def stats(self, query: Query) -> Plan[StoreStats]:
+        """See `Backend.stats`."""
+        return heard(self._stats(query))
+
+    def _tallied(self, query: Query) -> Plan[int]:
+        return (yield from self._tally(query, None)).views
+
+    def _live(self, query: Query) -> Plan[int]:
+        """Members of an index by deadline that have not expired."""
+        run = query.run_id
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) // 1000
+        counts = yield from self._session.read_each(
+            [
+                Command(
+                    keys.slot, (b"ZCOUNT", keys.deadlines if run is None else keys.run(run), b"(%d" % now, b"+inf"), int
+                )
+                for keys in self._session.partitions.all
+            ]
+        )
+        return sum(counts)
+
+    def _tally(self, query: Query, by: str | None) -> Plan[Tally]:
+        total, scan = Tally(), TallyScan(self._session, query, by, contents=False)
+        while (some := (yield from scan.next())) is not None:
+            for keys, tallied in some:
+                total.add(_tally_of(tallied, by))
+                for match in (yield from scan.unknown(keys, tallied)):
+                    total.add(Tally.of(view_of(match), by))
+        return total
+
+    def _stats(self, query: Query) -> Plan[StoreStats]:
+        by = "run_id" if query.is_filter or query.run_id else None
+        total, scan = Tally(), TallyScan(self._session, query, by, contents=True)
+        leases = handed_in = hour = day = own = own_bytes = own_stored = 0
+        others: dict[bytes, calls.StoredContent] = {}
+        chunked: dict[bytes, Keys] = {}
+        while (some := (yield from scan.next())) is not None:
+            for keys, tallied in some:
+                for one in (tallied, *(yield from self._unknown(query, by, scan, keys, tallied))):
+                    total.add(_tally_of(one, by))
+                    leases, handed_in = leases + one.sums.leases, handed_in + one.sums.handed_in
+                    hour, day = hour + one.sums.hour, day + one.sums.day
+                    own, own_bytes, own_stored = (
+                        a + b for a, b in zip((own, own_bytes, own_stored), one.own, strict=True)
+                    )
+                    others |= {content.digest: content for content in one.contents if content.explicit}
+                    chunked |= {content.digest: keys for content in one.contents if content.chunked}
+        for digest in (yield from self._counted(query, others)):
+            del others[digest]
+        runs = len(total.values.keys() - {None}) if by else (yield from self._runs())
+        return StoreStats(
+            artifacts=total.views,
+            leases=leases,
+            runs=runs,
+            contents=own + len(others),
+            artifact_bytes=handed_in,
+            content_bytes=own_bytes + sum(one.size for one in others.values()),
+            stored_bytes=own_stored
+            + sum(one.stored for one in others.values())
+            + (yield from self._in_chunks(chunked)),
+            ends_within_hour=hour,
+            ends_within_day=day,
+        )
+
+    def _counted(self, query: Query, others: Iterable[bytes]) -> Plan[list[bytes]]:
+        """Contents of explicit ids that are those of wanted default artifacts, too."""
+        digests = list(others)
+        names = [records.content_id_of(digest) for digest in digests]
+        places = [(self._session.of(name.decode()), name) for name in names]
+        field = b"" if query.run_id is None else records.lease_field(query.run_id)
+        views = yield from ask_about(
+            self._session, places, lambda keys, ids, most: calls.metadata(keys, ids, most, field)
+        )
+        return [
+            digest
+            for digest, name, view in zip(digests, names, views, strict=True)
+            if view is not None and query.matches(records.decode_view(name.decode(), *view))
+        ]
+
+    def _runs(self) -> Plan[int]:
+        seen, scan = Seen(), RunScan(self._session)
+        count = 0
+        while (runs := (yield from scan.next())) is not None:
+            count += sum(map(seen.add, runs))
+        return count
+
+    def _in_chunks(self, chunked: Mapping[bytes, Keys]) -> Plan[int]:
+        """What the chunks of these contents take."""
+        manifests = yield from self._session.read_each(
+            [
+                Command(keys.slot, (b"GET", keys.content(records.content_id_of(digest))), _same)
+                for digest, keys in chunked.items()
+            ]
+        )
+        return sum(
+            chunk.length
+            for digest, sealed in zip(chunked, manifests, strict=True)
+            if sealed is not None
+            for chunk in Manifest.unseal(sealed, digest).chunks
+        )
+
+    def _unknown(
+        self, query: Query, by: str | None, scan: TallyScan, keys: Keys, tallied: calls.Tallied
+    ) -> Plan[list[calls.Tallied]]:
+        """The same of what a script could not see, because its keys may lie on two nodes."""
+        found = []
+        for match in (yield from scan.unknown(keys, tallied)):
+            name = listed(match.member)
+            digest, size = records.decode_header(match.header, name.decode())
+            leases, ends = 1, records.deadline_of(match.lease)
+            if query.run_id is None:
+                leases, ends = yield from self._leases(keys, name)
+            now = (yield from self._session.read(server_time(keys))) // 1000
+            content = keys.content(records.content_id_of(digest))
+            stored = yield from self._session.read(Command(keys.slot, (b"STRLEN", content), int))
+            start = yield from self._session.read(Command(keys.slot, (b"GETRANGE", content, b"0", b"61"), bytes))
+            explicit = name != records.content_id_of(digest)
+            one = calls.StoredContent(digest, size, stored, is_manifest(start), explicit)
+            created = records.created_of(match.lease)
+            sums = calls.Sums(
+                *(1, size, created, created, ends, ends, leases, leases * size),
+                *(int(ends <= now + hours * 3_600_000) for hours in (1, 24)),
+            )
+            own = (0, 0, 0) if explicit else (1, size, stored)
+            values = {match.field: 1} if by else {}
+            found.append(calls.Tallied(b"0", sums, [], values, own, [one]))
+        return found
+
+    def _leases(self, keys: Keys, name: bytes) -> Plan[tuple[int, int]]:
+        """How many live leases an artifact has, and when the last of them ends."""
+        after = b"0"
+        fields: dict[bytes, bytes] = {}
+        while after:
+            page = yield from self._session.read(calls.leases(keys, name, after, PAGE))
+            fields.update(page.leases)
+            after = page.after
+        return len(fields), max(map(records.deadline_of, fields.values()), default=0)
+
+
+class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
+    """What the views that a query wants come to, some at a time.
+
+    Args:
+        session: The namespace.
+        query: Which views.
+        by: What they are counted by.
+        contents: Also what leases and contents come to.
+    """
+
+    def __init__(self, session: Session, query: Query, by: str | None, *, contents: bool) -> None:
+        super().__init__(session, index_of(query))
+        self._query = query
+        self._sought = calls.Sought.of(query, by_store=query.run_id is None, movable=session.transport.is_cluster)
+        self._by = by
+        self._contents = contents
+
+    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
+        call = calls.tally(
+            keys, self._index(keys), self._sought, cursor, look=count, by=self._by, contents=self._contents
+        )
+        return call.then(lambda tallied: (tallied.cursor, [(keys, tallied)]))
+
+    def unknown(self, keys: Keys, tallied: calls.Tallied) -> Plan[list[calls.Match]]:
+        """What could not be seen."""
+        found = [(keys, calls.Match(0.0, member, None, None, None)) for member in tallied.unknown]
+        return [match for _, match in (yield from completed(self._session, self._query, found))]
+
+
+def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
+    sums = tallied.sums
+    values: Counter[str | None] = Counter()
+    for value, count in tallied.values.items():
+        if by == "run_id":
+            values[records.run_of(value)] += count
+        else:
+            values[value.decode() or (records.DEFAULT_TYPE if by == "content_type" else "")] += count
+    first = None if sums.first >= records.FOREVER else sums.first
+    last = None if sums.last >= records.FOREVER else sums.last
+    return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last, values)
+
+
+def _same(reply: Any) -> Any:
+    return reply

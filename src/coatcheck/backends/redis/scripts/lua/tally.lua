@@ -1,0 +1,123 @@
+#!lua flags=no-writes
+-- Looks at some members of an index and adds up the views that are wanted.
+--
+-- KEYS[1] index
+-- ARGV[1] key prefix   ARGV[2] lease field, '' for the latest live lease of each artifact
+-- ARGV[3] cursor of ZSCAN   ARGV[4] members to look at
+-- ARGV[5] '1' where scores are times of store, of which none is before that of the view
+-- ARGV[6] '1' where keys may lie on another node: what looks absent may be there
+-- ARGV[7] what to count by: '', 'type', 'run', or 'tag' and the name of a tag in msgpack
+-- ARGV[8] '1': also what leases and contents come to
+-- ARGV[9..] filter, see lib/filter.lua
+-- Derived keys, only read: artifacts, their leases and stores, their contents. What looks absent of these is nothing.
+-- Returns {cursor, sums, members whose keys have to be declared, values, contents}
+--   sums: views, bytes, earliest and latest time of store in us, first and last deadline in ms; with ARGV[8] also
+--         leases, bytes for each lease, artifacts that end within an hour, and within a day
+--   values: value and how often, by turns; a run as its lease field, '' for the default content type
+--   contents: of artifacts whose id is their content's: how many, bytes, bytes as stored; then for each other one and
+--         each manifest: digest, bytes, bytes as stored, 1 for a manifest, 1 for content of an explicit id
+
+-- @include keys
+-- @include leases
+-- @include filter
+-- @include place
+
+local now = math.floor(now_in_microseconds() / 1000)
+local prefix, field, by_store = ARGV[1], ARGV[2], ARGV[5] == '1'
+local by, with_contents = ARGV[7], ARGV[8] == '1'
+local wanted = filter_at(9)
+local views, bytes, earliest, latest, first, last = 0, 0, math.huge, 0, FOREVER, 0
+local leases, handed_in, hour, day = 0, 0, 0, 0
+local contents = { 0, 0, 0 }
+local values, unknown = {}, {}
+
+-- How many live leases an artifact has, and when the last of them ends.
+local function leases_of(id, deadline)
+  local fields = field == '' and call('HLEN', artifact_key(prefix, id)) or 2
+  if fields <= 2 then
+    return 1, deadline
+  end
+  local a = artifact_keys(prefix, id)
+  if fields > MANY then
+    return call('ZCOUNT', a.leases, '(' .. integer(now), '+inf'), index_last(a.leases) or deadline
+  end
+  local count, all = 0, call('HGETALL', a.key)
+  for i = 1, #all, 2 do
+    local ends = is_lease(all[i]) and lease_deadline(all[i + 1]) or 0
+    if ends > now then
+      count, deadline = count + 1, math.max(deadline, ends)
+    end
+  end
+  return count, deadline
+end
+
+local function add_content(id, header, size)
+  local name = id_of(content_id_of(header))
+  local key = content_key(prefix, name)
+  local stored = call('STRLEN', key)
+  local chunked = stored > 62 and (stored - 62) % 13 == 0 and is_manifest(content_start(key))
+  if id == name then
+    contents[1], contents[2], contents[3] = contents[1] + 1, contents[2] + size, contents[3] + stored
+  end
+  if id ~= name or chunked then
+    local n = #contents
+    contents[n + 1], contents[n + 2], contents[n + 3] = digest_of(header), size, stored
+    contents[n + 4], contents[n + 5] = chunked and 1 or 0, id ~= name and 1 or 0
+  end
+end
+
+local function value_of(held, lease)
+  if by == 'run' then
+    return held
+  elseif by == 'type' then
+    local start, stop = text_at(lease, 15)
+    return start and string.sub(lease, start, stop) or ''
+  end
+  return tag_of(lease, string.sub(by, 4))
+end
+
+local page = call('ZSCAN', KEYS[1], ARGV[3], 'COUNT', ARGV[4])
+for i = 1, #page[2], 2 do
+  local member = page[2][i]
+  local id = id_of(member)
+  if not id then
+    error(DAMAGED)
+  elseif is_possible(wanted, prefix, id, by_store and page[2][i + 1]) then
+    local header, held, lease = view_at(prefix, id, field, now)
+    if not header then
+      if ARGV[6] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
+        unknown[#unknown + 1] = member
+      end
+    elseif is_wanted(wanted, header, held, lease) then
+      check_header(header)
+      if is_damaged(lease) then
+        error(DAMAGED)
+      end
+      local size, created, deadline = tonumber(string.sub(header, 34)), lease_created(lease), lease_deadline(lease)
+      views, bytes = views + 1, bytes + size
+      earliest, latest = math.min(earliest, created), math.max(latest, created)
+      first, last = math.min(first, deadline), math.max(last, deadline)
+      if by ~= '' then
+        local value = value_of(held, lease)
+        if value then
+          values[value] = (values[value] or 0) + 1
+        end
+      end
+      if with_contents then
+        local count, ends = leases_of(id, deadline)
+        leases, handed_in = leases + count, handed_in + count * size
+        hour = hour + (ends <= now + 3600000 and 1 or 0)
+        day = day + (ends <= now + 86400000 and 1 or 0)
+        add_content(id, header, size)
+      end
+    end
+  end
+end
+
+local counted = {}
+for value, count in pairs(values) do
+  counted[#counted + 1], counted[#counted + 2] = value, count
+end
+earliest = views > 0 and earliest or 0
+local sums = { views, bytes, earliest, latest, first, last, leases, handed_in, hour, day }
+return { page[1], sums, unknown, counted, contents }

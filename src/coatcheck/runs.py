@@ -1,0 +1,293 @@
+"""One run's view of a store: what it stores, lists and counts, and how long its leases last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+
+from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, check_ttl
+from .errors import ArtifactError, InvalidArtifactError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .aio import AsyncArtifactStore
+    from .arguments import Ttl
+    from .model import Artifact, ArtifactMetadata, Page, RunStats
+    from .refs import IdLike
+    from .search import By, Order, ViewFilters
+    from .sources import AsyncSourceLike, SourceLike
+    from .store import ArtifactStore
+
+_logger: Final = logging.getLogger(__name__)
+
+_BEATS: Final = 3  # how often leases are renewed in the time that they last: two may fail
+
+
+class _Lasting:
+    """How long the leases of a run last.
+
+    Attributes:
+        run_id: Which run.
+    """
+
+    def __init__(self, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
+        self.run_id = check_run_id(run_id)
+        ttl_ms = None if ttl is DEFAULT else check_ttl(ttl)
+        if keep is not DEFAULT:
+            check_ttl(keep)
+        self._ttl = ttl
+        self._keep = keep
+        self._pause = None if ttl_ms is None else ttl_ms / 1000 / _BEATS
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.run_id!r})"
+
+    def _own(self, details: dict[str, Any]) -> dict[str, Any]:
+        """What is said of an artifact: the run's own `ttl` unless another is named."""
+        if "run_id" in details:
+            raise InvalidArtifactError(f"run_id is {self.run_id!r} here: store for other runs by the store itself")
+        if self._ttl is DEFAULT:
+            return {**details, "run_id": self.run_id}
+        return {"ttl": self._ttl, **details, "run_id": self.run_id}
+
+    def _failed(self, error: ArtifactError) -> None:
+        _logger.warning("the leases of run %r could not be renewed; trying again", self.run_id, exc_info=error)
+
+
+class _Beating(_Lasting):
+    """Renews them from a thread, as long as a `with` block lasts."""
+
+    _thread: threading.Thread | None = None
+
+    def touch(self, ttl: Ttl) -> int:
+        raise NotImplementedError
+
+    def expire(self, ttl: Ttl) -> int:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        if self._thread is not None:
+            raise InvalidArtifactError(f"run {self.run_id!r} is being renewed already: ask the store for another view")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="coatcheck-run", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._thread is not None
+        self._ended.set()
+        self._thread.join()
+        self._thread = None
+        if self._keep is not DEFAULT:
+            self.expire(self._keep)
+
+    def _beat(self) -> None:
+        while self._pause is not None and not self._ended.wait(self._pause):
+            assert self._ttl is not DEFAULT
+            try:
+                self.touch(self._ttl)
+            except ArtifactError as error:
+                self._failed(error)
+
+
+class _AwaitedBeating(_Lasting):
+    """Renews them from a task, as long as an `async with` block lasts."""
+
+    _task: asyncio.Task[None] | None = None
+
+    async def touch(self, ttl: Ttl) -> int:
+        raise NotImplementedError
+
+    async def expire(self, ttl: Ttl) -> int:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise InvalidArtifactError(f"run {self.run_id!r} is being renewed already: ask the store for another view")
+        self._task = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        if self._keep is not DEFAULT:
+            await self.expire(self._keep)
+
+    async def _beat(self) -> None:
+        while self._pause is not None:
+            await asyncio.sleep(self._pause)
+            assert self._ttl is not DEFAULT
+            try:
+                await self.touch(self._ttl)
+            except ArtifactError as error:
+                self._failed(error)
+
+
+class Run(_Beating):
+    """A run's view of a store, from `ArtifactStore.run`: its methods are those of the store, for this run.
+
+    As a context manager it keeps the run's leases alive while the block lasts:
+
+        with store.run("run-17", ttl=3600, keep=86400) as run:
+            run.store_json({"step": 1})  # for an hour, and renewed every twenty minutes
+        # now all that the run leases is kept for another day
+
+    Renewing looks at every lease of the run. Whatever ends the block, `keep` is what holds then; a process that dies
+    leaves leases that end by `ttl`.
+    """
+
+    def __init__(self, store: ArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
+        super().__init__(run_id, ttl, keep)
+        self._store = store
+
+    def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store`."""
+        return self._store.store(content, **self._own(details))
+
+    def store_text(self, text: str, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_text`."""
+        return self._store.store_text(text, **self._own(details))
+
+    def store_json(self, data: Any, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_json`."""
+        return self._store.store_json(data, **self._own(details))
+
+    def store_many(self, items: Iterable[Buffer | Payload], **details: Any) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.store_many`."""
+        return self._store.store_many(items, **self._own(details))
+
+    def store_file(self, source: SourceLike, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_file`."""
+        return self._store.store_file(source, **self._own(details))
+
+    def load(self, artifact_id: IdLike) -> Artifact | None:
+        """See `ArtifactStore.load`; `None` where the run has no live lease."""
+        return self._store.load(artifact_id, run_id=self.run_id)
+
+    def list(self) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.list_by_run`."""
+        return self._store.list_by_run(self.run_id)
+
+    def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[ViewFilters],
+    ) -> Page[ArtifactMetadata]:
+        """See `ArtifactStore.page`."""
+        return self._store.page(limit=limit, after=after, by=by, order=order, run_id=self.run_id, **filters)
+
+    def iter_artifacts(self, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_run`."""
+        return self._store.iter_run(self.run_id, **filters)
+
+    def count(self, **filters: Unpack[ViewFilters]) -> int:
+        """See `ArtifactStore.count`."""
+        return self._store.count(run_id=self.run_id, **filters)
+
+    def stats(self) -> RunStats:
+        """See `ArtifactStore.run_stats`."""
+        return self._store.run_stats(self.run_id)
+
+    def touch(self, ttl: Ttl) -> int:
+        """See `ArtifactStore.touch_run`."""
+        return self._store.touch_run(self.run_id, ttl)
+
+    def expire(self, ttl: Ttl) -> int:
+        """See `ArtifactStore.expire_run`."""
+        return self._store.expire_run(self.run_id, ttl)
+
+    def release(self, artifact_id: IdLike) -> bool:
+        """See `ArtifactStore.release`."""
+        return self._store.release(artifact_id, self.run_id)
+
+    def delete(self) -> int:
+        """See `ArtifactStore.delete_by_run`."""
+        return self._store.delete_by_run(self.run_id)
+
+
+class AsyncRun(_AwaitedBeating):
+    """`Run`, awaited: the same names, arguments and results; an asynchronous context manager."""
+
+    def __init__(self, store: AsyncArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
+        super().__init__(run_id, ttl, keep)
+        self._store = store
+
+    async def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store`."""
+        return await self._store.store(content, **self._own(details))
+
+    async def store_text(self, text: str, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_text`."""
+        return await self._store.store_text(text, **self._own(details))
+
+    async def store_json(self, data: Any, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_json`."""
+        return await self._store.store_json(data, **self._own(details))
+
+    async def store_many(self, items: Iterable[Buffer | Payload], **details: Any) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.store_many`."""
+        return await self._store.store_many(items, **self._own(details))
+
+    async def store_file(self, source: AsyncSourceLike, **details: Any) -> ArtifactMetadata:
+        """See `ArtifactStore.store_file`."""
+        return await self._store.store_file(source, **self._own(details))
+
+    async def load(self, artifact_id: IdLike) -> Artifact | None:
+        """See `ArtifactStore.load`; `None` where the run has no live lease."""
+        return await self._store.load(artifact_id, run_id=self.run_id)
+
+    async def list(self) -> list[ArtifactMetadata]:
+        """See `ArtifactStore.list_by_run`."""
+        return await self._store.list_by_run(self.run_id)
+
+    async def page(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        by: By = "time",
+        order: Order = "desc",
+        **filters: Unpack[ViewFilters],
+    ) -> Page[ArtifactMetadata]:
+        """See `ArtifactStore.page`."""
+        return await self._store.page(limit=limit, after=after, by=by, order=order, run_id=self.run_id, **filters)
+
+    def iter_artifacts(self, **filters: Unpack[ViewFilters]) -> AsyncIterator[ArtifactMetadata]:
+        """See `ArtifactStore.iter_run`."""
+        return self._store.iter_run(self.run_id, **filters)
+
+    async def count(self, **filters: Unpack[ViewFilters]) -> int:
+        """See `ArtifactStore.count`."""
+        return await self._store.count(run_id=self.run_id, **filters)
+
+    async def stats(self) -> RunStats:
+        """See `ArtifactStore.run_stats`."""
+        return await self._store.run_stats(self.run_id)
+
+    async def touch(self, ttl: Ttl) -> int:
+        """See `ArtifactStore.touch_run`."""
+        return await self._store.touch_run(self.run_id, ttl)
+
+    async def expire(self, ttl: Ttl) -> int:
+        """See `ArtifactStore.expire_run`."""
+        return await self._store.expire_run(self.run_id, ttl)
+
+    async def release(self, artifact_id: IdLike) -> bool:
+        """See `ArtifactStore.release`."""
+        return await self._store.release(artifact_id, self.run_id)
+
+    async def delete(self) -> int:
+        """See `ArtifactStore.delete_by_run`."""
+        return await self._store.delete_by_run(self.run_id)

@@ -1,0 +1,87 @@
+"""A block of a run renews its leases while it lasts, and says so where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from coatcheck import (
+    AsyncInMemoryArtifactStore,
+    InMemoryArtifactStore,
+    InvalidArtifactError,
+    StoreUnavailableError,
+    runs,
+)
+from coatcheck.testing import eventually
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(runs, "_BEATS", 60_000)  # every hundredth of a second
+
+
+def test_leases_are_renewed_while_the_block_lasts() -> None:
+    with InMemoryArtifactStore() as store, store.run("a", ttl=600) as run:
+        first = run.store(b"1")
+        eventually(lambda: run.list()[0].expires_at > first.expires_at)
+        later = run.store(b"2", ttl=6000)
+        eventually(lambda: run.stats().next_expiry > first.expires_at)
+        assert run.stats().last_expiry == later.expires_at
+
+
+def test_nobody_renews_after_the_block() -> None:
+    with InMemoryArtifactStore() as store:
+        with store.run("a", ttl=600) as run:
+            run.store(b"1")
+            with pytest.raises(InvalidArtifactError, match="renewed already"):
+                run.__enter__()
+        assert run._thread is None
+        with run:  # it may be entered again
+            pass
+
+
+def test_what_cannot_be_renewed_is_logged_and_tried_again(monkeypatch, caplog) -> None:
+    with InMemoryArtifactStore() as store:
+        run, tries = store.run("a", ttl=600), []
+
+        def touch(ttl):
+            tries.append(ttl)
+            raise StoreUnavailableError("gone")
+
+        monkeypatch.setattr(run, "touch", touch)
+        with caplog.at_level(logging.WARNING), run:
+            eventually(lambda: len(tries) > 2)
+    assert "the leases of run 'a' could not be renewed" in caplog.text
+
+
+def test_awaited_blocks_do_the_same(caplog) -> None:
+    async def main() -> None:
+        async with AsyncInMemoryArtifactStore() as store:
+            async with store.run("a", ttl=600, keep=50_000) as run:
+                first = await run.store(b"1")
+                while (await run.stats()).next_expiry <= first.expires_at:
+                    await asyncio.sleep(0.01)
+                with pytest.raises(InvalidArtifactError, match="renewed already"):
+                    await run.__aenter__()
+                renewed = await run.stats()
+            kept = await run.stats()
+            assert kept.next_expiry > renewed.next_expiry
+            assert run._task is None
+            assert [view.artifact_id async for view in run.iter_artifacts()] == [first.artifact_id]
+
+            async def touch(ttl):
+                tries.append(ttl)
+                raise StoreUnavailableError("gone")
+
+            tries = []
+            failing = store.run("b", ttl=600)
+            failing.touch = touch
+            async with failing:
+                while len(tries) < 3:
+                    await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    assert "the leases of run 'b' could not be renewed" in caplog.text
