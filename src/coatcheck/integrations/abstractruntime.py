@@ -9,7 +9,6 @@ runtime = Runtime(run_store=…, ledger_store=…, artifact_store=RuntimeArtifac
 from __future__ import annotations
 
 import hashlib
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -138,25 +137,50 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
 
     # Changing what is said of an artifact -----------------------------------------------------------------------
 
-    def update_metadata(self, artifact_id: str, **changes: Any) -> Any:
-        """Change tags, metadata and descriptor, as AbstractRuntime's own store does; time, run and deadline stay.
+    def update_metadata(
+        self,
+        artifact_id: str,
+        *,
+        tags: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        descriptor: Any = None,
+        replace_tags: bool = False,
+        replace_metadata: bool = False,
+    ) -> Any:
+        """Change what the latest store said of an artifact, as AbstractRuntime's own store does.
 
-        Nobody's change is lost: what was read is compared where it is written.
-
-        Args:
-            artifact_id: The artifact, as its latest store left it.
-            **changes: `tags`, `metadata`, `descriptor`, and `replace_tags`, `replace_metadata`.
+        Time, run and deadline stay. Nobody's change is lost: what was read is compared where it is written.
 
         Returns:
             The metadata now, or `None` where there is no such artifact.
         """
-        inspect.signature(_Theirs.update_metadata).bind(self, artifact_id, **changes)
+        changes = {
+            "tags": tags,
+            "metadata": metadata,
+            "descriptor": descriptor,
+            "replace_tags": replace_tags,
+            "replace_metadata": replace_metadata,
+        }
         return self._change(artifact_id, lambda theirs, name: theirs.update_metadata(name, **changes))
 
-    def record_access(self, artifact_id: str, **access: Any) -> Any:
-        """Count an access: `action`, `actor_id`, `session_id`, `run_id` and `at`; the metadata now, or `None`."""
-        inspect.signature(_Theirs.record_access).bind(self, artifact_id, **access)
-        access["at"] = access.get("at") or datetime.now(UTC).isoformat()
+    def record_access(
+        self,
+        artifact_id: str,
+        *,
+        action: str = "access",
+        actor_id: str | None = None,
+        session_id: str | None = None,
+        run_id: str | None = None,
+        at: str | None = None,
+    ) -> Any:
+        """Count an access; the metadata now, or `None` where there is no such artifact. Reads count nothing."""
+        access = {
+            "action": action,
+            "actor_id": actor_id,
+            "session_id": session_id,
+            "run_id": run_id,
+            "at": at or datetime.now(UTC).isoformat(),
+        }
         return self._change(artifact_id, lambda theirs, name: theirs.record_access(name, **access))
 
     def _change(self, artifact_id: str, change: Callable[[Any, str], Any]) -> Any:
