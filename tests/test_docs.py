@@ -93,6 +93,11 @@ def test_the_python_and_the_links_of_a_document_are_found(document: Path) -> Non
             assert not anchor or anchor in anchors(document.parent / path if path else document), target
 
 
+def test_the_index_of_integrations_names_each_once() -> None:
+    named = re.findall(r"^\| \[.*\]\((\w+\.md)\) \|", (DOCS / "integrations" / "index.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted({page.name for page in (DOCS / "integrations").glob("*.md")} - {"index.md"})
+
+
 def test_the_page_of_errors_names_each() -> None:
     page = (DOCS / "errors.md").read_text()
     for name, error in vars(errors).items():

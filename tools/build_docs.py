@@ -47,6 +47,8 @@ def main() -> None:
     sys.stdout.write(done.stdout)
     if done.returncode or WARNING.search(done.stdout):
         sys.exit("the documentation has errors: see above")
+    if foreign := [page for page in site.rglob("*.html") if 'src="http' in page.read_text()]:
+        sys.exit(f"{foreign[0]} loads something from elsewhere")
     for page in docs.rglob("*.md"):
         shutil.copyfile(page, site / page.relative_to(docs))
 

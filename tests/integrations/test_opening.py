@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -41,6 +42,25 @@ def test_a_pickle_opens_its_own(tmp_path: Path) -> None:
     assert copy.get().load(metadata.artifact_id).content == b"x"
     assert copy.get().store(b"y").expires_at is not None
     copy.close()
+    lazy.close()
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_forked_child_uses_it_too(opened: bool, valkey, namespace: str) -> None:
+    lazy = LazyStore(valkey.url, namespace=namespace)
+    if opened:
+        lazy.get().store(b"of the parent")
+
+    def child() -> None:
+        lazy.get().store(b"of the child", artifact_id="child")
+        lazy.close()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    process.close()
+    assert lazy.get().load("child").content == b"of the child"
     lazy.close()
 
 

@@ -186,8 +186,8 @@ def test_other_content_under_the_same_name_is_left_unless_asked_for(make) -> Non
     source, target = make("memory", 0), make("file", 1)
     source.store(b"ours", artifact_id="name", run_id="a")
     target.store(b"theirs", artifact_id="name", run_id="a")
-    report = copy(source, target)
-    assert (report.conflicts, report.examples, report.ok) == (1, ["name"], False)
+    report = copy(source, target, verify=True)
+    assert (report.conflicts, report.examples, report.ok, report.verified) == (1, ["name"], False, 0)
     assert target.load("name").content == b"theirs"
     assert copy(source, target, replace=True).ok
     assert target.load("name").content == b"ours"
@@ -226,6 +226,7 @@ def test_a_run_goes_through_a_file(make, kind, tmp_path) -> None:
     told: list[MoveReport] = []
     report = export_run(source, "a", tmp_path / "a.tar", progress=told.append)
     assert (report.artifacts, report.bytes, len(told)) == (4, 11 + len(BIG), 4)
+    assert told[-1] == report
     assert import_run(target, tmp_path / "a.tar").artifacts == 4
     wanted = {i: (d, "a", [lease for lease in found if lease[0] == "a"]) for i, (d, _, found) in state(source).items()}
     assert same({i: one for i, one in wanted.items() if one[2]}, state(target), ordered=kind != "cluster")

@@ -48,7 +48,7 @@ BELONGS = {"content": "string", "chunk": "string", "artifact": "hash"}  # the ot
 CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE))]
 NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
 
-SEVERAL = {"acquire", "delete by run", "store many"}
+SEVERAL = {"acquire", "delete by run", "delete where", "end a run", "release where", "renew a run", "store many"}
 """Operations on several artifacts: each of them is all or nothing."""
 
 INSPECTIONS = {"gc", "repair"}

@@ -161,7 +161,8 @@ def test_a_store_takes_its_listener_to_another_process(tmp_path) -> None:
         assert store._arguments[1]["on_event"] is print
 
 
-def test_retries_and_what_they_end_in_are_told(events) -> None:
+def test_retries_and_what_they_end_in_are_told(events, caplog) -> None:
+    caplog.set_level(logging.INFO, "coatcheck")
     with (
         RedisArtifactStore("redis://127.0.0.1:1", retry_for=0.05, on_event=events.append) as store,
         pytest.raises(StoreUnavailableError),
@@ -169,6 +170,10 @@ def test_retries_and_what_they_end_in_are_told(events) -> None:
         store.list_runs()
     assert events[0].outcome == "failed"
     assert events[0].retries > 1
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("coatcheck.retry", "INFO")
+    assert record.getMessage().startswith("sent again, for 0.05 s at most: ")
+    assert "127.0.0.1:1" in record.getMessage()
 
 
 def test_a_cancelled_call_is_told(events) -> None:

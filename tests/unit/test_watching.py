@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import sys
 
 import pytest
-from coatcheck import ArtifactNotFoundError, Event, InMemoryArtifactStore
+from coatcheck import ArtifactNotFoundError, Event, InMemoryArtifactStore, MissingExtraError
+import coatcheck.watching.exporter  # loaded, to be loaded again
 from coatcheck.watching.opentelemetry import OpenTelemetryEvents
 from coatcheck.watching.prometheus import PrometheusEvents
 from opentelemetry.sdk.metrics import MeterProvider
@@ -133,3 +136,15 @@ def test_listeners_go_to_other_processes_where_that_makes_sense() -> None:
     assert again._attributes == {"server.address": "cache"}
     with pytest.raises(TypeError, match="registry of your own"):
         pickle.dumps(PrometheusEvents(CollectorRegistry()))
+
+
+@pytest.mark.parametrize(("module", "package", "extra"), [
+    ("opentelemetry", "opentelemetry", "opentelemetry"),
+    ("prometheus", "prometheus_client", "prometheus"),
+    ("exporter", "prometheus_client.core", "prometheus"),
+])  # fmt: skip
+def test_a_missing_package_is_named_with_its_extra(module, package, extra, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, f"coatcheck.watching.{module}")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'coatcheck\[{extra}\]'"):
+        importlib.import_module(f"coatcheck.watching.{module}")

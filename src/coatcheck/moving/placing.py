@@ -75,6 +75,7 @@ class Placing:
         self._counts = counts
         self._replace = replace
         self._verify = verify
+        self._left: set[str] = set()  # what was not placed
         self._ahead: float | None = (
             None  # seconds by which the target's clock is ahead of ours, once an answer shows it
         )
@@ -112,7 +113,7 @@ class Placing:
                     batch = []
         yield from self._send(batch)
         if self._verify:
-            yield from self._read_back(page)
+            yield from self._read_back([item for item in page if item.artifact_id not in self._left])
         self._counts.tell()
 
     def _has(self, item: Wanted, view: ArtifactMetadata | None) -> Plan[bool]:
@@ -248,10 +249,14 @@ class Placing:
 
     def _conflict(self, item: Wanted) -> None:
         self._counts.conflicts += 1
-        self._counts.note(item.artifact_id)
+        self._not_placed(item)
 
     def _unreadable(self, item: Wanted) -> None:
         self._counts.unreadable += 1
+        self._not_placed(item)
+
+    def _not_placed(self, item: Wanted) -> None:
+        self._left.add(item.artifact_id)
         self._counts.note(item.artifact_id)
 
 
@@ -275,16 +280,7 @@ def _explicit(item: Wanted) -> str | None:
 
 
 def _linked(artifact_id: str, lease: Lease, ttl: float | None, store: Any) -> Any:
-    return store.link(
-        artifact_id,
-        artifact_id,
-        content_type=lease.content_type,
-        run_id=lease.run_id,
-        tags=lease.tags,
-        extra=lease.extra,
-        ttl=ttl,
-        exact_ttl=True,
-    )
+    return store.link(artifact_id, artifact_id, **_details(lease, ttl))
 
 
 def _touched(artifact_id: str, lease: Lease, ttl: float, store: Any) -> Any:
@@ -292,14 +288,15 @@ def _touched(artifact_id: str, lease: Lease, ttl: float, store: Any) -> Any:
 
 
 def _streamed(stream: Any, item: Wanted, ttl: float | None, store: Any) -> Any:
-    lease = item.leases[0]
-    return store.store_file(
-        stream,
-        artifact_id=_explicit(item),
-        content_type=lease.content_type,
-        run_id=lease.run_id,
-        tags=lease.tags,
-        extra=lease.extra,
-        ttl=ttl,
-        exact_ttl=True,
-    )
+    return store.store_file(stream, artifact_id=_explicit(item), **_details(item.leases[0], ttl))
+
+
+def _details(lease: Lease, ttl: float | None) -> dict[str, Any]:
+    return {
+        "run_id": lease.run_id,
+        "content_type": lease.content_type,
+        "tags": lease.tags,
+        "extra": lease.extra,
+        "ttl": ttl,
+        "exact_ttl": True,
+    }

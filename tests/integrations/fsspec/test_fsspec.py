@@ -71,6 +71,18 @@ def test_one_of_many_creates_a_file(url: str, namespace: str) -> None:
         assert sum(pool.map(create, range(16))) == 1
 
 
+def test_threads_share_a_file_system(fs: CoatcheckFileSystem) -> None:
+    def there_and_back(i: int) -> bool:
+        with fs.open(f"shared/{i % 4}/{i}", "wb") as file:
+            file.write(b"%d" % i)
+        return fs.cat_file(f"shared/{i % 4}/{i}") == b"%d" % i
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(there_and_back, range(40)))
+    assert len(fs.find("shared")) == 40
+    assert len(fs.ls("shared")) == 4
+
+
 def test_who_comes_second_at_closing_loses(fs: CoatcheckFileSystem) -> None:
     first, second = fs.open("x", "xb"), fs.open("x", "xb")
     first.write(b"first")

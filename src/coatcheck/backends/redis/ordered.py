@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ...model import ArtifactMetadata
 from ...plan import Plan
@@ -16,6 +16,8 @@ from .scripts import calls
 from .scripts.calls import Match, Scanned, Sought
 from .session import Session
 from .walking import Steps
+
+_UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
 
 
 class _Found(NamedTuple):
@@ -85,12 +87,7 @@ class InOrder:
             replies = yield from self._scan([(walk.keys, walk.last or walk.begin) for walk in empty], way, share)
             for walk, scanned in zip(empty, replies, strict=True):
                 walk.take(scanned)
-                walk.ended |= self._query.descending and self._is_too_early(walk.last)
         return trips
-
-    def _is_too_early(self, place: Place | None) -> bool:
-        earliest = self._query.earliest
-        return self._by_store and earliest is not None and place is not None and place[0] < microseconds(earliest)
 
     def _look_again(self, walks: Sequence[_Walk]) -> Plan[None]:
         """Others changed things between the round trips: look at what was passed once more.
@@ -129,7 +126,7 @@ class InOrder:
         return len(self._found) - before
 
     def _scan(self, places: Sequence[tuple[Keys, Place | bytes]], way: calls.Way, most: int) -> Plan[list[Scanned]]:
-        look = PAGE if self._query.is_filter else min(PAGE, most)
+        look = PAGE if self._query.is_filter else min(_UNFILTERED * PAGE, most)
         budget = BATCH_BYTES // len(places)
         replies = yield from self._session.read_each(
             [

@@ -277,7 +277,7 @@ class Finding:
             ({"run_prefix": 3}, "run_prefix: .*str"),
             ({"run_id": ""}, "run_id cannot be empty"),
             ({"id_prefix": ""}, "id_prefix: .*empty"),
-            ({"id_prefix": "a*"}, "id_prefix: invalid"),
+            ({"id_prefix": "a*"}, "id_prefix: Invalid"),
             ({"id_prefix": "a" * 201}, "id_prefix: .*200"),
             ({"content_type": 3}, "content_type must be a str"),
             ({"content_type": "a\nb"}, "control characters"),

@@ -7,6 +7,7 @@ has the same result when it runs twice. If time runs out then, the outcome of a 
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ from .resp import Piece, merge, pack, split
 
 __all__ = ["Backoff", "deliver", "find_primaries", "translate"]
 
+_logger: Final = logging.getLogger("coatcheck.retry")
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _HOPS: Final = 8  # how often commands are sent elsewhere without a pause
@@ -303,10 +305,12 @@ class Backoff:
             StoreUnavailableError: The time is up; `AmbiguousWriteError` if the outcome is `in_doubt`.
         """
         now = time.monotonic()
+        first = self._give_up_at is None
         if self._give_up_at is None:
             self._give_up_at = now + self._seconds
         if now + self._pause > self._give_up_at:
             raise gave_up(reason, in_doubt=in_doubt) from reason
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        _logger.log(logging.INFO if first else logging.DEBUG, "sent again, for %g s at most: %s", self._seconds, reason)
         return Pause(pause)

@@ -36,15 +36,18 @@ for i = 1, #page, 2 do
   local member, points = page[i], page[i + 1]
   local id = id_of(member)
   local header, held, lease
-  if bytes > budget then
+  if by_store and way == '<' and tonumber(points) < (wanted.earliest or 0) then
+    more = false -- nor is anything behind it wanted
+    break
+  elseif bytes > budget then
     header, held, lease = false, false, false
   elseif not id then
     header, held, lease = '', '', ''
   elseif is_possible(wanted, prefix, id, by_store and points) then
-    header, held, lease = view_of(artifact_keys(prefix, id), field, now)
+    header, held, lease = view_at(prefix, id, field, now)
     if header and not is_wanted(wanted, header, held, lease) then
       header = nil
-    elseif not header and ARGV[10] == '1' and call('EXISTS', artifact_keys(prefix, id).key) == 0 then
+    elseif not header and ARGV[10] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
       header, held, lease = false, false, false
     end
   end

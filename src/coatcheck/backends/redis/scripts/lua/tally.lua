@@ -32,11 +32,13 @@ local contents = { 0, 0, 0 }
 local values, unknown = {}, {}
 
 -- How many live leases an artifact has, and when the last of them ends.
-local function leases_of(a, deadline)
-  local fields = field == '' and call('HLEN', a.key) or 2
+local function leases_of(id, deadline)
+  local fields = field == '' and call('HLEN', artifact_key(prefix, id)) or 2
   if fields <= 2 then
     return 1, deadline
-  elseif fields > MANY then
+  end
+  local a = artifact_keys(prefix, id)
+  if fields > MANY then
     return call('ZCOUNT', a.leases, '(' .. integer(now), '+inf'), index_last(a.leases) or deadline
   end
   local count, all = 0, call('HGETALL', a.key)
@@ -50,7 +52,7 @@ local function leases_of(a, deadline)
 end
 
 local function add_content(id, header, size)
-  local name = string.gsub(content_id_of(header), '.', HEX)
+  local name = id_of(content_id_of(header))
   local key = content_key(prefix, name)
   local stored = call('STRLEN', key)
   local chunked = stored > 62 and (stored - 62) % 13 == 0 and is_manifest(content_start(key))
@@ -81,10 +83,9 @@ for i = 1, #page[2], 2 do
   if not id then
     error(DAMAGED)
   elseif is_possible(wanted, prefix, id, by_store and page[2][i + 1]) then
-    local a = artifact_keys(prefix, id)
-    local header, held, lease = view_of(a, field, now)
+    local header, held, lease = view_at(prefix, id, field, now)
     if not header then
-      if ARGV[6] == '1' and call('EXISTS', a.key) == 0 then
+      if ARGV[6] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
         unknown[#unknown + 1] = member
       end
     elseif is_wanted(wanted, header, held, lease) then
@@ -103,7 +104,7 @@ for i = 1, #page[2], 2 do
         end
       end
       if with_contents then
-        local count, ends = leases_of(a, deadline)
+        local count, ends = leases_of(id, deadline)
         leases, handed_in = leases + count, handed_in + count * size
         hour = hour + (ends <= now + 3600000 and 1 or 0)
         day = day + (ends <= now + 86400000 and 1 or 0)

@@ -1,19 +1,13 @@
 -- Which views a listing wants. Texts are compared as they are stored: nothing in them has a meaning.
--- @include format
 -- @include keys
+-- @include leases
 
-local HEX = {}
-for high = 0, 15 do
-  for low = 0, 15 do
-    local digits = '0123456789abcdef'
-    HEX[string.char(16 * high + low)] = string.sub(digits, high + 1, high + 1) .. string.sub(digits, low + 1, low + 1)
-  end
-end
+local HEX = string.rep('%02x', 16)
 
 -- The id that a member of an index stands for; nil where it stands for none.
 local function id_of(member)
   if #member == 16 then
-    return (string.gsub(member, '.', HEX))
+    return string.format(HEX, string.byte(member, 1, 16))
   end
   return string.match(member, '^::?([%w_-]+)$')
 end
@@ -106,7 +100,7 @@ local function is_possible(wanted, prefix, id, stored)
     return false
   end
   -- The latest store of a single lease is the one that is seen.
-  return tonumber(stored) <= (wanted.latest or math.huge) or call('HLEN', artifact_keys(prefix, id).key) > 2
+  return tonumber(stored) <= (wanted.latest or math.huge) or call('HLEN', artifact_key(prefix, id)) > 2
 end
 
 -- Whether a view is wanted. One that is damaged is: whoever reads it says so.
@@ -146,4 +140,18 @@ local function is_wanted(wanted, header, field, lease)
     end
   end
   return true
+end
+
+-- What an index leads to: header, field and lease of a run, or the latest where `field` is ''. Most artifacts have one
+-- lease, so that the keys of indexes of many are not made in vain.
+local function view_at(prefix, id, field, now)
+  local key = artifact_key(prefix, id)
+  if field ~= '' then
+    return lease_of(key, field, now)
+  end
+  local header, held, lease = single_lease(key, now)
+  if header == true then
+    return latest_of_many(artifact_keys(prefix, id), now)
+  end
+  return header or nil, held, lease
 end

@@ -10,6 +10,10 @@ local function run_key(prefix, run)
   return prefix .. 'run:' .. run
 end
 
+local function artifact_key(prefix, id)
+  return prefix .. 'artifact:' .. id
+end
+
 -- The keys that tell who leases an artifact.
 local function artifact_keys(prefix, id)
   return { key = prefix .. 'artifact:' .. id, leases = prefix .. 'leases:' .. id, stores = prefix .. 'stores:' .. id }

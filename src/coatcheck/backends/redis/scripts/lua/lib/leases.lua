@@ -146,10 +146,11 @@ local function leases_bury(a, buried)
   end
 end
 
--- The latest lease that has not ended: header, field, lease; nil where there is none. Changes nothing.
-local function latest_lease(a, now)
-  local some = call('HRANDFIELD', a.key, 3, 'WITHVALUES')
-  if #some == 4 then -- a single lease, before or behind the header
+-- The lease of an artifact that has a single one which has not ended: header, field, lease. Where it has several, or
+-- where its lease has ended, only whether there is anything.
+local function single_lease(key, now)
+  local some = call('HRANDFIELD', key, 3, 'WITHVALUES')
+  if #some == 4 then -- before or behind the header
     local header, lease = 1, 3
     if some[3] == 'h' then
       header, lease = 3, 1
@@ -158,7 +159,12 @@ local function latest_lease(a, now)
       return some[header + 1], some[lease], some[lease + 1]
     end
   end
-  local top = #some > 0 and call('HMGET', a.key, 'h', 't') or {}
+  return #some > 0
+end
+
+-- The latest of several leases that has not ended; nil where there is none.
+local function latest_of_many(a, now)
+  local top = call('HMGET', a.key, 'h', 't')
   if not top[1] then
     return nil
   end
@@ -193,12 +199,18 @@ local function latest_lease(a, now)
   return top[1], latest, found
 end
 
--- The same for one lease, or for the latest where `field` is ''.
-local function view_of(a, field, now)
-  if field == '' then
-    return latest_lease(a, now)
+-- The latest lease that has not ended: header, field, lease; nil where there is none. Changes nothing.
+local function latest_lease(a, now)
+  local header, field, lease = single_lease(a.key, now)
+  if header == true then
+    return latest_of_many(a, now)
   end
-  local pair = call('HMGET', a.key, 'h', field)
+  return header or nil, field, lease
+end
+
+-- The same for one lease.
+local function lease_of(key, field, now)
+  local pair = call('HMGET', key, 'h', field)
   if pair[1] and pair[2] and lease_deadline(pair[2]) > now then
     return pair[1], field, pair[2]
   end
