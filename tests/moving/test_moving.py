@@ -226,6 +226,7 @@ def test_a_run_goes_through_a_file(make, kind, tmp_path) -> None:
     told: list[MoveReport] = []
     report = export_run(source, "a", tmp_path / "a.tar", progress=told.append)
     assert (report.artifacts, report.bytes, len(told)) == (4, 11 + len(BIG), 4)
+    assert told[-1] == report
     assert import_run(target, tmp_path / "a.tar").artifacts == 4
     wanted = {i: (d, "a", [lease for lease in found if lease[0] == "a"]) for i, (d, _, found) in state(source).items()}
     assert same({i: one for i, one in wanted.items() if one[2]}, state(target), ordered=kind != "cluster")

@@ -16,8 +16,9 @@ from coatcheck.humane import size
 
 from .failures import CommandError
 from .maintain import AsJson
-from .output import console, write_json, write_line
+from .output import write_json, write_line
 from .settings import Settings
+from .transfer import counting
 from .values import parse_ttl
 
 Replace = Annotated[
@@ -55,7 +56,7 @@ def copy(
     here, there = Settings(source, settings.namespace), Settings(target, to_namespace or settings.namespace)
     if here == there:
         raise typer.BadParameter("it is the same store as SRC", param_hint="DST")
-    with here.open() as store, there.open() as other, _progress() as tell:
+    with here.open() as store, there.open() as other, _progress("copied") as tell:
         report = copied(store, other, run_id=run, replace=replace, verify=verify, progress=tell)
     _print(report, as_json=as_json)
 
@@ -72,7 +73,7 @@ def export(
     """
     from coatcheck.moving import export_run  # noqa: PLC0415
 
-    with Settings.of(ctx).open() as store, _progress() as tell:
+    with Settings.of(ctx).open() as store, _progress("written") as tell:
         if file == "-":
             export_run(store, run, sys.stdout.buffer, progress=tell)
         else:
@@ -107,34 +108,16 @@ def import_(
     from coatcheck.moving import import_run  # noqa: PLC0415
 
     lasting: TtlOrDefault = DEFAULT if ttl is None else parse_ttl(ttl)
-    with Settings.of(ctx).open() as store, _progress() as tell:
+    with Settings.of(ctx).open() as store, _progress("stored") as tell:
         archive = sys.stdin.buffer if file == "-" else Path(file)
         report = import_run(store, archive, run_id=run, ttl=lasting, replace=replace, progress=tell)
     _print(report, as_json=as_json)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Any], None]]:
-    """A running count on the terminal, if stderr is one."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import (  # noqa: PLC0415  # only where there is somebody to look at it
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console(),
-                  transient=True) as bar:  # fmt: skip
-        task = bar.add_task("", total=None)
-
-        def tell(report: Any) -> None:
-            done = report.artifacts + report.present
-            bar.update(task, description=f"{done:,} artifacts, {size(report.bytes)} sent")
-
-        yield tell
+def _progress(what: str) -> Iterator[Callable[[Any], None]]:
+    with counting(f"artifacts {what}") as move:
+        yield lambda report: move(report.artifacts + report.present)
 
 
 def _print(report: Any, *, as_json: bool) -> None:

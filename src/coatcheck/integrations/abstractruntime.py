@@ -1,50 +1,45 @@
 """AbstractRuntime: its artifacts lie in a coatcheck store, under the ids and metadata that its own stores give (≥ 0.4).
 
-from abstractruntime import Runtime
-from coatcheck.integrations.abstractruntime import RuntimeArtifactStore
+    from abstractruntime import Runtime
+    from coatcheck.integrations.abstractruntime import RuntimeArtifactStore
 
-runtime = Runtime(run_store=…, ledger_store=…, artifact_store=RuntimeArtifactStore("redis://…"))
+    runtime = Runtime(run_store=…, ledger_store=…, artifact_store=RuntimeArtifactStore("redis://…"))
+
+How its metadata are kept: `abstractruntime_metadata`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-try:
-    import abstractruntime.storage.artifacts as ar
-except ImportError as error:
-    raise ImportError(
-        "AbstractRuntime is not installed: pip install --no-deps abstractruntime (artifact stores need none of what it "
-        "depends on)"
-    ) from error
-
 import coatcheck
 from coatcheck import FileArtifactStore, InMemoryArtifactStore
 
+from .abstractruntime_metadata import (
+    EXTRA,
+    HAS_DESCRIPTORS,
+    PREFIX,
+    Artifact,
+    Base,
+    Change,
+    Theirs,
+    compute_id,
+    kept_of,
+    shown_of,
+)
 from .opening import LazyStore
 
-# Bound once: hosts replace these names by their own classes later.
-_Base: Any = ar.ArtifactStore
-_Theirs: Any = ar.InMemoryArtifactStore
-_Metadata: Any = ar.ArtifactMetadata
-_compute_id: Any = ar.compute_artifact_id
-
-_PREFIX: Final = "ar-"
-_EXTRA: Final = "abstractruntime"
-_VERSION: Final = 1
-_HAS_DESCRIPTORS: Final = hasattr(ar, "ArtifactDescriptor")
 _KINDS: Final = ("semantic_kind", "render_kind", "modality")
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
 _PLACES: Final = ("session_id", "workflow_id", "node_id")
 
 
-class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever version is installed
+class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever version is installed
     """AbstractRuntime's `ArtifactStore` over a coatcheck store.
 
     Ids, metadata and descriptors are those that AbstractRuntime's own stores give. So the id of a run's artifact names
@@ -93,33 +88,33 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
         Raises:
             ValueError: The id is none, or it is the hash of other content.
         """
-        described = {"metadata": metadata, "descriptor": descriptor} if _HAS_DESCRIPTORS else {}
+        described = {"metadata": metadata, "descriptor": descriptor} if HAS_DESCRIPTORS else {}
         run = _run(run_id)
         given = artifact_id is not None
-        name = _checked(artifact_id) if given else _compute_id(content, run_id=run)
+        name = _checked(artifact_id) if given else compute_id(content, run_id=run)
         # Their own store says what the metadata are, for whatever version is installed.
-        made = _Theirs().store(
+        made = Theirs().store(
             content, content_type=content_type, run_id=run, tags=_tags(tags), artifact_id=name, **described
         )
         inner = self._lazy.get()
-        keywords = {"content_type": content_type, "run_id": run, "tags": made.tags, **_extra(made)}
+        keywords = {"content_type": content_type, "run_id": run, "tags": made.tags, **kept_of(made)}
         if given and not _looks_like_a_hash(name):
-            view = inner.store(content, artifact_id=_PREFIX + name, **keywords)
+            view = inner.store(content, artifact_id=PREFIX + name, **keywords)
         else:
-            view = _store_once(inner, content, _PREFIX + name, keywords)
-        return _shown(view)
+            view = _store_once(inner, content, PREFIX + name, keywords)
+        return shown_of(view)
 
     # Reading ----------------------------------------------------------------------------------------------------
 
     def load(self, artifact_id: str) -> Any:
         """The artifact with its verified content, or `None`."""
         found = self._first(artifact_id, self._lazy.get().load)
-        return None if found is None else ar.Artifact(metadata=_shown(found.metadata), content=found.content)
+        return None if found is None else Artifact(metadata=shown_of(found.metadata), content=found.content)
 
     def get_metadata(self, artifact_id: str) -> Any:
         """The artifact without its content, or `None`."""
         view = self._first(artifact_id, self._lazy.get().get_metadata)
-        return None if view is None else _shown(view)
+        return None if view is None else shown_of(view)
 
     def exists(self, artifact_id: str) -> bool:
         """Whether the artifact is there."""
@@ -138,34 +133,59 @@ class RuntimeArtifactStore(_Base):  # type: ignore[misc]  # a class of whatever 
 
     # Changing what is said of an artifact -----------------------------------------------------------------------
 
-    def update_metadata(self, artifact_id: str, **changes: Any) -> Any:
-        """Change tags, metadata and descriptor, as AbstractRuntime's own store does; time, run and deadline stay.
+    def update_metadata(
+        self,
+        artifact_id: str,
+        *,
+        tags: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        descriptor: Any = None,
+        replace_tags: bool = False,
+        replace_metadata: bool = False,
+    ) -> Any:
+        """Change what the latest store said of an artifact, as AbstractRuntime's own store does.
 
-        Nobody's change is lost: what was read is compared where it is written.
-
-        Args:
-            artifact_id: The artifact, as its latest store left it.
-            **changes: `tags`, `metadata`, `descriptor`, and `replace_tags`, `replace_metadata`.
+        Time, run and deadline stay. Nobody's change is lost: what was read is compared where it is written.
 
         Returns:
             The metadata now, or `None` where there is no such artifact.
         """
-        inspect.signature(_Theirs.update_metadata).bind(self, artifact_id, **changes)
+        changes = {
+            "tags": tags,
+            "metadata": metadata,
+            "descriptor": descriptor,
+            "replace_tags": replace_tags,
+            "replace_metadata": replace_metadata,
+        }
         return self._change(artifact_id, lambda theirs, name: theirs.update_metadata(name, **changes))
 
-    def record_access(self, artifact_id: str, **access: Any) -> Any:
-        """Count an access: `action`, `actor_id`, `session_id`, `run_id` and `at`; the metadata now, or `None`."""
-        inspect.signature(_Theirs.record_access).bind(self, artifact_id, **access)
-        access["at"] = access.get("at") or datetime.now(UTC).isoformat()
+    def record_access(
+        self,
+        artifact_id: str,
+        *,
+        action: str = "access",
+        actor_id: str | None = None,
+        session_id: str | None = None,
+        run_id: str | None = None,
+        at: str | None = None,
+    ) -> Any:
+        """Count an access; the metadata now, or `None` where there is no such artifact. Reads count nothing."""
+        access = {
+            "action": action,
+            "actor_id": actor_id,
+            "session_id": session_id,
+            "run_id": run_id,
+            "at": at or datetime.now(UTC).isoformat(),
+        }
         return self._change(artifact_id, lambda theirs, name: theirs.record_access(name, **access))
 
     def _change(self, artifact_id: str, change: Callable[[Any, str], Any]) -> Any:
         """Let their own store change metadata, and write what it made of them."""
         inner = self._lazy.get()
         while (view := self._first(artifact_id, inner.get_metadata)) is not None:
-            changed = inner.update_metadata(view.artifact_id, run_id=view.run_id, **_Change(view, change).functions)
+            changed = inner.update_metadata(view.artifact_id, run_id=view.run_id, **Change(view, change).functions)
             if changed is not None:  # else that lease has ended meanwhile, and another may be the latest
-                return _shown(changed)
+                return shown_of(changed)
         return None
 
     # Deleting ---------------------------------------------------------------------------------------------------
@@ -317,7 +337,7 @@ def _checked(artifact_id: Any) -> str:
 def _names(artifact_id: Any) -> list[str]:
     """The ids under which an artifact may lie in the store, ours first."""
     checked = _checked(artifact_id)
-    return [_PREFIX + checked] if checked.startswith(_PREFIX) else [_PREFIX + checked, checked]
+    return [PREFIX + checked] if checked.startswith(PREFIX) else [PREFIX + checked, checked]
 
 
 def _store_once(inner: coatcheck.ArtifactStore, content: bytes, name: str, keywords: dict[str, Any]) -> Any:
@@ -331,94 +351,20 @@ def _store_once(inner: coatcheck.ArtifactStore, content: bytes, name: str, keywo
             there = conflict.metadata
             if there is not None and there.digest != digest:
                 raise ValueError(
-                    f"artifact_id {name.removeprefix(_PREFIX)} is the hash of other content: choose another artifact_id"
+                    f"artifact_id {name.removeprefix(PREFIX)} is the hash of other content: choose another artifact_id"
                 ) from None
             # What is there may be gone before it is renewed: then it is absent again.
             condition = {"if_absent": True} if there is None else {"if_digest": digest}
-
-
-class _Change:
-    """A change of tags and of what is kept beside them, as functions that may be asked again.
-
-    Args:
-        view: The artifact.
-        change: Given one of their own stores and the artifact's id in it, makes the change there and returns it.
-    """
-
-    def __init__(self, view: coatcheck.ArtifactMetadata, change: Callable[[Any, str], Any]) -> None:
-        self._view = view
-        self._change = change
-        self._old_tags = view.tags
-        self.functions: dict[str, Any] = {"tags": self._tags, "extra": self._extra}
-
-    def _tags(self, old: dict[str, str]) -> dict[str, str]:
-        self._old_tags = old
-        tags: dict[str, str] = self._made(self._view.extra).tags
-        return tags
-
-    def _extra(self, old: dict[str, Any]) -> dict[str, Any]:
-        others = {name: value for name, value in old.items() if name != _EXTRA}
-        return {**others, **_extra(self._made(old)).get("extra", {})}
-
-    def _made(self, extra: dict[str, Any]) -> Any:
-        shown = _shown(self._view.model_copy(update={"tags": self._old_tags, "extra": extra}))
-        theirs = _Theirs()
-        theirs.store(b"", artifact_id=shown.artifact_id)
-        vars(theirs.get_metadata(shown.artifact_id)).update(vars(shown))
-        return self._change(theirs, shown.artifact_id)
-
-
-def _derived(view: coatcheck.ArtifactMetadata) -> dict[str, Any]:
-    """What AbstractRuntime's metadata are where nothing but what coatcheck knows was said."""
-    return {
-        "artifact_id": view.artifact_id.removeprefix(_PREFIX),
-        "blob_id": view.digest,
-        "content_type": view.content_type,
-        "size_bytes": view.size_bytes,
-        "created_at": view.created_at,
-        "run_id": view.run_id,
-        "tags": dict(view.tags),
-    }
-
-
-def _extra(made: Any) -> dict[str, Any]:
-    """What of AbstractRuntime's metadata has to be kept beside the tags, as the keyword `extra`; mostly nothing."""
-    if not _HAS_DESCRIPTORS:
-        return {}
-    said = made.to_dict()
-    plain = _Metadata.from_dict({**said, "descriptor": None, "metadata": None, "access": None}).to_dict()
-    kept = {name: said[name] for name in ("metadata", "access") if said[name] != plain[name]}
-    own = {name: value for name, value in said["descriptor"].items() if value != plain["descriptor"][name]}
-    if own:
-        kept["descriptor"] = own
-    return {"extra": {_EXTRA: {"version": _VERSION, **kept}}} if kept else {}
-
-
-def _shown(view: coatcheck.ArtifactMetadata) -> Any:
-    """An artifact's metadata as AbstractRuntime knows them."""
-    data = _derived(view)
-    kept = view.extra.get(_EXTRA)
-    if kept is None:
-        return _Metadata.from_dict(data)
-    if kept["version"] != _VERSION:
-        raise coatcheck.CorruptArtifactError(
-            f"artifact {view.artifact_id} has AbstractRuntime metadata of version {kept['version']}; this coatcheck "
-            f"reads version {_VERSION}: upgrade it"
-        )
-    if "descriptor" in kept:
-        descriptor = _Metadata.from_dict(data).to_dict()["descriptor"]
-        data["descriptor"] = {**descriptor, **kept["descriptor"]}
-    return _Metadata.from_dict({**data, "metadata": kept.get("metadata"), "access": kept.get("access")})
 
 
 def _unique(views: Iterable[coatcheck.ArtifactMetadata]) -> list[Any]:
     """Each artifact once, in order; ours where an id has two names."""
     shown: dict[str, coatcheck.ArtifactMetadata] = {}
     for view in views:
-        name = view.artifact_id.removeprefix(_PREFIX)
+        name = view.artifact_id.removeprefix(PREFIX)
         if name not in shown or view.artifact_id != name:
             shown[name] = view
-    return [_shown(view) for view in shown.values()]
+    return [shown_of(view) for view in shown.values()]
 
 
 def _sorted(shown: Iterable[Any], *, ascending: bool = False) -> list[Any]:
@@ -430,7 +376,7 @@ def _may_lie(view: coatcheck.ArtifactMetadata, places: set[str]) -> bool:
 
     Cheap, and asked of all; what AbstractRuntime says of an artifact takes longer to find out.
     """
-    return _EXTRA in view.extra or places <= {tag.strip() for tag in view.tags.values()}
+    return EXTRA in view.extra or places <= {tag.strip() for tag in view.tags.values()}
 
 
 def _matches(shown: Any, described: Mapping[str, str]) -> bool:

@@ -1,10 +1,12 @@
 """ProxyStore: objects behind proxies lie in a coatcheck store (extra `proxystore`).
 
-from proxystore.store import Store
-from coatcheck.integrations.proxystore import CoatcheckConnector
+    from proxystore.store import Store
+    from coatcheck.integrations.proxystore import CoatcheckConnector
 
-with Store("results", CoatcheckConnector(default_ttl=3600)) as store:
-    proxy = store.proxy(large_object)
+    with Store("results", CoatcheckConnector(default_ttl=3600)) as store:
+        proxy = store.proxy(large_object)
+
+It imports nothing of ProxyStore, whose protocols are structural.
 """
 
 from __future__ import annotations

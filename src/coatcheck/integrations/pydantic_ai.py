@@ -1,9 +1,11 @@
 """Pydantic AI: media and large tool outputs of agents lie in a coatcheck store (its harness, 0.62 and later).
 
-from pydantic_ai_harness.tool_output_limits import ToolOutputLimits
-from coatcheck.integrations.pydantic_ai import CoatcheckOverflowStore
+    from pydantic_ai_harness.tool_output_limits import ToolOutputLimits
+    from coatcheck.integrations.pydantic_ai import CoatcheckOverflowStore
 
-agent = Agent(…, capabilities=[ToolOutputLimits(store=CoatcheckOverflowStore(default_ttl=86_400))])
+    agent = Agent(…, capabilities=[ToolOutputLimits(store=CoatcheckOverflowStore(default_ttl=86_400))])
+
+`CoatcheckMediaStore` is for the media of messages and snapshots.
 """
 
 from __future__ import annotations

@@ -30,18 +30,21 @@ def exporting(store: Store, run_id: str, file: ArchiveFile, progress: OnMove | N
         raise InvalidArtifactError(
             f"other software stored artifact {unknown[0]} without a digest: store it again first"
         )
-    contents = {view.digest or "": view for view in views}
+    contents: dict[str, list[ArtifactMetadata]] = {}
+    for view in views:
+        contents.setdefault(view.digest or "", []).append(view)
     with opened(file, "xb") as stream:
         writer = Writer(stream)
         yield Work(lambda: writer.manifest(run_id, views))
-        for digest, view in contents.items():
+        for digest, (view, *others) in contents.items():
             with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
                 yield from _fetch(store, view, digest, content)
                 yield Work(partial(_write, writer, digest, view, content))
             counts.bytes += view.size_bytes
+            counts.artifacts += 1 + len(others)
+            counts.leases = counts.artifacts
             counts.tell()
         yield Work(writer.close)
-    counts.artifacts = counts.leases = len(views)
     return counts.report()
 
 

@@ -280,16 +280,7 @@ def _explicit(item: Wanted) -> str | None:
 
 
 def _linked(artifact_id: str, lease: Lease, ttl: float | None, store: Any) -> Any:
-    return store.link(
-        artifact_id,
-        artifact_id,
-        content_type=lease.content_type,
-        run_id=lease.run_id,
-        tags=lease.tags,
-        extra=lease.extra,
-        ttl=ttl,
-        exact_ttl=True,
-    )
+    return store.link(artifact_id, artifact_id, **_details(lease, ttl))
 
 
 def _touched(artifact_id: str, lease: Lease, ttl: float, store: Any) -> Any:
@@ -297,14 +288,15 @@ def _touched(artifact_id: str, lease: Lease, ttl: float, store: Any) -> Any:
 
 
 def _streamed(stream: Any, item: Wanted, ttl: float | None, store: Any) -> Any:
-    lease = item.leases[0]
-    return store.store_file(
-        stream,
-        artifact_id=_explicit(item),
-        content_type=lease.content_type,
-        run_id=lease.run_id,
-        tags=lease.tags,
-        extra=lease.extra,
-        ttl=ttl,
-        exact_ttl=True,
-    )
+    return store.store_file(stream, artifact_id=_explicit(item), **_details(item.leases[0], ttl))
+
+
+def _details(lease: Lease, ttl: float | None) -> dict[str, Any]:
+    return {
+        "run_id": lease.run_id,
+        "content_type": lease.content_type,
+        "tags": lease.tags,
+        "extra": lease.extra,
+        "ttl": ttl,
+        "exact_ttl": True,
+    }

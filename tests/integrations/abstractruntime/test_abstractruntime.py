@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import multiprocessing
 import pickle
@@ -67,6 +68,15 @@ CALLS = [
     {"content": wav(), "run_id": "r", "content_type": "audio/wav", "tags": {"modality": "music"}},
     {"content": b"a film", "run_id": "r", "content_type": "video/mp4"},
 ]
+
+
+def test_every_method_takes_what_theirs_take() -> None:
+    for name, theirs in inspect.getmembers(ar.ArtifactStore, inspect.isfunction):
+        if not name.startswith("_"):
+            expected = inspect.signature(theirs).parameters.values()
+            ours = inspect.signature(getattr(RuntimeArtifactStore, name)).parameters
+            for parameter in expected:
+                assert (ours[parameter.name].kind, ours[parameter.name].default) == (parameter.kind, parameter.default)
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -25,8 +25,8 @@
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
 --                   {'taken'}                    nothing written: the id is the name of another content
---                   {'conflict', header, lease field, lease}   nothing written: the condition is not met, because of
---                     the latest live lease; or {'conflict'}, where there is none
+--                   {'conflict', header, lease field, lease}   nothing written, and what was staged is gone: the
+--                     condition is not met, because of the latest live lease; or {'conflict'}, where there is none
 -- No other run's lease is shortened here, and the run's own only where it says so: that an artifact was acknowledged
 -- until a deadline stays true.
 
@@ -236,6 +236,9 @@ local function store(a, header, view, sealed, created)
   end
   local conflict = condition and condition ~= '' and unmet(a, view)
   if conflict then
+    if staging then
+      call('UNLINK', staging)
+    end
     return conflict
   end
   local replaced = old and digest_of(old) ~= digest_of(header)
