@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from coatcheck import ArtifactStore, compute_artifact_id
+from coatcheck.embedded import start_engine
 
 from .running import Coatcheck, ticket_of
 
@@ -133,3 +134,19 @@ def test_all_of_a_run_comes_back(coatcheck: Coatcheck, store: ArtifactStore, tre
         ["same.txt", "tree", "tree/a.txt", "tree/link", "tree/sub", "tree/sub/large", "tree/sub/same.txt", unnamed]
     )
     assert coatcheck("get", "--run", "r", "-o", str(back)).code == 1
+
+
+def test_a_tree_with_large_files_goes_through_a_server(coatcheck: Coatcheck, engine_home: Path, tmp_path: Path) -> None:
+    url = f"embedded://{engine_home}"
+    (tmp_path / "tree").mkdir()
+    contents = {"large": os.urandom(1 << 20) * 17, "again": bytes(17 << 20), "same": bytes(17 << 20), "small": b"x"}
+    for name, content in contents.items():
+        (tmp_path / "tree" / name).write_bytes(content)
+
+    with start_engine(engine_home):
+        ticket = coatcheck("put", str(tmp_path / "tree"), "--run", "r", "--ttl", "1h", url=url).stdout.strip()
+        assert coatcheck("get", ticket, "-o", str(tmp_path / "back"), url=url).code == 0
+        assert coatcheck("get", "--run", "r", "-o", str(tmp_path / "run"), url=url).code == 0
+        assert coatcheck("check", url=url).code == 0
+    for back in (tmp_path / "back", tmp_path / "run" / "tree"):
+        assert {path.name: path.read_bytes() for path in back.iterdir()} == contents

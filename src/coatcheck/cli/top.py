@@ -14,6 +14,7 @@ import typer
 from coatcheck import InvalidArtifactError, RedisArtifactStore
 from coatcheck.humane import size
 
+from .output import printable
 from .settings import Settings
 from .table import Cell, Column, lines_of
 from .values import parse_duration
@@ -131,7 +132,7 @@ class _View:
 
         for server in ask(self._store, thorough=False).servers:
             used, limit = (int(server.info.get(name, 0)) for name in ("used_memory", "maxmemory"))
-            yield "memory", f"{size(used)} of {size(limit) if limit else 'any'} used, {server.name}"
+            yield "memory", f"{size(used)} of {size(limit) if limit else 'any'} used, {printable(server.name)}"
 
     def _largest(self) -> list[tuple[Cell, ...]]:
         runs = itertools.islice(self._store.facets("run_id").items(), _LISTED)

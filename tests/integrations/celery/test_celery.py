@@ -42,6 +42,7 @@ LEFT_OUT = {
     f"{REDIS}test_pubsub_subscribe_churn_while_draining": "expects that the test before it left no subscription",
     f"{REDIS}test_pubsub_reentrant_cancel_from_finalizer": "expects that the test before it left no subscription",
 }
+RACES = "replaced_task_nesting_level"  # says what it expects after the worker may have seen the task
 SLOW = "trace_log or retr or revoke or expired or time_limit or max_retries or eta or interval or backoff or stamp"
 
 
@@ -82,9 +83,12 @@ def test_their_own_tests(redis: Server, tmp_path: Path) -> None:
         },
         left_out=LEFT_OUT,
         path=[source],
-        arguments=[*"-p celery.contrib.pytest -o python_classes=test_* -W ignore -k".split(), f"not ({SLOW})"],
+        arguments=[
+            *"-p celery.contrib.pytest -o python_classes=test_* -W ignore -k".split(),
+            f"not ({SLOW} or {RACES})",
+        ],
     )
-    check(outcome, at_least=25, may_skip=3)
+    check(outcome, at_least=30, may_skip=3)
 
 
 @pytest.mark.parametrize(
