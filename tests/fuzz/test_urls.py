@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import traceback
 
@@ -12,6 +13,8 @@ from coatcheck import AsyncRedisArtifactStore, InvalidArtifactError, RedisArtifa
 from .trying import Fuzzer
 
 SECRET = "hunter2"
+IS_PASSWORD = re.compile(rf"{SECRET}[^?]*@|[?&]password={SECRET}")
+"""Where it is one: what else it becomes by a change of letters may be a host."""
 SCHEMES = [
     *("redis", "rediss", "unix", "valkey", "valkeys", "redis+cluster", "rediss+sentinel", "valkey+cluster", "memory"),
     *("http", "REDIS", "", "redis+", "+cluster", "redis+cluster+sentinel"),
@@ -110,9 +113,9 @@ def test_any_url_opens_or_is_refused() -> None:
             def call(open_=open_) -> None:
                 try:
                     store = open_(made, **options)
-                    assert SECRET not in repr(store)
+                    assert SECRET not in repr(store) or not IS_PASSWORD.search(made)
                 except InvalidArtifactError as error:
-                    if SECRET in "".join(traceback.format_exception(error)):
+                    if IS_PASSWORD.search(made) and SECRET in "".join(traceback.format_exception(error)):
                         told.append((made, str(error)))
                     raise
 

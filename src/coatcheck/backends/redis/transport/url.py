@@ -45,7 +45,7 @@ _CURES: Final = {
 
 _SCHEME: Final = re.compile(r"[A-Za-z0-9+._-]{0,40}")
 _PUBLIC: Final = re.compile(
-    rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
+    rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#&=]*)?)(?P<options>\?[^@#]*)?"
 )
 _PARTS: Final = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^@/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<options>[^#]*))?")
 _ADDRESS: Final = re.compile(r"(?P<host>[^@:/?#\[\],]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
