@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -20,7 +21,19 @@ SECONDS: Final = float(os.environ.get("COATCHECK_FAILURES", "0"))
 EVERY: Final = os.environ.get("COATCHECK_EVERY") == "1"
 """Whether every combination is tried, where one in turn stands for the others."""
 
-SOAK: Final = {"COATCHECK_EXAMPLES": "1000", "COATCHECK_KILLS": "8", "COATCHECK_FAILURES": "30", "COATCHECK_EVERY": "1"}
+FUZZ: Final = int(os.environ.get("COATCHECK_FUZZ", "1"))
+"""How much the fuzzers try: so many times what `make test` has time for."""
+
+SEED: Final = int(os.environ.get("COATCHECK_SEED") or random.randrange(2**32))
+"""Of the fuzzers; they print it."""
+
+SOAK: Final = {
+    "COATCHECK_EXAMPLES": "1000",
+    "COATCHECK_KILLS": "8",
+    "COATCHECK_FAILURES": "30",
+    "COATCHECK_EVERY": "1",
+    "COATCHECK_FUZZ": "20",
+}
 """The sizes of one round of `make soak`."""
 
 

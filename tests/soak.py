@@ -22,7 +22,7 @@ from tests.sizes import SOAK
 TESTS = (
     *("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py"),
     *("tests/redis/test_wrong_types.py", "tests/redis/test_faults.py", "tests/redis/test_interleavings.py"),
-    *("tests/redis/test_half_moved.py", "tests/failures", "tests/contract"),
+    *("tests/redis/test_half_moved.py", "tests/failures", "tests/contract", "tests/fuzz"),
 )
 
 
@@ -41,7 +41,7 @@ def main() -> int:
         seed = options.seed + number
         print(f"round {number + 1}, seed {seed}", flush=True)
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-x", f"--hypothesis-seed={seed}", *TESTS, *passed_on]
-        environment = {**SOAK, **os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {"COATCHECK_SEED": str(seed), **SOAK, **os.environ, "PYTHONUNBUFFERED": "1"}
         if subprocess.run(command, env=environment, check=False).returncode != 0:
             sizes = " ".join(f"{name}={value}" for name, value in environment.items() if name.startswith("COATCHECK_"))
             print(f"failed; again: {sizes} python -m tests.soak --rounds 1 --seed {seed} {shlex.join(passed_on)}")

@@ -7,7 +7,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -256,7 +256,15 @@ def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
     if isinstance(ids, str | ArtifactMetadata) or (isinstance(ids, Mapping) and REF_KEY in ids):
         raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
-    return [id_of(artifact_id) for artifact_id in ids]
+    return [id_of(artifact_id) for artifact_id in check_iterable(ids, "ids")]
+
+
+def check_iterable(items: Any, what: str) -> Iterator[Any]:
+    """Several of something, one after the other."""
+    try:
+        return iter(items)
+    except TypeError:
+        raise InvalidArtifactError(f"{what} must be an iterable, not {type(items).__name__}") from None
 
 
 def check_run_id(run_id: Any) -> str:

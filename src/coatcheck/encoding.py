@@ -16,6 +16,16 @@ MAX_EXTRA_DEPTH: Final = 32
 """Containers in containers of an artifact's `extra`, itself included."""
 
 
+def decode_text(content: bytes, encoding: str) -> str:
+    """Bytes as text."""
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise
+    except (LookupError, ValueError, TypeError):
+        raise InvalidArtifactError(f"{encoding!r} is not a text encoding for this content") from None
+
+
 def encode_text(text: Any, encoding: str) -> bytes:
     """Text as bytes."""
     if not isinstance(text, str):

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from .encoding import decode_text
 from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -157,8 +158,9 @@ class Artifact(BaseModel):
 
         Raises:
             UnicodeDecodeError: The content is not text in that encoding.
+            InvalidArtifactError: There is no such encoding.
         """
-        return self.content.decode(encoding)
+        return decode_text(self.content, encoding)
 
     def as_json(self) -> Any:
         """The content parsed as JSON in UTF-8.

@@ -27,6 +27,7 @@ from .arguments import (
     check_details,
     check_grace,
     check_ids,
+    check_iterable,
     check_optional_run_id,
     check_run_id,
     check_ttl,
@@ -80,7 +81,8 @@ class Operations:
             kind = content_type if item.content_type is None else item.content_type
             return check_content(item.content, self.backend.max_size), self._checked(kind, item.details(details))
 
-        taken = [take(item) for item in items]  # each at once: the next may come in the same buffer
+        each = check_iterable(items, "items")
+        taken = [take(item) for item in each]  # at once: the next may come in the same buffer
         total = sum(len(content) for content, _ in taken)
         requests = yield from _long(total, lambda: [StoreRequest(*item) for item in taken])
         return (yield from self.backend.store(requests)) if requests else []

@@ -337,11 +337,11 @@ class ArtifactStore(ABC):
 
     def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:
         """`load` for many ids, in order."""
-        return [self.load(artifact_id) for artifact_id in ids]
+        return [self.load(artifact_id) for artifact_id in check_ids(ids)]
 
     def metadata_many(self, ids: Iterable[IdLike]) -> list[ArtifactMetadata | None]:
         """`get_metadata` for many ids, in order."""
-        return [self.get_metadata(artifact_id) for artifact_id in ids]
+        return [self.get_metadata(artifact_id) for artifact_id in check_ids(ids)]
 
     def find_missing(
         self, ids: Iterable[IdLike], *, ttl: TtlOrDefault = DEFAULT, run_id: str | None = None

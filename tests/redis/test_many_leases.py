@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import ArtifactConflictError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.records import lease_field
 from coatcheck.testing import eventually
 
@@ -246,3 +246,24 @@ def test_no_script_reads_all_leases(store, client) -> None:
     few = 60 + 5 * len(store._operations.backend.session.partitions.all)
     assert {name: counts for name, counts in spent.items() if max(counts) > few} == {}
     assert {name: counts for name, counts in spent.items() if counts[1] > counts[0] + 20} == {}
+
+
+def test_conditions_updates_links_and_exact_ends_among_many_leases(store) -> None:
+    for n in range(70):
+        store.store(b"shared", artifact_id="name", run_id=f"run {n}", ttl=500)
+    store.store(b"shared", artifact_id="name", run_id="mine")
+    latest = store.store(b"shared", artifact_id="name", run_id="mine", ttl=100, exact_ttl=True)
+    assert store.get_metadata("name") == latest
+    assert latest.expires_at < store.get_metadata("name", run_id="run 1").expires_at
+    with pytest.raises(ArtifactConflictError) as caught:
+        store.store(b"shared", artifact_id="name", run_id="mine", if_absent=True)
+    assert caught.value.metadata == latest
+    updated = store.update_metadata("name", run_id="run 3", tags={"k": "v"})
+    assert store.get_metadata("name", run_id="run 3") == updated
+    assert store.check(read_data=True).problems == []
+    store.link("name", "other", run_id="else")
+    store.store(b"new", artifact_id="name", run_id="new", if_digest=latest.digest)
+    assert [lease.run_id for lease in store.leases("name")] == ["new"]
+    assert store.list_by_run("run 5") == []
+    assert store.load_text("other") == "shared"
+    assert store.check(read_data=True).problems == []

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import warnings
 from collections.abc import Iterator
 
 import pytest
 import redis
 
-from coatcheck import AmbiguousWriteError, InvalidArtifactError, RedisArtifactStore, StoreUnavailableError
+from coatcheck import (
+    AmbiguousWriteError,
+    EvictingServerWarning,
+    InvalidArtifactError,
+    RedisArtifactStore,
+    StoreUnavailableError,
+)
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.backends.redis.permissions import COMMANDS, EXTRAS, command
 from coatcheck.backends.redis.scripts.calls import permitted
@@ -141,6 +148,34 @@ def test_extras_are_what_is_asked_for_besides(open_as, admin, extra, options, mo
     with contextlib.suppress(AmbiguousWriteError):  # no replica is there to confirm
         open_as("worker", extra, **options).store(b"x", ttl=60)
     assert admin.acl_log() == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "options"),
+    [("replica", {"durability": "replica"}), ("fsync", {"durability": "fsync"}), ("database", {"database": 3})],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_command_of_an_extra_is_needed(open_as, admin, monkeypatch, extra, options) -> None:
+    monkeypatch.setattr(durability, "_MILLISECONDS", b"20")
+    if extra == "fsync" and admin.info("server")["redis_version"].startswith("7.0."):
+        pytest.skip("a server without WAITAOF")
+    for left_out in EXTRAS[extra]:
+        with monkeypatch.context() as patch:
+            patch.setitem(EXTRAS, extra, tuple(set(EXTRAS[extra]) - {left_out}))
+            with pytest.raises((StoreUnavailableError, InvalidArtifactError), match="(?i)permi|refuse|WAITAOF"):
+                open_as("worker", extra, **options).store(b"x", ttl=60)
+
+
+def test_only_who_may_ask_is_warned_of_eviction(open_as, admin) -> None:
+    admin.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.warns(EvictingServerWarning):
+            open_as("worker", "eviction").store(b"x", ttl=60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            open_as("worker").store(b"x", ttl=60)
+    finally:
+        admin.config_set("maxmemory-policy", "noeviction")
 
 
 @pytest.mark.parametrize("role", COMMANDS)

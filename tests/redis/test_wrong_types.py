@@ -45,11 +45,12 @@ TYPES: dict[str, Callable[[redis.Redis, bytes], object]] = {
 }
 BELONGS = {"content": "string", "chunk": "string", "artifact": "hash"}  # the others are sorted sets
 
+NEW_ID = compute_artifact_id(NEW)
 CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE))]
 NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
 
-SEVERAL = {"acquire", "delete by run", "delete where", "end a run", "release where", "renew a run", "store many"}
-"""Operations on several artifacts: each of them is all or nothing."""
+SEVERAL = {"acquire", "delete by run", "delete where", "end a run", "release where", "renew a run"}
+"""Operations on several artifacts that take several script calls, each of them all or nothing."""
 
 INSPECTIONS = {"gc", "repair"}
 """Operations that find what is of another type and say so: they never raise."""
@@ -76,7 +77,7 @@ class Place(NamedTuple):
 PLACES = [
     *(Place(kind, of) for kind in ("content", "needs") for of in CONTENTS),
     *(Place("artifact", of) for of in CONTENTS + NAMES),
-    *(Place(kind, of) for kind in ("leases", "stores") for of in (CROWDED_ID, CROWDED_NAME, FEW_ID)),
+    *(Place(kind, of) for kind in ("leases", "stores") for of in (CROWDED_ID, CROWDED_NAME, FEW_ID, NEW_ID)),
     *(Place("run", run) for run in ("a", "b", "c", "r3", "")),
     *(Place("catalog", of) for of in ("created", "deadlines")),
     Place("runs", ""),

@@ -12,7 +12,14 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck import Artifact, ArtifactMetadata, ArtifactStore, InMemoryArtifactStore, InvalidArtifactError
+from coatcheck import (
+    Artifact,
+    ArtifactMetadata,
+    ArtifactNotFoundError,
+    ArtifactStore,
+    InMemoryArtifactStore,
+    InvalidArtifactError,
+)
 from coatcheck.plan import run
 from coatcheck.sources import BytesSource, Chunking, Source, open_source, read_source
 
@@ -133,3 +140,17 @@ def test_stores_of_others_stream_by_way_of_memory(tmp_path) -> None:
         store.store_file(b"content")
     with pytest.raises(InvalidArtifactError, match="start"):
         store.load_range(stored.artifact_id, "1")
+
+
+def test_stores_of_others_link_what_they_can_load() -> None:
+    store = Minimal()
+    source = store.store(b"content", content_type="text/x", run_id="a", tags={"k": "v"})
+    link = store.link(source.artifact_id, "name", run_id="b")
+    assert (link.artifact_id, link.run_id, link.content_type, link.tags) == ("name", "b", "text/x", {"k": "v"})
+    assert store.load("name").content == b"content"
+    with pytest.raises(ArtifactNotFoundError):
+        store.link("absent", "other")
+    with pytest.raises(TypeError, match="if_absent"):  # it knows no conditions, and says so
+        store.link(source.artifact_id, "name", if_absent=True)
+    with pytest.raises(NotImplementedError, match="update_metadata"):
+        store.update_many(["name"], tags={})

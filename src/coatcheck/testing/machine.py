@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ..arguments import Payload
 from ..errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
 from ..ids import compute_artifact_id, is_default_id
+from ..search import ANY
 from ..store import ArtifactStore
 from .contract import StoreHarness
 from .waiting import eventually
@@ -228,6 +229,31 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
         for name in mine:
             self._end(name, run)
 
+    @rule(client=clients, run=runs.filter(lambda run: run is not None), ttl=ttls, longer=st.booleans())
+    def last(self, client: int, run: str, ttl: float | None, longer: bool) -> None:
+        mine = [kept.leases for kept in self.model.values() if run in kept.leases]
+        change = self.clients[client].touch_run if longer else self.clients[client].expire_run
+        assert change(run, ttl) == len(mine)
+        for leases in mine:
+            given, forever = leases[run]
+            leases[run] = given, ttl is None or (longer and forever)
+
+    @rule(client=clients, run=runs)
+    def delete_where(self, client: int, run: str | None) -> None:
+        store = self.clients[client]
+        if run is None:
+            shown = {name: list(kept.leases.values())[-1] for name, kept in self.model.items()}
+        else:
+            shown = {name: kept.leases[run] for name, kept in self.model.items() if run in kept.leases}
+        wanted = [name for name, (given, _) in shown.items() if "k" in given]
+        assert store.count(run_id=run, tags={"k": ANY}) == len(wanted)
+        assert store.delete_where(run_id=run, tags={"k": ANY}, dry_run=False).artifacts == len(wanted)
+        for name in wanted:
+            if run is None:
+                del self.model[name]
+            else:
+                self._end(name, run)
+
     @rule(client=clients)
     def maintain(self, client: int) -> None:
         assert self.clients[client].gc(dry_run=False, grace=0).ok
@@ -235,7 +261,9 @@ class ArtifactStoreMachine(RuleBasedStateMachine):
     @invariant()
     def lists_agree(self) -> None:
         store = self.clients[0]
-        assert {view.artifact_id for view in store.list_all(limit=0)} == set(self.model)
+        assert sorted(view.artifact_id for view in store.iter_artifacts()) == sorted(self.model)
+        assert sorted(view.artifact_id for view in store.page().items) == sorted(self.model)
+        assert store.count() == len(self.model)
         held = {run for kept in self.model.values() for run in kept.leases if run is not None}
         assert set(store.list_runs()) == held
         for run in filter(None, RUNS):

@@ -1,6 +1,6 @@
 """What the pages ask of a store, in pages.
 
-The one place that knows how lists are cut, so that pages need not change when stores learn to page by themselves.
+The one place that knows how lists are cut.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -24,7 +24,15 @@ from coatcheck import AsyncArtifactReader
 from .words import moment
 
 if TYPE_CHECKING:
-    from coatcheck import ArtifactMetadata, ArtifactReader, ArtifactStore, AsyncArtifactStore, Lease, StoreStats
+    from coatcheck import (
+        ArtifactMetadata,
+        ArtifactReader,
+        ArtifactStore,
+        AsyncArtifactStore,
+        Lease,
+        RunStats,
+        StoreStats,
+    )
 
 T = TypeVar("T")
 
@@ -38,7 +46,7 @@ _RUNS: Final = 25  # runs on a page: each is asked for its figures
 _SAMPLE: Final = 1000  # newest artifacts that the overview looks at
 _PIECE: Final = 1024 * 1024  # bytes of a content that are sent at a time
 _PATIENCE: Final = 2.0  # seconds for figures that a page can do without
-_TIES: Final = 64  # artifacts that may share a time of store, one of each partition
+_ENDING: Final = 8  # artifacts that the overview shows as the next to end
 
 
 @dataclass(frozen=True)
@@ -58,16 +66,11 @@ class Figures:
     next_expiry: str | None
 
     @classmethod
-    def of(cls, views: list[ArtifactMetadata]) -> Figures | None:
-        """The figures of some views, if there are any."""
-        if not views:
+    def of(cls, stats: RunStats) -> Figures | None:
+        """The figures of a run, if it leases anything."""
+        if stats.newest is None:
             return None
-        return cls(
-            len(views),
-            sum(view.size_bytes for view in views),
-            max(view.created_at for view in views),
-            min((view.expires_at for view in views if view.expires_at is not None), default=None),
-        )
+        return cls(stats.artifacts, stats.size_bytes, stats.newest, stats.next_expiry)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Overview:
         stats: Figures about everything; `None`: they are still being counted.
         counted: When that was.
         newest: The artifacts that were stored last, newest first.
+        ending: Those that end first.
         everything: Whether there are no others.
         now: When this was.
     """
@@ -102,18 +106,9 @@ class Overview:
     stats: StoreStats | None
     counted: datetime | None
     newest: list[ArtifactMetadata]
+    ending: list[ArtifactMetadata]
     everything: bool
     now: datetime
-
-    def expiring(self, **within: float) -> int:
-        """How many of the newest end within a time, as `timedelta` takes it."""
-        end = self.now + timedelta(**within)
-        return sum(view.expires_at is not None and moment(view.expires_at) <= end for view in self.newest)
-
-    def next_to_expire(self, count: int) -> list[ArtifactMetadata]:
-        """Those of the newest that end first."""
-        ending = [view for view in self.newest if view.expires_at is not None]
-        return sorted(ending, key=lambda view: view.expires_at or "")[:count]
 
     def types(self, count: int) -> list[tuple[str, int]]:
         """The content types that most of the newest have, and how many."""
@@ -141,10 +136,14 @@ class Lookup:
 
     async def overview(self) -> Overview:
         """The store at a glance."""
-        newest = await _ask(self._store.search, limit=_SAMPLE + 1)
+        newest, first = await asyncio.gather(
+            _ask(self._store.search, limit=_SAMPLE + 1),
+            _ask(self._store.page, by="expiry", order="asc", limit=_ENDING),
+        )
         await _in_time(self._stats.get())
         stats, counted = self._stats.last or (None, None)
-        return Overview(stats, counted, newest[:_SAMPLE], len(newest) <= _SAMPLE, datetime.now(UTC))
+        ending = [view for view in first.items if view.expires_at is not None]
+        return Overview(stats, counted, newest[:_SAMPLE], ending, len(newest) <= _SAMPLE, datetime.now(UTC))
 
     async def runs(self, containing: str, after: str) -> Page[tuple[str, Figures | None]]:
         """Runs by name, with figures as far as these come in time.
@@ -162,10 +161,9 @@ class Lookup:
         return Page(list(zip(shown, figures, strict=True)), shown[-1] if more else None, total=len(names))
 
     async def beginning_with(self, text: str) -> ArtifactMetadata | None:
-        """The one artifact among the newest whose id begins with a text."""
-        newest = await _ask(self._store.search, limit=_SAMPLE)
-        found = [view for view in newest if view.artifact_id.startswith(text)]
-        return found[0] if len(found) == 1 else None
+        """The one artifact whose id begins with a text, if it is found in time."""
+        found = await _in_time(_ask(self._store.search, id_prefix=text, limit=2))
+        return found[0] if found is not None and len(found) == 1 else None
 
     async def has_run(self, run: str) -> bool:
         """Whether a run leases anything."""
@@ -185,24 +183,11 @@ class Lookup:
         Raises:
             InvalidArtifactError: `after` is nothing that a page said.
         """
-        time_of_store, _, last = after.partition("~")
-        views: list[ArtifactMetadata] = await _ask(
-            self._store.search,
-            run_id=run,
-            content_type=content_type,
-            tags=tags,
-            created_before=time_of_store if after and run is None else None,
-            limit=PAGE + 1 + _TIES if run is None else 0,
+        shown, stats = await asyncio.gather(
+            _ask(self._store.page, run_id=run, content_type=content_type, tags=tags, limit=PAGE, after=after or None),
+            self._figures(run) if run is not None and not (content_type or tags) else _nothing(),
         )
-        following = [view for view in views if not after or (view.created_at, view.artifact_id) < (time_of_store, last)]
-        page = following[:PAGE]
-        more = len(following) > PAGE
-        return Page(
-            page,
-            f"{page[-1].created_at}~{page[-1].artifact_id}" if more else None,
-            None if run is None else Figures.of(views),
-            None if run is None else len(views),
-        )
+        return Page(shown.items, shown.next, stats)
 
     async def artifact(self, artifact_id: str) -> ArtifactMetadata | None:
         """The latest view of an artifact."""
@@ -243,7 +228,7 @@ class Lookup:
         return result
 
     async def _figures(self, run: str) -> Figures | None:
-        return Figures.of(await _ask(self._store.list_by_run, run))
+        return Figures.of(await _ask(self._store.run_stats, run))
 
 
 class Opened:
@@ -317,6 +302,10 @@ async def _ask(method: Callable[..., Any], *args: Any, **options: Any) -> Any:
     if iscoroutinefunction(method):
         return await method(*args, **options)
     return await to_thread.run_sync(partial(method, *args, **options), abandon_on_cancel=True)
+
+
+async def _nothing() -> None:
+    """No figures."""
 
 
 async def _in_time(question: Awaitable[T]) -> T | None:

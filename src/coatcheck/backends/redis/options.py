@@ -13,7 +13,7 @@ from ...compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD, Compression, Zstd
 from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
-from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER
+from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER, check_namespace
 from .transport.connect import TIMEOUT
 from .transport.durability import LEVELS, Durability
 
@@ -115,6 +115,7 @@ class RedisOptions:
     ssl_check_hostname: bool | None = None
 
     def __post_init__(self) -> None:
+        check_namespace(self.namespace)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices or isinstance(value, bool | float):
@@ -128,6 +129,13 @@ class RedisOptions:
         directory: object = self.cache_dir
         if directory is not None and (not isinstance(directory, str | os.PathLike) or not os.fspath(directory)):
             raise InvalidArtifactError(f"cache_dir must be a directory or None, not {directory!r}")
+        for name in ("ssl_ca_certs", "ssl_ca_data", "ssl_certfile", "ssl_keyfile", "ssl_password"):
+            if not isinstance(getattr(self, name), str | os.PathLike | None):
+                raise InvalidArtifactError(f"{name} must be a str, not {type(getattr(self, name)).__name__}")
+        if not isinstance(self.ssl_check_hostname, bool | None):
+            raise InvalidArtifactError(
+                f"ssl_check_hostname must be True or False, not {self.ssl_check_hostname!r:.100}"
+            )
         timeout: object = self.timeout
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
             raise InvalidArtifactError(f"timeout must be seconds, more than 0, not {self.timeout!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -19,16 +20,24 @@ class TlsServer(Server):
         binary: The server program; it must have been built with TLS.
         options: More of its command line.
         names: What its certificate says it is; a client that connects to 127.0.0.1 refuses others.
+        expired: Whether its certificate is one of yesterday.
     """
 
-    def __init__(self, binary: Path, *options: str, names: tuple[str, ...] = ("127.0.0.1", "localhost")) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        *options: str,
+        names: tuple[str, ...] = ("127.0.0.1", "localhost"),
+        expired: bool = False,
+    ) -> None:
         self._certificates = tempfile.TemporaryDirectory(prefix="cc-", ignore_cleanup_errors=True)
         directory = Path(self._certificates.name)
         authority = trustme.CA()
         self.authority = directory / "ca.pem"
         """The certificate of the authority that clients have to trust."""
         authority.cert_pem.write_to_path(self.authority)
-        certificate, key = _write(authority.issue_cert(*names), directory, "server")
+        ends = datetime.now(UTC) - timedelta(days=1) if expired else None
+        certificate, key = _write(authority.issue_cert(*names, not_after=ends), directory, "server")
         self.client_certificate, self.client_key = _write(
             authority.issue_cert("client@example.com"), directory, "client"
         )

@@ -43,8 +43,9 @@ _CURES: Final = {
     **dict.fromkeys(("retry", "retry_on_timeout", "retry_on_error"), "the store's option retry_for says for how long"),
 }
 
+_SCHEME: Final = re.compile(r"[A-Za-z0-9+._-]{0,40}")
 _PUBLIC: Final = re.compile(
-    rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?)(?P<options>\?[^@#]*)?"
+    rf"(?P<scheme>[^@:/?#]*://)(?P<user>[^/?#]*@)?(?P<host>{_HOST}(?:,{_HOST})*(?:/[^@?#&=]*)?)(?P<options>\?[^@#]*)?"
 )
 _PARTS: Final = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^@/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<options>[^#]*))?")
 _ADDRESS: Final = re.compile(r"(?P<host>[^@:/?#\[\],]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
@@ -56,7 +57,7 @@ def hide_password(url: str) -> str:
     parts = _PUBLIC.fullmatch(url)
     if parts is None:
         scheme, separator, _ = url.partition("://")
-        return "…" if "@" in scheme or ":" in scheme else f"{scheme}{separator and '://…'}"
+        return f"{scheme}{separator and '://…'}" if _SCHEME.fullmatch(scheme) else "…"
     user, options = "***@" if parts["user"] else "", "?…" if parts["options"] else ""
     return f"{parts['scheme']}{user}{parts['host']}{options}"
 

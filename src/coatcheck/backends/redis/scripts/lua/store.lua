@@ -42,7 +42,9 @@ local results, wrote = {}, false
 local pruning = count > 1 or us % 32 == 0
 
 -- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
--- made anew in every call that reaches it. What is there already it leaves to the long way below.
+-- made anew in every call that reaches it. What is there already it leaves to the long way below, and undoes what it
+-- has written where something is found there that makes the call fail.
+local finish, undo
 if (where == 'inline' or where == 'placed') and not condition then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
@@ -113,11 +115,11 @@ if (where == 'inline' or where == 'placed') and not condition then
     if run_index and type(reply) == 'number' then
       reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
     end
-    if run_moves and type(reply) == 'number' then
+    if run_moves and count == 1 and type(reply) == 'number' then
       reply = redis.pcall('ZADD', runs, ends == math.huge and '+inf' or ends, run)
     end
   end
-  if type(reply) ~= 'number' then -- an index is of another type: as if nothing had been written
+  function undo() -- as if nothing had been written
     for i = 1, count do
       if results[i] then
         local id = ARGV[4 * i + 4]
@@ -130,9 +132,8 @@ if (where == 'inline' or where == 'placed') and not condition then
         redis.pcall('ZREM', run_index or deadlines, id)
       end
     end
-    return reply
   end
-  if wrote and (where == 'placed' or run_moves or catalog_moves) then
+  function finish() -- the indexes last long enough
     local function expire(key, at)
       if score == '+inf' then
         call('PERSIST', key)
@@ -149,12 +150,20 @@ if (where == 'inline' or where == 'placed') and not condition then
     end
     if run_moves then
       expire(run_index)
+      if count > 1 then
+        call('ZADD', runs, ends == math.huge and '+inf' or ends, run)
+      end
     end
     if runs_move then
       expire(runs)
     end
   end
+  if type(reply) ~= 'number' then -- an index is of another type
+    undo()
+    return reply
+  end
   if #by_deadline == 2 * count and not pruning then
+    finish()
     return results
   end
 end
@@ -229,6 +238,7 @@ local function replace(a, many, fields)
   content_settle(old, now)
 end
 
+-- Looks at one artifact: returns what stands against storing it, or nil and what stores it and returns the result.
 local function store(a, header, view, sealed, created)
   local old = call('HGET', a.key, 'h')
   if old then
@@ -280,70 +290,90 @@ local function store(a, header, view, sealed, created)
     return refused
   end
 
-  -- From here on nothing fails.
-  if pruning then
-    pruning = false
-    partition_prune(now, count)
-  end
-  local buried = replaced and many
-  if replaced then
-    replace(a, many, replaced_fields)
-    many = false
-  end
-  if is_explicit(a) then
-    index_prune(a.needs, now)
-  end
-  if source == 'inline' or source == 'staged' then
-    local needed = math.max(longest, content_needed(a))
-    if source == 'inline' then
-      call('SET', a.content, sealed)
+  return nil, function() -- nothing fails in it
+    if pruning then
+      pruning = false
+      partition_prune(now, count)
+    end
+    local buried = replaced and many
+    if replaced then
+      replace(a, many, replaced_fields)
+      many = false
+    end
+    if is_explicit(a) then
+      index_prune(a.needs, now)
+    end
+    if source == 'inline' or source == 'staged' then
+      local needed = math.max(longest, content_needed(a))
+      if source == 'inline' then
+        call('SET', a.content, sealed)
+      else
+        call('RENAME', staging, a.content)
+      end
+      expire(a.content, needed)
+    elseif where == 'placed' then -- with the TTL of an upload, unless it was there
+      expire(a.content, math.max(longest, content_needed(a)))
     else
-      call('RENAME', staging, a.content)
+      content_extend(a, longest)
+      if staging then
+        call('UNLINK', staging)
+      end
     end
-    expire(a.content, needed)
-  elseif where == 'placed' then -- with the TTL of an upload, unless it was there
-    expire(a.content, math.max(longest, content_needed(a)))
-  else
-    content_extend(a, longest)
-    if staging then
-      call('UNLINK', staging)
+    local crowded = lease_put_latest(a, many, header, field, encode_lease(deadline, created, view), now)
+    if longest ~= before or crowded then
+      leases_expire(a, longest)
     end
-  end
-  local crowded = lease_put_latest(a, many, header, field, encode_lease(deadline, created, view), now)
-  if longest ~= before or crowded then
-    leases_expire(a, longest)
-  end
-  if where == 'held' then
-    need_drop(a, ARGV[6])
-  end
-  if is_explicit(a) then
-    index_extend(a.needs, a.id, longest)
-  end
-  run_extend(a.id, deadline)
-  catalog_extend(a.id, created, longest)
-  if settling then
-    if run ~= '' then
-      run_settle(at.run_index, run)
+    if where == 'held' then
+      need_drop(a, ARGV[6])
     end
-    artifact_settle(a, many or crowded, now)
+    if is_explicit(a) then
+      index_extend(a.needs, a.id, longest)
+    end
+    run_extend(a.id, deadline)
+    catalog_extend(a.id, created, longest)
+    if settling then
+      if run ~= '' then
+        run_settle(at.run_index, run)
+      end
+      artifact_settle(a, many or crowded, now)
+    end
+    local told = replaced and not buried and 1 or 0
+    if source ~= 'there' and chunks then
+      return { 'ok', created, deadline, told, chunks[1], chunks[2] }
+    end
+    return { 'ok', created, deadline, told }
   end
-  local told = replaced and not buried and 1 or 0
-  if source ~= 'there' and chunks then
-    return { 'ok', created, deadline, told, chunks[1], chunks[2] }
-  end
-  return { 'ok', created, deadline, told }
 end
 
+-- Nothing is written before all of them were looked at.
+local writes = {}
+local function look()
+  for i = 1, count do
+    if not results[i] then
+      local argument = 4 * i + 4
+      results[i], writes[i] = store(
+        artifact_at(6 * i - 1, ARGV[argument]),
+        ARGV[argument + 1],
+        ARGV[argument + 2],
+        ARGV[argument + 3],
+        us + i - 1
+      )
+    end
+  end
+end
+if wrote then
+  local passed, reason = pcall(look)
+  if not passed then
+    undo()
+    error(reason, 0)
+  end
+  finish()
+else
+  look()
+end
 for i = 1, count do
-  if not results[i] then
-    local argument = 4 * i + 4
-    results[i] = store(
-      artifact_at(6 * i - 1, ARGV[argument]),
-      ARGV[argument + 1],
-      ARGV[argument + 2],
-      ARGV[argument + 3],
-      us + i - 1
-    )
+  if writes[i] then
+    results[i] = writes[i]()
   end
 end
 if pruning and wrote then -- none of them went the long way, which prunes by itself
