@@ -488,7 +488,12 @@ def test_a_page_with_something_unreadable_changes_nothing(store, client, keys, k
 
 
 def test_batches_are_bounded_by_number_and_by_bytes(store, wire) -> None:
-    for first in (store.find_missing, store.metadata_many, store.delete_many):  # the server gets to know their scripts
+    for first in (
+        store.find_missing,
+        store.metadata_many,
+        store.load_many,
+        store.delete_many,
+    ):  # the server gets to know their scripts
         first(["a", "b"])
     store.find_missing(["a", "b"], ttl=1)
     store.store_many([b"a", b"b"])
