@@ -129,19 +129,12 @@ def test_everything_can_be_done_with_and_without_scripts(
             page.goto(address)
             page.get_by_role("link", name="Runs", exact=True).click()
             page.get_by_role("link", name="a", exact=True).click()
-            seen = []
-            while True:
-                seen += [link.get_attribute("title") for link in page.locator("a.id").all()]
-                following = page.get_by_role("link", name="Next page")
-                if not following.count():
-                    break
-                following.click()
-            assert sorted(seen) == sorted(ids)  # type: ignore[type-var]
+            assert ids_of_pages(page) == sorted(ids)
             page.get_by_role("link", name="First page").click()
             page.get_by_label("Tag").fill("n")
             page.get_by_label("is", exact=True).fill("1")
             page.get_by_role("button", name="Show").click()
-            expect(page.locator(".figures dd").first).to_have_text("60")
+            assert ids_of_pages(page) == sorted(ids[1::2])
             page.get_by_role("searchbox", name="Find").fill(ids[119])
             page.get_by_role("searchbox", name="Find").press("Enter")
             with page.expect_download() as download:
@@ -156,6 +149,17 @@ def test_everything_can_be_done_with_and_without_scripts(
             page.get_by_role("button", name="Delete").click()
             expect(page.get_by_role("status")).to_have_text("The artifact was deleted for every run.")
             assert not store.exists(ids[119])
+
+
+def ids_of_pages(page: Page) -> list[str]:
+    """What this page and those behind it list."""
+    seen: list[str] = []
+    while True:
+        seen += [link.get_attribute("title") or "" for link in page.locator("a.id").all()]
+        following = page.get_by_role("link", name="Next page")
+        if not following.count():
+            return sorted(seen)
+        following.click()
 
 
 def test_the_keyboard_is_enough(site: Site, visits: Callable[..., Visits]) -> None:
