@@ -12,8 +12,6 @@ import coatcheck
 from coatcheck import InvalidArtifactError, get_artifact_id, is_artifact_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from coatcheck.search import Tags
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -116,8 +114,3 @@ def parse_id(text: str) -> str:
     if not is_artifact_ref(ticket):
         raise InvalidArtifactError(f'invalid ticket {text!r}: write {{"$artifact": "<id>"}}')
     return get_artifact_id(ticket)
-
-
-def parse_ids(texts: Sequence[str]) -> list[str]:
-    """`parse_id` for each, without repetitions."""
-    return list(dict.fromkeys(map(parse_id, texts)))
