@@ -22,11 +22,13 @@ from coatcheck import (
     ArtifactStore,
     AsyncArtifactStore,
     AsyncInMemoryArtifactStore,
+    AsyncRedisArtifactStore,
     CorruptArtifactError,
     InMemoryArtifactStore,
     RedisArtifactStore,
     StoreStats,
 )
+from coatcheck.testing import Server
 from coatcheck.testing.waiting import eventually
 from coatcheck.ui import app, lookup
 from coatcheck.ui.lookup import HEAD, PAGE
@@ -132,6 +134,31 @@ def test_the_overview_counts_what_is_there(store: InMemoryArtifactStore) -> None
         "aftersharing3.00kB",
     ):
         assert figure in text, text
+
+
+@pytest.mark.parametrize("face", [RedisArtifactStore, AsyncRedisArtifactStore])
+def test_the_overview_tells_the_memory_of_the_server(
+    face: type[RedisArtifactStore | AsyncRedisArtifactStore], valkey: Server, namespace: str
+) -> None:
+    with RedisArtifactStore(valkey.url, namespace=namespace) as store, valkey.client() as client:
+        store.store(b"x")
+        with browse(face(valkey.url, namespace=namespace)) as visitor:
+            assert "no maxmemory" in see(visitor, "/").text
+        client.config_set("maxmemory", 10 * 10**9)
+        try:
+            with browse(face(valkey.url, namespace=namespace)) as visitor:
+                assert "of maxmemory0 %10.0 GB" in "".join(see(visitor, "/").text.split("\n"))
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+def test_a_filtered_list_says_how_many_there_are(store: InMemoryArtifactStore) -> None:
+    for number in range(PAGE + 3):
+        store.store(b"%d" % number, run_id="a", content_type="text/plain", tags={"odd": str(number % 2)})
+    with browse(store) as visitor:
+        assert f"{PAGE + 3} in all" in see(visitor, "/artifacts").text
+        assert f"{PAGE + 3} match" in see(visitor, "/artifacts?run=a&type=text/plain").text
+        assert "26 match" in see(visitor, "/artifacts?tag=odd&value=1").text
 
 
 def test_an_empty_store_says_how_to_begin(store: InMemoryArtifactStore) -> None:
