@@ -17,7 +17,8 @@ from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
 from .arriving import taking_in
 from .batching import LOADED, PAGE, ROUND, ask_about, batches, pages
-from .download import ChunkedArtifact, lost
+from .download import ChunkedArtifact, Fill, lost
+from .fromdisk import CachedArtifact
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
@@ -172,10 +173,14 @@ class Reading:
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         """See `Backend.open`."""
+        if self._cache is not None and not self._cache.lacks(artifact_id):
+            return self._open_through_cache(artifact_id)
         return self._load_one(artifact_id, self._opened)
 
-    def chunked(self, view: ArtifactMetadata, sealed: bytes, verify: Verify) -> ChunkedArtifact:
-        """A content by its manifest.
+    def chunked(
+        self, view: ArtifactMetadata, sealed: bytes, verify: Verify, fill: Fill | None = None
+    ) -> ChunkedArtifact:
+        """A content by its manifest; see `ChunkedArtifact`.
 
         Raises:
             CorruptArtifactError: The manifest is damaged.
@@ -197,6 +202,7 @@ class Reading:
             verify,
             self.chunking.window,
             lambda: self._load_one(view.artifact_id, current),
+            fill,
         )
 
     def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
@@ -221,6 +227,17 @@ class Reading:
         if view is None or cached is not None:
             return cached
         return (yield from self._load_one(artifact_id, self._artifact, run_id))
+
+    def _open_through_cache(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        view = yield from self.view(artifact_id, None)
+        self._check_size(view)
+        if view is not None and view.digest is not None and self._cache is not None:
+            found = yield from self._cache.open(_digest(view))
+            if isinstance(found, bytes):
+                return WholeArtifact(_whole(view, found))
+            if found is not None and found.manifest is not None and found.manifest.size == view.size_bytes:
+                return CachedArtifact(view, found, self._verify, lambda: self._load_one(artifact_id, self._opened))
+        return None if view is None else (yield from self._load_one(artifact_id, self._opened))
 
     def _cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -332,7 +349,10 @@ class Reading:
 
     def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
         if is_manifest(sealed):
-            return self.chunked(view, sealed, self._verify)
+            if self._cache is None:
+                return self.chunked(view, sealed, self._verify)
+            yield from self._cache.missed()
+            return self.chunked(view, sealed, self._verify, self._cache.fill)
         artifact = yield from self._artifact(view, sealed)
         return None if artifact is None else WholeArtifact(artifact)
 
@@ -340,10 +360,16 @@ class Reading:
         if not sealed:
             return (yield from self._cached([view]))[0]
         if is_manifest(sealed):
-            content = yield from self.chunked(view, sealed, self._verify_whole).load()
+            fill = None if self._cache is None else self._cache.fill
+            chunked = self.chunked(view, sealed, self._verify_whole, fill)
+            try:
+                content = yield from chunked.load()
+            finally:
+                chunked.close()
             if content is None:
                 return None
             if self._cache is not None:
+                yield from self._cache.missed()
                 self._cache.remember(_digest(view), content)
             return trusted(Artifact, metadata=view, content=content)
         artifact: Artifact
