@@ -10,6 +10,7 @@ from ...cache import ContentCache, Fetched
 from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
+from ...manifest import Manifest
 from ...model import Artifact, ArtifactMetadata, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
@@ -18,7 +19,6 @@ from .arriving import taking_in
 from .describing import Describing
 from .download import ChunkedArtifact, lost
 from .layout import records
-from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.script import Filled, Form
 from .session import Session
