@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..arguments import LinkKeywords, StoreKeywords, check_run_id, check_text
 from ..asking import Ask, Store
+from ..encoding import encode_extra
 from ..errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
 from ..ids import foreign_id
 from ..model import Artifact, ArtifactMetadata
@@ -37,7 +38,10 @@ class Collection:
 
     def keywords(self, key: str, details: LinkKeywords, version: int | None = None) -> StoreKeywords:
         """What `store…` has to be told so that something lies under a key."""
-        given = details.get("extra") or {}
+        given: Any = details.get("extra")
+        given = {} if given is None else given
+        if not isinstance(given, Mapping):
+            encode_extra(given)  # says what is wrong with it
         own = {KEY: check_text(key, "key")} if version is None else {KEY: check_text(key, "key"), VERSION: version}
         if taken := own.keys() & given:
             raise InvalidArtifactError(f"extra must not say {min(taken)!r}: the keyed view does")
