@@ -18,6 +18,8 @@ from ..search import check_count
 KEY: Final = "key"
 VERSION: Final = "version"
 
+_TAKEN: Final = 1_000  # versions in a row that others may have taken: a store that always says so ends, too
+
 
 class Collection:
     """Artifacts of one run, each with its key in `extra`.
@@ -136,15 +138,17 @@ class Collection:
     def add(self, key: str, content: Any, content_type: str, details: LinkKeywords) -> Plan[ArtifactMetadata]:
         """See `Versions.add`."""
         known = yield from self.versions(key)
-        version = version_of(known[-1]) + 1 if known else 0
-        while True:
+        first = version_of(known[-1]) + 1 if known else 0
+        for version in range(first, first + _TAKEN):
             keywords = self.keywords(key, {**details, "if_absent": True}, version)
             try:
                 view: ArtifactMetadata = yield _store(self.store, content, content_type, keywords)
             except ArtifactConflictError:  # somebody else took it meanwhile
-                version += 1
-            else:
-                return view
+                continue
+            return view
+        raise ArtifactConflictError(
+            f"{_TAKEN:,} versions of {key!r:.100} from {first} on are taken, by other runs than {self.name!r:.100}"
+        )
 
     def versions(self, key: str) -> Plan[list[ArtifactMetadata]]:
         """See `Versions.versions`."""
