@@ -11,11 +11,15 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ....envelope import MANIFEST, header, open_envelope
-from ....errors import CorruptArtifactError
+import xxhash
+
+from .envelope import HEADER, MANIFEST, RAW, header, open_envelope, unpack
+from .errors import CorruptArtifactError
 
 _FIXED: Final = struct.Struct(">I8s")
 _ENTRY: Final = struct.Struct(">BIQ")
+START: Final = HEADER.size + _FIXED.size
+"""Bytes of a sealed manifest that tell how long it is."""
 _LARGEST_CHUNK: Final = 16 * 1024 * 1024  # what a damaged manifest may make us allocate
 
 
@@ -44,9 +48,55 @@ class Manifest(NamedTuple):
     token: bytes
     chunks: Sequence[Entry]
 
+    @staticmethod
+    def length_of(start: bytes) -> int:
+        """How long a manifest is as it is stored, by its first `START` bytes.
+
+        Raises:
+            CorruptArtifactError: They do not begin one.
+        """
+        if len(start) < START:
+            raise CorruptArtifactError("stored content is damaged: its manifest is truncated")
+        size: int = HEADER.unpack_from(start)[2]
+        chunk_size: int = _FIXED.unpack_from(start, HEADER.size)[0]
+        if chunk_size == 0:
+            raise CorruptArtifactError("stored content is damaged: its manifest does not add up")
+        return START + _ENTRY.size * -(-size // chunk_size)
+
+    @property
+    def stored_length(self) -> int:
+        """What all chunks take as they are stored."""
+        return sum(chunk.length for chunk in self.chunks)
+
     def plain_length(self, n: int) -> int:
         """Length of a chunk before compression."""
         return min(self.chunk_size, self.size - n * self.chunk_size)
+
+    def are_raw(self, numbers: range) -> bool:
+        """Whether chunks lie there as they are."""
+        return all(self.chunks[n].codec == RAW for n in numbers)
+
+    def compare(self, n: int, checksum: int) -> None:
+        """See whether the stored bytes of a chunk, which have that XXH3-64, are its own.
+
+        Raises:
+            CorruptArtifactError: They are not.
+        """
+        if checksum != self.chunks[n].checksum:
+            raise CorruptArtifactError(f"chunk {n}: stored content is damaged: its checksum does not match")
+
+    def unpack(self, n: int, payload: bytes | memoryview) -> bytes | memoryview:
+        """The plain bytes of a chunk.
+
+        Raises:
+            CorruptArtifactError: These are not its stored bytes.
+        """
+        codec, length, _ = self.chunks[n]
+        self.compare(n, xxhash.xxh3_64_intdigest(payload) if len(payload) == length else -1)
+        try:
+            return unpack(codec, payload, self.plain_length(n))
+        except CorruptArtifactError as error:
+            raise CorruptArtifactError(f"chunk {n}: {error}") from None
 
     def seal(self) -> tuple[bytes, bytes]:
         """As it is stored: envelope and payload."""
