@@ -211,11 +211,11 @@ class Lookup:
             InvalidArtifactError: `after` is nothing that a page said.
         """
         filters = {"run_id": run, "content_type": content_type, "tags": tags}
-        whole_run = run is not None and not (content_type or tags)
+        whole_run = None if content_type or tags else run
         shown, figures, total = await asyncio.gather(
             _ask(self._store.page, **filters, limit=PAGE, after=after or None),
-            _in_time(self._figures(run)) if whole_run else _nothing(),
-            _nothing() if whole_run or after else _in_time(_ask(self._store.count, **filters)),
+            _in_time(self._figures(whole_run)) if whole_run is not None else _nothing(),
+            _nothing() if whole_run is not None or after else _in_time(_ask(self._store.count, **filters)),
         )
         return Page(shown.items, shown.next, figures, total)
 
