@@ -199,4 +199,4 @@ def test_threads_event_loops_and_a_forked_child_use_it(plugged: Plugged, valkey,
     assert code == 0
     used.use(close=True)
     with open_store(valkey.url, namespace=namespace) as store:
-        assert store.stats().artifacts
+        assert any(store.delete_many(store.list_all(limit=0)))
