@@ -250,7 +250,7 @@ def test_an_artifact_shows_its_metadata_its_leases_and_its_ticket(store: InMemor
         page = see(visitor, f"/artifacts/{view.artifact_id}")
     assert f'{{"$artifact": "{view.artifact_id}"}}' in page.all("value")
     assert view.digest in page.text
-    for text in ("Leased by 2", "in 1 h", "never", "as text/plain", "6 B", "text/markdown"):
+    for text in ("Leased by 2", "in 2 h", "never", "as text/plain", "6 B", "text/markdown"):
         assert text in " ".join(page.text.split())
     assert datetime.fromisoformat(view.created_at) in map(datetime.fromisoformat, page.all("datetime"))
 
@@ -636,5 +636,15 @@ def test_sizes_and_times_read_as_people_say_them() -> None:
     }
     assert {count: size(count) for count in sizes} == sizes
     now = datetime.now(UTC)
-    for away, said in [(0, "now"), (-59, "59 s ago"), (-60, "1 min ago"), (3600, "in 1 h"), (86_400 * 400, "in 400 d")]:
+    for away, said in [
+        (0, "now"),
+        (-59, "59 s ago"),
+        (-60, "1 min ago"),
+        (-7199, "1 h ago"),
+        (3600, "in 1 h"),
+        (3599.6, "in 1 h"),
+        (86_399, "in 1 d"),
+        (3 * 86_400 - 7, "in 3 d"),
+        (86_400 * 400, "in 400 d"),
+    ]:
         assert relative((now + timedelta(seconds=away)).isoformat(), now) == said
