@@ -244,8 +244,10 @@ def _first_outcome(replies: Any) -> Outcome:
 
 
 def _outcome(reply: Any) -> Outcome:
-    if type(reply) is bytes:
-        return Outcome("ok", *records.times_of(reply))
+    return Outcome("ok", *records.times_of(reply)) if type(reply) is bytes else _told(reply)
+
+
+def _told(reply: Any) -> Outcome:
     kind, *rest = reply
     if not rest:
         return Outcome(kind.decode())
