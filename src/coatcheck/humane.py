@@ -39,8 +39,7 @@ def relative(text: str, now: datetime) -> str:
     away = (moment(text) - now).total_seconds()
     if abs(away) < 1:
         return "now"
-    for end, unit, name in _STEPS:
-        count = int(away / unit + 0.5) if away > 0 else int(-away / unit)
-        if count * unit < end:
-            break
-    return f"in {count:,} {name}" if away > 0 else f"{count:,} {name} ago"
+    half = 0.5 if away > 0 else 0.0
+    counts = ((int(abs(away) / unit + half), end, unit, name) for end, unit, name in _STEPS)
+    said = next(f"{count:,} {name}" for count, end, unit, name in counts if count * unit < end)
+    return f"in {said}" if away > 0 else f"{said} ago"
