@@ -16,7 +16,7 @@ T = TypeVar("T")
 Other = TypeVar("Other")
 
 LUA: Final = files(__package__) / "lua"
-_INCLUDE: Final = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
+_INCLUDE: Final = re.compile(r"^ *-- @include (\w+)\n", re.MULTILINE)
 _FILLED: Final = 512 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
 
 

@@ -47,7 +47,6 @@ for i = 1, (#ARGV - 5) / 2 do
     end
     replies[i] = { 'ok' }
     if not mine or lease_deadline(mine) < deadline or hold ~= '' then
-      check_artifact(a, {})
       changes[#changes + 1] = { a = a, many = has_many(a, now), mine = mine, latest = latest, header = header }
     end
   end
@@ -56,6 +55,13 @@ if #changes == 0 then
   return replies
 end
 check_partition()
+for _, change in ipairs(changes) do
+  local a = change.a
+  check_artifact(a, {})
+  if a.labels and not change.mine then
+    change.labels = at.labels.with(a, a.labels, field, change.latest)
+  end
+end
 us = next_created(us)
 
 -- From here on nothing fails.
@@ -87,5 +93,10 @@ for i = 1, #changes do
   end
   run_extend(a.id, ends)
   catalog_extend(a.id, created, longest)
+  if a.labels then
+    local names = change.labels or a.labels
+    at.labels.drop(a.id, a.labels, names)
+    at.labels.extend(a.id, names, created, longest, false)
+  end
 end
 return replies

@@ -14,8 +14,9 @@
 -- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
 -- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
 -- ARGV[..] a condition (of one artifact): 'absent', the SHA-256 of what is replaced, or ''; the bytes of the lease end
---   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter
--- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
+--   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter. ARGV[..] behind
+--   that: what to index from now on where the partition is empty, see lib/labels.lua
+-- Derived keys, only cleaned up: indexes of the runs that leased what is replaced. Indexes by label are written.
 --
 -- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
 --                     told: 1 where all runs know that their leases on what was replaced ended, else see forget.lua
@@ -32,7 +33,7 @@
 
 local call = redis.call
 local count, run, where = math.floor((#ARGV - 7) / 4), ARGV[2], ARGV[5]
-local condition, exact = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1'
+local condition, exact, wish = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1', ARGV[4 * count + 10]
 local time = call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(us / 1000)
@@ -40,12 +41,14 @@ local results, wrote = {}, false
 -- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
 -- may come again and again.
 local pruning = count > 1 or us % 32 == 0
+local prunes = pruning
 
 -- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
 -- made anew in every call that reaches it. What is there already it leaves to the long way below, and undoes what it
 -- has written where something is found there that makes the call fail.
 local finish, undo
-if (where == 'inline' or where == 'placed') and not condition then
+local indexed = wish and call('EXISTS', KEYS[1]) == 0
+if (where == 'inline' or where == 'placed') and (condition or '') == '' and not (exact or indexed) then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -53,9 +56,10 @@ if (where == 'inline' or where == 'placed') and not condition then
     -- A number may become text like 1.8e+12 on its way to a command: fine for a score, not for an expiry.
     score, ends = string.format('%.0f', deadline), math.ceil(deadline / 100) * 100
   end
-  if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back
-    local last = tonumber(call('ZRANGE', created, -1, -1, 'WITHSCORES')[2])
-    us = last < 9007199254740992 and last + 1 or us -- see is_created
+  if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back, or something is indexed by label
+    local last = call('ZRANGE', created, '(9007199254740992', us, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+    us = last and tonumber(last) + 1 or us
+    indexed = call('ZCOUNT', created, 9007199254740992, '+inf') > 0 -- see is_marked
   end
   if pruning then
     call('ZCARD', runs) -- raises where it is of another type
@@ -162,7 +166,7 @@ if (where == 'inline' or where == 'placed') and not condition then
     undo()
     return reply
   end
-  if #by_deadline == 2 * count and not pruning then
+  if #by_deadline == 2 * count and not (pruning or indexed) then
     finish()
     return results
   end
@@ -172,7 +176,8 @@ end
 local staging = where == 'staged' and KEYS[6 * count + 5]
 local replacing = ARGV[7]
 local field = lease_field(run)
-check_partition()
+check_partition(wish)
+local labels = at.labels
 us = next_created(us)
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had. `chunks`: of the
@@ -270,6 +275,7 @@ local function store(a, header, view, sealed, created)
   end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
+  local names = labels and labels.with(a, a.labels, field, encode_lease(0, 0, view), replaced)
   local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
   local before, longest, settling = nil, deadline, false
   if old and not replaced then
@@ -331,6 +337,11 @@ local function store(a, header, view, sealed, created)
     end
     run_extend(a.id, deadline)
     catalog_extend(a.id, created, longest)
+    if labels then
+      labels.drop(a.id, a.labels or {}, names)
+      labels.extend(a.id, names, created, longest, prunes)
+      a.labels = names
+    end
     if settling then
       if run ~= '' then
         run_settle(at.run_index, run)
@@ -349,8 +360,15 @@ end
 local writes = {}
 local function look()
   for i = 1, count do
-    if not results[i] then
-      local argument = 4 * i + 4
+    local argument = 4 * i + 4
+    if results[i] and labels then -- it went the short way
+      local names = labels.with(nil, nil, field, encode_lease(0, 0, ARGV[argument + 2]))
+      local created, deadline = results[i][2], results[i][3]
+      writes[i] = function()
+        labels.extend(ARGV[argument], names, created, deadline, prunes)
+        return results[i]
+      end
+    elseif not results[i] then
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
         ARGV[argument + 1],
@@ -373,6 +391,9 @@ else
 end
 for i = 1, count do
   if writes[i] then
+    if labels then
+      labels.begin()
+    end
     results[i] = writes[i]()
   end
 end
