@@ -9,6 +9,7 @@ from typing import Any
 
 from ...envelope import is_manifest
 from ...figures import Tally
+from ...manifest import Manifest
 from ...model import StoreStats
 from ...plan import Plan
 from ...search import Query
@@ -19,7 +20,6 @@ from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
-from .layout.manifest import Manifest
 from .scanning import RunScan, Scan, completed, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
+from ...manifest import Manifest
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from ..base import Progress
 from .chunks import number_pages, server_time, tidy
 from .layout import records
 from .layout.keys import Keys
-from .layout.manifest import Manifest
 from .mending import mend
 from .reading import Reading
 from .scripts import calls
@@ -275,7 +275,7 @@ class Inspection:
 
     def _data(self, keys: Keys, name: Name) -> Plan[None]:
         try:
-            [metadata] = yield from self._reading.metadata([name.artifact.decode()])
+            [metadata] = yield from self._reading.describing.metadata([name.artifact.decode()])
         except ArtifactError:
             self._found.add("damaged-metadata", name.artifact)
             return
