@@ -6,7 +6,7 @@
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] member   ARGV[4] content id (16 bytes), or '' where that cannot be read
 -- ARGV[5] '1': repair, 'e': only if it has expired
--- Derived keys, only read for hints: indexes of the runs that lease it.
+-- Derived keys, only read for hints: indexes of the runs that lease it. Indexes by label are read and written.
 -- Returns {state, problems, runs whose indexes may be wrong, chunks}
 --   state: '' nothing can be said of its content, 'few' or 'many' leases, 'other' it stands for another content now
 

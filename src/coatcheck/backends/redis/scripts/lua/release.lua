@@ -7,7 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
 -- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known, and
 --   what its lease has to say behind its deadline, or ''
--- Derived keys, only cleaned up: indexes of runs whose leases have ended.
+-- Derived keys, only cleaned up: indexes of runs whose leases have ended. Indexes by label are written.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
 --                   {'changed'}                  nothing written: the lease says something else
