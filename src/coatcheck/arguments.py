@@ -101,6 +101,17 @@ class Payload:
     ttl: TtlOrDefault = DEFAULT
     extra: Mapping[str, Any] | None = None
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it has no metadata of its own."""
+        return (
+            self.content_type is None
+            and self.tags is None
+            and self.artifact_id is None
+            and self.ttl is DEFAULT
+            and self.extra is None
+        )
+
     def details(self, common: StoreKeywords) -> StoreKeywords:
         """What it says of itself, and for the rest what the call says of all items."""
         own: StoreKeywords = {**common}
@@ -256,7 +267,7 @@ def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
     if isinstance(ids, str | ArtifactMetadata) or (isinstance(ids, Mapping) and REF_KEY in ids):
         raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
-    return [id_of(artifact_id) for artifact_id in check_iterable(ids, "ids")]
+    return [one if type(one) is str and is_default_id(one) else id_of(one) for one in check_iterable(ids, "ids")]
 
 
 def check_iterable(items: Any, what: str) -> Iterator[Any]:

@@ -15,9 +15,10 @@ from .encoding import decode_text
 from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_new, _set = object.__new__, object.__setattr__
-_set_names, _set_extra, _set_private = (
-    vars(BaseModel)[f"__pydantic_{slot}__"].__set__ for slot in ("fields_set", "extra", "private")
+_new = object.__new__
+_set_fields, _set_names, _set_extra, _set_private = (
+    vars(BaseModel)[f"__{slot}__"].__set__
+    for slot in ("dict", "pydantic_fields_set", "pydantic_extra", "pydantic_private")
 )
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def trusted(kind: type[M], **fields: Any) -> M:
         **fields: All its fields.
     """
     made = _new(kind)
-    _set(made, "__dict__", fields)
+    _set_fields(made, fields)
     _set_names(made, set(fields))
     _set_extra(made, None)
     _set_private(made, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ VERSION: Final = 2
 FOREVER: Final = 2**48 - 1
 DEFAULT_TYPE: Final = "application/octet-stream"
 
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException)
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
 _LAST_CREATED: Final = 2**53  # us: beyond, scores are not exact
 _HEADER: Final = 33  # version, digest
@@ -27,6 +28,9 @@ DEADLINE: Final = 6
 """Bytes of a lease that say when it ends: the rest is what it says."""
 
 FEW: Final = 9  # fields: header, note of the latest, leases
+LEASES: Final = (b"HRANDFIELD", None, b"%d" % FEW, b"WITHVALUES")
+"""The command that reads the hash of an artifact that few lease; `latest_of_few` reads its reply."""
+
 MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
 _SHORT: Final = 512  # bytes of a view that are worth remembering
 
@@ -75,6 +79,21 @@ def encode_view(request: Request) -> bytes:
     return pack_view(request.content_type, request.tags, request.extra, token)
 
 
+def encode_views(requests: Sequence[Request]) -> Iterator[bytes]:
+    """The same for several, which mostly say the same."""
+    last, view = None, b""
+    for request in requests:
+        if (
+            last is None
+            or request.tags is not last.tags
+            or request.content_type != last.content_type
+            or request.extra != last.extra
+            or request.condition is not None
+        ):
+            last, view = request, encode_view(request)
+        yield view
+
+
 def pack_view(content_type: str, tags: dict[str, str], extra: str, token: bytes) -> bytes:
     """As much of a `View` as is not the default, as msgpack; the bytes end with the token, if there is one."""
     shown = None if content_type == DEFAULT_TYPE else content_type
@@ -102,7 +121,7 @@ def _header_parts(header: Any, artifact_id: str) -> tuple[str, int]:
     """Digest in hex, and size."""
     if isinstance(header, bytes) and _HEADER < len(header) <= _HEADER + 20 and header[0] == VERSION:
         digest, size = header[1:_HEADER].hex(), header[_HEADER:]
-        if size.isdigit() and (digest.startswith(artifact_id) or not is_default_id(artifact_id)):
+        if size.isdigit() and (digest[:ID_LENGTH] == artifact_id or not is_default_id(artifact_id)):
             return digest, int(size)
     raise _header_error(header, artifact_id)
 
@@ -126,8 +145,8 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, View, dict[st
             raise ValueError("too short")
         packed = value[_LEASE:]
         view = (_unpack_short if len(packed) <= _SHORT else _unpack_view)(packed)
-        extra = read_extra(view.extra)
-    except (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException) as error:
+        extra = read_extra(view.extra) if view.extra else {}
+    except _UNREADABLE as error:
         raise CorruptArtifactError(
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
         ) from None
@@ -228,19 +247,36 @@ def times(created: int, deadline: int) -> tuple[int, int]:
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)
-    deadline, created, view, extra = _decode_lease(value, artifact_id)
+    said = _said(field, value[_LEASE:]) if type(value) is bytes and _LEASE <= len(value) <= _SHORT else None
+    deadline = FOREVER if said is None else int.from_bytes(value[:DEADLINE])
+    if said is None or _LAST_TIME < deadline < FOREVER:
+        deadline, created, view, extra = _decode_lease(value, artifact_id)
+        content_type, tags, run_id = view.content_type, view.tags, _decode_field(field, artifact_id)
+    else:
+        content_type, tags, run_id = said
+        created, extra = int.from_bytes(value[DEADLINE:_LEASE]), {}
     return trusted(
         ArtifactMetadata,
         artifact_id=artifact_id,
-        content_type=view.content_type,
+        content_type=content_type,
         size_bytes=size,
         created_at=format_time(created),
-        run_id=_decode_field(field, artifact_id),
-        tags=dict(view.tags),
+        run_id=run_id,
+        tags=tags.copy(),
         digest=digest,
         expires_at=format_deadline(deadline),
         extra=extra,
     )
+
+
+@lru_cache(maxsize=256)  # the artifacts of a run mostly share them
+def _said(field: bytes, packed: bytes) -> tuple[str, dict[str, str], str | None] | None:
+    """Type, tags and run of a lease that says no more; `None` where it does, or is damaged."""
+    try:
+        view = _unpack_view(packed)
+        return None if view.extra else (view.content_type, view.tags, run_of(field))
+    except (CorruptArtifactError, *_UNREADABLE):
+        return None
 
 
 def view_of(artifact_id: str, lease: bytes) -> View:
@@ -282,5 +318,5 @@ def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetada
         tags=dict(request.tags),
         digest=request.digest.hex(),
         expires_at=format_deadline(deadline),
-        extra=read_extra(request.extra),
+        extra=read_extra(request.extra) if request.extra else {},
     )

@@ -19,6 +19,7 @@ class _Watch:
     """Notices each new connection that somebody else's pool makes."""
 
     trust = ""
+    spare = False
 
     def __init__(self, name: str) -> None:
         self.name = name
