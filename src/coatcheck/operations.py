@@ -44,7 +44,7 @@ from .reader import Cursor
 from .refs import IdLike, id_of, not_found
 from .search import Query, check_chosen, check_count, check_limit, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
-from .walk import Walk, artifacts, everything, runs
+from .walk import Walk, artifacts, runs
 
 T = TypeVar("T")
 
@@ -222,7 +222,7 @@ class Operations:
         return self.search(Query(), 0, limit)
 
     def list_runs(self) -> Plan[list[str]]:
-        return sorted((yield from everything(runs(self.backend))))
+        return sorted((yield from runs(self.backend).rest()))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return (yield from self.backend.delete_by_run(check_run_id(run_id)))
@@ -231,7 +231,7 @@ class Operations:
         if check_count(limit, "limit") > 0:
             views, _ = yield from self.backend.page(query, None, limit + max(0, check_count(offset, "offset")))
         else:
-            views = yield from everything(artifacts(self.backend, query))
+            views = yield from artifacts(self.backend, query).rest()
         return slice_of(views, query, offset=offset, limit=limit)
 
     def page(self, query: Query, limit: int, after: str | None) -> Plan[Page[ArtifactMetadata]]:

@@ -115,7 +115,7 @@ class ViewScan(Scan[ArtifactMetadata]):
 
     def _next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
         found = yield from self.matches()
-        return None if found is None else [view for view in map(view_of, found) if self._query.matches(view)]
+        return None if found is None else views_of(found, self._query)
 
     def matches(self) -> Plan[Sequence[calls.Match] | None]:
         """The same as it is stored."""
@@ -142,7 +142,7 @@ def index_of(query: Query) -> Index:
 
 def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:
     """The same, without what is not wanted after all: what a scan could not tell is asked for by its name."""
-    left = [(keys, listed(match.member)) for keys, match in found if match.header is None]
+    left = [(keys, listed(match.member)) for keys, match in found if match[2] is None]
     if not left:
         return list(found)
     field = b"" if query.run_id is None else records.lease_field(query.run_id)
@@ -157,6 +157,12 @@ def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[li
         if one is not None and (one is match or query.matches(view_of(one))):
             complete.append((keys, one))
     return complete
+
+
+def views_of(found: Sequence[calls.Match], query: Query) -> list[ArtifactMetadata]:
+    """What was found as metadata, as far as a query wants it after all."""
+    views = records.decode_views(found)
+    return [view for view in views if query.matches(view)] if query.is_filter else views
 
 
 def view_of(match: calls.Match) -> ArtifactMetadata:

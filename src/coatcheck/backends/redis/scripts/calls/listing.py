@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgpack
@@ -24,9 +25,9 @@ NOW: Final = b"now"
 
 
 class Match(NamedTuple):
-    """A member of an index that is wanted: its score, and header, lease field and lease.
+    """A member of an index that is wanted: its score, if it was found in order, and header, lease field and lease.
 
-    Instead of these three `None`: it has to be asked for by its name.
+    Instead of header and lease `None`: it has to be asked for by its name.
     """
 
     score: float
@@ -89,12 +90,18 @@ def scan(
         *(_flag(sought.by_store), _flag(sought.movable), *sought.wanted),
     ]
 
+    in_order, own = way != b"*", sought.field != b""
+    width = 3 + in_order + (not own)
+
     def decode(reply: Any) -> Scanned:
-        more, cursor, last, *found = reply
-        matches = [
-            Match(float(points), *one)
-            for points, *one in zip(found[::5], found[1::5], found[2::5], found[3::5], found[4::5], strict=True)
-        ]
+        more, cursor, last = reply[:3]
+        columns: list[Any] = [reply[at::width] for at in range(3, 3 + width)]
+        if len(columns[0]) != len(columns[-1]):
+            raise ValueError("half a view")
+        scores = map(float, columns.pop(0)) if in_order else repeat(0.0)
+        fields = repeat(sought.field) if own else columns.pop(2)
+        members, headers, leases = columns
+        matches = list(map(Match._make, zip(scores, members, headers, fields, leases, strict=False)))
         place = (float(cursor), last) if last else None
         return Scanned(matches, more == 1, place, cursor)
 

@@ -2,12 +2,13 @@
 -- @include keys
 -- @include leases
 
-local HEX = string.rep('%02x', 16)
+local hex, unpack_bytes = bit.tohex, struct.unpack
 
 -- The id that a member of an index stands for; nil where it stands for none.
 local function id_of(member)
   if #member == 16 then
-    return string.format(HEX, string.byte(member, 1, 16))
+    local a, b, c, d = unpack_bytes('>I4I4I4I4', member)
+    return hex(a) .. hex(b) .. hex(c) .. hex(d)
   end
   return string.match(member, '^::?([%w_-]+)$')
 end
@@ -33,6 +34,7 @@ local function filter_at(first)
   wanted.sized = wanted.smallest or wanted.largest
   wanted.timed = wanted.earliest or wanted.latest
   wanted.typed = wanted.content_type ~= '' or wanted.kind ~= ''
+  wanted.filtered = wanted.sized or wanted.timed or wanted.typed or wanted.id ~= '' or wanted.run ~= '' or #wanted.tags > 0
   return wanted
 end
 
