@@ -60,4 +60,3 @@ def runs(backend: Backend, prefix: str | None = None) -> Walk[str]:
     """All runs that begin with a text."""
     begins = "" if prefix is None else check_run_id(prefix)
     return Walk(backend.runs(), str, lambda run: run.startswith(begins))
-

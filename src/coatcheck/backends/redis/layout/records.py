@@ -119,7 +119,11 @@ def _header_error(header: Any, artifact_id: str) -> CorruptArtifactError:
             f"artifact {artifact_id} has metadata of format version {header[0]}; this coatcheck reads version "
             f"{VERSION}: upgrade it"
         )
-    if not isinstance(header, bytes) or not _HEADER < len(header) <= _HEADER + _DIGITS or not header[_HEADER:].isdigit():
+    if (
+        not isinstance(header, bytes)
+        or not _HEADER < len(header) <= _HEADER + _DIGITS
+        or not header[_HEADER:].isdigit()
+    ):
         return CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
     return CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
 

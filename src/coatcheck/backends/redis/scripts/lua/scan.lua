@@ -10,10 +10,10 @@
 -- ARGV[10] '1' where keys may lie on another node: what looks absent may be there
 -- ARGV[11..] filter, see lib/filter.lua
 -- Derived keys, only read: artifacts, their leases and stores.
--- Returns {1 if there may be more, cursor or last score, last member or '', and for each view: score unless by a cursor,
---   member, header, lease field unless that is ARGV[2], lease}. Instead of what comes behind the member: empty texts for
---   one that stands for no artifact, and nil for one whose keys have to be declared, or for which a reply by a cursor
---   has no room, whether it is wanted or not
+-- Returns {1 if there may be more, cursor or last score, last member or '', and for each view: score unless by a
+--   cursor, member, header, lease field unless that is ARGV[2], lease}. Instead of what comes behind the member: empty
+--   texts for one that stands for no artifact, and nil for one whose keys have to be declared, or for which a reply by
+--   a cursor has no room, whether it is wanted or not
 
 -- @include keys
 -- @include leases

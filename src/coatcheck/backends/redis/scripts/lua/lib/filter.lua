@@ -34,7 +34,7 @@ local function filter_at(first)
   wanted.sized = wanted.smallest or wanted.largest
   wanted.timed = wanted.earliest or wanted.latest
   wanted.typed = wanted.content_type ~= '' or wanted.kind ~= ''
-  wanted.filtered = wanted.sized or wanted.timed or wanted.typed or wanted.id ~= '' or wanted.run ~= '' or #wanted.tags > 0
+  wanted.filtered = wanted.sized or wanted.timed or wanted.typed or #wanted.tags > 0 or wanted.id .. wanted.run ~= ''
   return wanted
 end
 
@@ -144,8 +144,8 @@ local function is_wanted(wanted, header, field, lease)
   return true
 end
 
--- What an index leads to: header, field and lease of a run, or the latest where `field` is ''. Most artifacts have one
--- lease, so that the keys of indexes of many are not made in vain.
+-- What an index leads to: header, field and lease of a run, or the latest where `field` is '', and whether that is one
+-- of several. Most artifacts have one lease, so that the keys of indexes of many are not made in vain.
 local function view_at(prefix, id, field, now)
   local key = artifact_key(prefix, id)
   if field ~= '' then
@@ -153,7 +153,8 @@ local function view_at(prefix, id, field, now)
   end
   local header, held, lease = single_lease(key, now)
   if header == true then
-    return latest_of_many(artifact_keys(prefix, id), now)
+    header, held, lease = latest_of_many(artifact_keys(prefix, id), now)
+    return header, held, lease, true
   end
   return header or nil, held, lease
 end
