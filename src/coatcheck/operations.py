@@ -42,7 +42,7 @@ from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
-from .search import Query, check_chosen, check_count, check_limit, cursor_of, place_of, slice_of
+from .search import Query, check_chosen, check_count, check_limit, check_prefix, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
 from .walk import Walk, artifacts, runs
 
@@ -238,6 +238,12 @@ class Operations:
         count, identity = check_limit(limit), self.backend.identity
         views, end = yield from self.backend.page(query, place_of(after, query, identity), count)
         return Page(views, None if end is None else cursor_of(end, query, identity))
+
+    def page_runs(self, prefix: str | None, limit: int, after: str | None) -> Plan[Page[str]]:
+        count, begins = check_limit(limit), check_prefix(prefix)
+        query, identity = ("runs", begins), self.backend.identity
+        runs, end = yield from self.backend.runs_page(begins, place_of(after, query, identity), count)
+        return Page(runs, None if end is None else cursor_of(end, query, identity))
 
     def iter_artifacts(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
         return walk.next()

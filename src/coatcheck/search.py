@@ -31,7 +31,7 @@ MAX_PAGE: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAC: Final = 8  # bytes of a cursor that say whose it is
-_LONGEST: Final = 600  # characters of a cursor
+_LONGEST: Final = 4200  # characters of a cursor: that of a run is as long as its name, in quotes
 _TIME: Final = len("2000-01-01T00:00:00.000000+00:00")
 _BY_TIME: Final = attrgetter("created_at", "artifact_id")
 
@@ -306,6 +306,11 @@ def _check_prefix(check: Callable[[Any], str], value: Any, what: str) -> str:
         return check(value)
     except InvalidArtifactError as error:
         raise InvalidArtifactError(f"{what}: {error}") from None
+
+
+def check_prefix(value: Any) -> str | None:
+    """What runs are to begin with, if that matters."""
+    return None if value is None else _check_prefix(check_run_id, value, "prefix")
 
 
 def _check_wanted(tags: Any) -> tuple[tuple[str, str | Literal[_Any.ANY]], ...]:

@@ -17,7 +17,8 @@ from .chunks import server_time
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.manifest import Manifest
-from .scanning import RunScan, Scan, completed, index_of, view_of
+from .runs import RunScan
+from .scanning import Scan, completed, index_of, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard

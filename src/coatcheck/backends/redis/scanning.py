@@ -11,9 +11,8 @@ from ...plan import Plan
 from ...search import Query
 from ..base import Listing
 from .batching import BATCH_BYTES, PAGE, ask_about
-from .chunks import server_time
 from .layout import records
-from .layout.keys import Keys, listed, unquoted
+from .layout.keys import Keys, listed
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
@@ -168,40 +167,3 @@ def views_of(found: Sequence[calls.Match], query: Query) -> list[ArtifactMetadat
 def view_of(match: calls.Match) -> ArtifactMetadata:
     """What was found as metadata."""
     return records.decode_view(listed(match.member).decode(), match.header, match.field, match.lease)
-
-
-class RunScan(Listing[str]):
-    """Runs that hold a live lease; one comes for each partition that knows it.
-
-    Args:
-        session: The namespace.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._members = MemberScan(session, lambda keys: keys.runs)
-        self._now = 0.0
-
-    def next(self) -> Plan[Sequence[str] | None]:
-        return heard(self._next())
-
-    def _next(self) -> Plan[Sequence[str] | None]:
-        found = yield from self._members.next()
-        if found is None:
-            return None
-        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
-        live = [run for _, run, ends in found if ends > now + 100]
-        # Indexes end up to a tenth of a second late: whether the last lease of a run is live it says.
-        ending = [(keys, run) for keys, run, ends in found if now < ends <= now + 100]
-        lasts = yield from self._session.read_each(
-            [
-                Command(keys.slot, (b"ZRANGE", keys.run_of(run), b"-1", b"-1", b"WITHSCORES"), _last_score)
-                for keys, run in ending
-            ]
-        )
-        live += [run for (_, run), last in zip(ending, lasts, strict=True) if last > now]
-        return list(map(unquoted, live))
-
-
-def _last_score(reply: Any) -> float:
-    return records.scored(reply)[0][1] if reply else 0.0

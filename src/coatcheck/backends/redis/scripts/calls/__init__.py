@@ -20,7 +20,7 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Scanned, Sought, StoredContent, Sums, Tallied, Way, scan, tally
+from .listing import NOW, Match, Runs, Scanned, Sought, StoredContent, Sums, Tallied, Way, runs, scan, tally
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
@@ -65,6 +65,7 @@ __all__ = [
     "Mended",
     "Name",
     "Outcome",
+    "Runs",
     "Scanned",
     "Sought",
     "StoredContent",
@@ -92,6 +93,7 @@ __all__ = [
     "outcomes",
     "permitted",
     "release",
+    "runs",
     "scan",
     "store",
     "store_small",

@@ -108,6 +108,39 @@ def scan(
     return Call(_SCAN, keys.slot, [index], arguments, decode)
 
 
+class Runs(NamedTuple):
+    """Runs of a partition, each with when its leases there end, the server's time, and a place behind which are more.
+
+    Times in ms.
+    """
+
+    now: float
+    place: Place | None
+    found: list[tuple[bytes, float]]
+
+
+def runs(keys: Keys, start: Place | None, prefix: str | None, *, look: int, most: int, budget: int) -> Call[Runs]:
+    """`runs.lua`.
+
+    Args:
+        keys: The partition.
+        start: The place behind which to begin; `None`: the beginning.
+        prefix: What they begin with.
+        look: Members to look at.
+        most: Runs to find.
+        budget: Bytes to look at, about.
+    """
+    begin, member = (b"", b"") if start is None else (score(start[0]), start[1])
+    arguments = [begin, member, b"%d" % look, b"%d" % most, quoted(prefix), b"%d" % budget]
+
+    def decode(reply: Any) -> Runs:
+        now, last_score, last, *found = reply
+        ends = list(zip(found[::2], map(float, found[1::2]), strict=True))
+        return Runs(float(now), (float(last_score), last) if last_score else None, ends)
+
+    return Call(_RUNS, keys.slot, [keys.runs], arguments, decode)
+
+
 class Sums(NamedTuple):
     """What some views come to: see `lua/tally.lua`."""
 
@@ -210,5 +243,6 @@ def _filter(query: Query) -> list[bytes]:
     return found
 
 
+_RUNS: Final = Script("runs")
 _SCAN: Final = Script("scan")
 _TALLY: Final = Script("tally")
