@@ -209,6 +209,46 @@ class Hashing:
         return Hashed(self._header, payload, self._checksum.intdigest(), digest)
 
 
+class InOrder:
+    """Compares the SHA-256 of a content that is read in pieces, as far as they come in order, from first to last.
+
+    Args:
+        digest: What it has to be.
+        size: Of the content, in bytes.
+    """
+
+    def __init__(self, digest: bytes, size: int) -> None:
+        self._digest = digest
+        self._size = size
+        self._sha256 = hashlib.sha256()
+        self._done = 0  # bytes, from the start
+
+    def take(self, start: int, data: bytes | memoryview) -> None:
+        """Hash what begins there, if it goes on where the last one ended; it may overlap.
+
+        Raises:
+            CorruptArtifactError: All was hashed, now or before, and it is not that content.
+        """
+        stop = start + len(data)
+        if start <= self._done < stop:
+            self._sha256.update(data[self._done - start :])
+            self._done = stop
+        self._compare()
+
+    def fork(self, start: int) -> hashlib._Hash | None:
+        """What can hash on from there, for `join`; `None` where another place is next."""
+        return self._sha256.copy() if start == self._done else None
+
+    def join(self, sha256: hashlib._Hash, stop: int) -> None:
+        """Take what a fork hashed, up to there. Raises as `take`."""
+        self._sha256, self._done = sha256, stop
+        self._compare()
+
+    def _compare(self) -> None:
+        if self._done == self._size and self._sha256.digest() != self._digest:
+            raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
+
+
 def _decompress(frame: bytes | memoryview, size: int) -> bytes:
     # zstandard allocates what the frame declares: believed only when the envelope says the same, and within reason.
     try:

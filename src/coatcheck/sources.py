@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
@@ -19,10 +20,12 @@ from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 import xxhash
 
+from .ahead import Ahead
 from .errors import ArtifactTooLargeError, InvalidArtifactError
 from .plan import Plan, Step, Work
 
 MIB: Final = 1024 * 1024
+_PIECE: Final = 128 * 1024  # bytes that are hashed twice before the next ones are
 
 TransferProgress = Callable[[int, int | None], None]
 """Told how many bytes were read while their number is not known yet, then how many of how many were stored."""
@@ -42,7 +45,7 @@ class Chunking(NamedTuple):
     """
 
     size: int = MIB
-    threshold: int = 16 * MIB
+    threshold: int = 4 * MIB
     window: int = 4
 
     def count(self, length: int) -> int:
@@ -51,7 +54,7 @@ class Chunking(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Plain bytes and their XXH3-64. The bytes may be overwritten when the source is asked for more."""
+    """Plain bytes and their XXH3-64. The bytes may be overwritten when the source is asked for more, twice."""
 
     data: memoryview
     checksum: int
@@ -63,10 +66,12 @@ class Source(ABC):
     Attributes:
         size: Length in bytes.
         digest: SHA-256.
+        apart: Whether a thread of our own may read it.
     """
 
     size: int
     digest: bytes
+    apart = True
 
     @abstractmethod
     def chunks(self, first: int, count: int) -> list[Chunk]:
@@ -115,15 +120,15 @@ class StreamSource(Source):
         self._start = start
         self._checksums = checksums
         self._chunk_size = chunk_size
-        self._buffer = memoryview(b"")
+        self._buffers = _Buffers()
+        self.apart = _is_file(stream)
 
     def chunks(self, first: int, count: int) -> list[Chunk]:
         width = self._chunk_size
         begin, end = first * width, min((first + count) * width, self.size)
-        if len(self._buffer) < end - begin:
-            self._buffer = memoryview(bytearray(count * width))
+        buffer = self._buffers.next(count * width)
         self._stream.seek(self._start + begin)
-        window = self._buffer[: _fill(self._stream, self._buffer[: end - begin])]
+        window = buffer[: _fill(self._stream, buffer[: end - begin])]
         if len(window) < end - begin:
             raise _changed("became shorter")
         if end == self.size and self._stream.read(1):
@@ -135,6 +140,32 @@ class StreamSource(Source):
                 raise _changed("changed")
             chunks.append(Chunk(part, self._checksums[n]))
         return chunks
+
+
+class _Buffers:
+    """Two buffers in turn: one is filled while the other is used."""
+
+    def __init__(self) -> None:
+        self._used = self._idle = memoryview(b"")
+
+    def next(self, size: int) -> memoryview:
+        """One of that size, or longer; what was in it is gone."""
+        self._used, self._idle = self._idle, self._used
+        if len(self._used) < size:
+            self._used = memoryview(bytearray(size))
+        return self._used
+
+
+def _is_file(stream: Any) -> bool:
+    """Whether it surely is a regular file: any thread may read that, and it never lets one wait."""
+    if isinstance(stream, tempfile.SpooledTemporaryFile):
+        return True
+    if type(getattr(stream, "file", stream)) not in (io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO):
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # in memory
+        return True
 
 
 def _changed(how: str) -> InvalidArtifactError:
@@ -226,16 +257,21 @@ def read_source(
     copy = closing.enter_context(tempfile.TemporaryFile()) if start is None else None  # noqa: SIM115  # it is
     reading = _FirstReading(stream, chunking, copy)
     yield Work(lambda: reading.begin(head))
-    while True:
-        if progress is not None:
-            progress(done, None)
-        count: int = yield Work(reading.go_on)
-        done += count
-        _check_size(done, max_size)
-        if count == 0:
-            return StreamSource(
-                stream if copy is None else copy, start or 0, done, reading.digest(), reading.checksums, chunking.size
-            )
+    with Ahead(apart=_is_file(stream)) as ahead:
+        upcoming = ahead.begin(reading.read)
+        while True:
+            if progress is not None:
+                progress(done, None)
+            block: memoryview = yield upcoming
+            if not block:
+                break
+            done += len(block)
+            _check_size(done, max_size)
+            upcoming = ahead.begin(reading.read)
+            yield Work(partial(reading.take, block))
+    return StreamSource(
+        stream if copy is None else copy, start or 0, done, reading.digest(), reading.checksums, chunking.size
+    )
 
 
 def read_whole(source: object) -> bytes:
@@ -252,7 +288,8 @@ class _FirstReading:
         self._stream = stream
         self._copy = copy
         self._chunk_size = chunking.size
-        self._buffer = memoryview(bytearray(chunking.window * chunking.size))
+        self._window = chunking.window * chunking.size
+        self._buffers = _Buffers()
         self._whole = hashlib.sha256()
         self._chunk = xxhash.xxh3_64()
         self._filled = 0
@@ -260,13 +297,12 @@ class _FirstReading:
     def begin(self, head: list[bytes]) -> None:
         """Take what was read before, and empty the list on the way."""
         while head:
-            self._take(head.pop(0))
+            self.take(memoryview(head.pop(0)))
 
-    def go_on(self) -> int:
-        """Read on; how many bytes, 0 at the end."""
-        count = _fill(self._stream, self._buffer)
-        self._take(self._buffer[:count])
-        return count
+    def read(self) -> memoryview:
+        """The next block, until the one after the next is read; empty at the end."""
+        buffer = self._buffers.next(self._window)
+        return buffer[: _fill(self._stream, buffer)]
 
     def digest(self) -> bytes:
         """The SHA-256, once everything was read; a shorter last chunk gets its checksum now."""
@@ -274,16 +310,16 @@ class _FirstReading:
             self._next_chunk()
         return self._whole.digest()
 
-    def _take(self, data: bytes | memoryview) -> None:
+    def take(self, block: memoryview) -> None:
+        """Hash a block; both ways while a piece of it is in the processor's cache."""
         if self._copy is not None:
-            self._copy.write(data)
-        self._whole.update(data)
-        rest = memoryview(data)
-        while rest:
-            part = rest[: self._chunk_size - self._filled]
-            rest = rest[len(part) :]
-            self._chunk.update(part)
-            self._filled += len(part)
+            self._copy.write(block)
+        while block:
+            piece = block[: min(_PIECE, self._chunk_size - self._filled)]
+            block = block[len(piece) :]
+            self._whole.update(piece)
+            self._chunk.update(piece)
+            self._filled += len(piece)
             if self._filled == self._chunk_size:
                 self._next_chunk()
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from coatcheck import ArtifactStore, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis.layout.manifest import Entry, Manifest
+from coatcheck.manifest import Entry, Manifest
 from coatcheck.compression import Zstd
 from coatcheck.envelope import HEADER, VERSION, header
 from coatcheck.errors import CorruptArtifactError

@@ -358,8 +358,8 @@ def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) 
     name = chunk(store, TINY).store(content, run_id="a", ttl=600).artifact_id.encode()
     client.delete(keys.content(name))
     upload = _upload(store, keys, content, 60_000)
-    run_plan(upload._send())
-    assert run_plan(upload._commit(b"", b"")).kind == "ok"
+    sent = run_plan(upload._send())
+    assert run_plan(upload._commit(sent, b"", b"")).kind == "ok"
     assert client.pexpiretime(keys.chunk(name, upload._token, 0)) >= client.pexpiretime(keys.content(name))
     store.gc(dry_run=False, grace=0)
 
@@ -367,8 +367,8 @@ def test_chunks_that_come_back_last_for_all_that_need_them(store, client, keys) 
 def test_a_commit_can_be_repeated(store, keys) -> None:
     content = shake_128(b"chunked").digest(30_000)
     upload = _upload(store, keys, content)
-    run_plan(upload._send())
-    assert [run_plan(upload._commit(b"", b"")).kind for _ in range(2)] == ["ok", "ok"]
+    sent = run_plan(upload._send())
+    assert [run_plan(upload._commit(sent, b"", b"")).kind for _ in range(2)] == ["ok", "ok"]
     assert store.load(compute_artifact_id(content)).content == content
 
 

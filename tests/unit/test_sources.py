@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -21,6 +22,7 @@ from coatcheck import (
     InvalidArtifactError,
 )
 from coatcheck.plan import run
+from coatcheck import sources
 from coatcheck.sources import BytesSource, Chunking, Source, open_source, read_source
 
 CHUNKING = Chunking(size=10, threshold=25, window=2)
@@ -79,6 +81,27 @@ def test_a_file_that_changes_is_noticed(tmp_path, change, how) -> None:
         with pytest.raises(InvalidArtifactError, match=f"{how} while it was read"):
             for first in range(0, 10, 2):
                 source.chunks(first, 2)
+
+
+def test_only_a_regular_file_is_read_by_another_thread(tmp_path, monkeypatch) -> None:
+    readers: dict[type, set[int]] = {}
+    fill = sources._fill
+
+    def noting(stream, buffer):
+        readers.setdefault(type(stream), set()).add(threading.get_ident())
+        return fill(stream, buffer)
+
+    class Own(io.BytesIO):
+        """A caller's own kind of stream."""
+
+    monkeypatch.setattr(sources, "_fill", noting)
+    (tmp_path / "file").write_bytes(b"x" * 95)
+    with ExitStack() as closing:
+        assert read(tmp_path / "file", closing).apart
+        assert not read(Own(b"x" * 95), closing).apart
+    here = threading.get_ident()
+    assert readers[Own] == {here}
+    assert here not in readers[io.BufferedReader]
 
 
 def test_files_are_closed_and_copies_removed(tmp_path, monkeypatch) -> None:

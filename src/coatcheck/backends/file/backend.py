@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
-import threading
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -17,29 +14,22 @@ from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ...errors import CorruptArtifactError, InvalidArtifactError, StoreFullError, StoreUnavailableError
-from ...folders import Folder, check_way, is_own
+from ...errors import CorruptArtifactError, InvalidArtifactError, StoreUnavailableError
+from ...folders import Folder
 from ...ids import ID_LENGTH
-from ...locks import locked
-from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...sources import MIB, Source, TransferProgress
 from ..local import UNUSABLE, Clock, LocalBackend, Orphan, Record, damaged
-from ..opened import Block, OpenedArtifact
-from .index import Index
+from ..opened import OpenedArtifact
+from .directory import Directory, is_unfinished, open_file
+from .opened import OpenedFile
 from .records import Stored, decode, encode, file_name, is_digest, is_id
 
 T = TypeVar("T")
 
-_FOLDERS: Final = ("refs", "blobs", "locks", "runs", "needs")
-_INDEXED: Final = ".indexed"  # is there when the indexes know everything
-_CATALOG: Final = "artifact_catalog.sqlite3"  # AbstractRuntime itself writes here, and tells no index of ours
 _STRIPES: Final = 32  # locks of artifacts, and as many of contents
-_LEAST_READ: Final = 64 * 1024
 _LONGEST_META: Final = 64 * MIB
 _UNFINISHED_SECONDS: Final = 60  # a file without its name that is written to at least this often is under way
-_FULL: Final = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # these say nothing about a file
 
 
 class FileBackend(LocalBackend):
@@ -64,79 +54,34 @@ class FileBackend(LocalBackend):
         self, base_dir: Path, *, mode: int | None = None, max_size: int | None = None, clock: Clock = time.time
     ) -> None:
         super().__init__(max_size=max_size, clock=clock)
-        if mode is not None and (type(mode) is not int or mode & ~0o7775 or mode & 0o700 != 0o700):
-            raise InvalidArtifactError(f"mode {mode!r}: give permissions such as 0o700, 0o755 or, for a group, 0o2770")
-        try:
-            self._path = base_dir.resolve() / "artifacts"
-        except ValueError as error:  # a NUL, or what no file name can hold
-            raise InvalidArtifactError(f"{str(base_dir)!r} cannot be a directory: {error}") from None
         self._users: set[object] = set()  # calls under way
         self._is_closed = False
-        with self._telling():
-            self._open_home(mode)
-
-    def _open_home(self, mode: int | None) -> None:
-        if not os.path.lexists(self._path):
-            _make_way(self._path, mode)
-        check_way(self._path)
-        self.identity = f"file {self._path}"
-        self._home = Folder(self._path)
-        status = self._home.own_status()
-        by_group = _is_shared(status.st_mode) or bool((mode or 0) & stat.S_IWGRP)
-        if os.name == "posix" and status.st_mode & (stat.S_IWOTH if by_group else stat.S_IWOTH | stat.S_IWGRP):
-            raise PermissionError("others may write there: chmod go-w it, or g+s,o-w where a group shares it")
-        self._mode = stat.S_IMODE(status.st_mode) if mode is None else mode
-        self._foreign = not is_own(status) and not by_group and mode is None
-        if not self._foreign:
-            for name in _FOLDERS:
-                self._home.make(name, self._mode)
-        folders = [Folder(name, self._home) for name in _FOLDERS]
-        self._folders = (*folders, self._home)
-        self._refs, self._blobs, self._locks, runs, needs = folders
-        self._runs, self._needs = Index(runs, self._mode), Index(needs, self._mode)
-        if not self._foreign:
-            with suppress(PermissionError):  # one who may only read looks at all metadata instead
+        self._dir = Directory(base_dir, mode)
+        self.identity = f"file {self._dir.path}"
+        if not self._dir.foreign:
+            with self._dir.telling(), suppress(PermissionError):  # one who may only read looks at all metadata
                 self._index()
 
     def _index(self) -> None:
         """Make the indexes of a directory that has none."""
-        if self._home.status(_CATALOG) is not None:
-            self._home.remove(_INDEXED)
-        elif self._home.status(_INDEXED) is None:
-            for number in range(2 * _STRIPES):  # now: a full disk shall not keep deletions from their locks
-                os.close(self._locks.open_lock(f"{number:02x}", self._lock_mode))
+        if self._dir.wants_indexes():
+            self._dir.make_locks(2 * _STRIPES)
             for record in self._records():
                 record.entered = frozenset()
                 self._note(record)
                 self._need(record)
-            with suppress(FileExistsError):
-                os.close(self._home.create(_INDEXED, self._file_mode))
-
-    def _is_indexed(self) -> bool:
-        return self._home.status(_INDEXED) is not None and self._home.status(_CATALOG) is None
-
-    @property
-    def _file_mode(self) -> int:
-        return self._mode & 0o666
-
-    @property
-    def _lock_mode(self) -> int:
-        """Only for those who may write: whoever may open a file may lock the others out."""
-        return 0o660 if self._mode & stat.S_IWGRP else 0o600
-
-    # Errors -----------------------------------------------------------------------------------------------------
+            self._dir.set_indexed()
 
     def _plan(self, call: Callable[[], T]) -> Plan[T]:
         def told() -> T:
             self._users.add(call)
             try:
-                with self._telling():
+                with self._dir.telling():
                     return call()
             finally:
                 self._users.discard(call)
                 if self._is_closed and not self._users:
-                    for folder in self._folders:
-                        folder.close()
+                    self._dir.close()
 
         result: T = yield Work(told)
         return result
@@ -145,40 +90,22 @@ class FileBackend(LocalBackend):
         self._is_closed = True  # a call that was cancelled may still be in its thread: the last one closes
         return super().close()
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Say what an error means that the file system has."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or error
-            what = f"{error.filename}: {reason}" if isinstance(error.filename, str) else reason
-            if error.errno in _FULL:
-                raise StoreFullError(f"no room in {self._path}: {what}; delete artifacts or make room") from None
-            raise StoreUnavailableError(
-                f"cannot use the directory {self._path}: {what}; choose one of your own, there and writable"
-            ) from None
-
     # Locks ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self, artifact_id: str) -> Iterator[None]:
-        if self._foreign:
+        if self._dir.foreign:
             raise StoreUnavailableError(
-                f"{self._path} is another user's, so it is only read; whoever trusts that user opens it with mode=0o700"
+                f"{self._dir.path} is another user's, so it is only read; "
+                "whoever trusts that user opens it with mode=0o700"
             )
-        with self._locked(zlib.crc32(artifact_id.encode()) % _STRIPES):
+        with self._dir.locked(zlib.crc32(artifact_id.encode()) % _STRIPES):
             yield
 
     @contextmanager
     def _keeping(self, digest: bytes) -> Iterator[None]:
         """Let nobody remove a content, or begin to need it. May be taken within `_writing`, never around it."""
-        with self._locked(_STRIPES + digest[0] % _STRIPES):
-            yield
-
-    @contextmanager
-    def _locked(self, number: int) -> Iterator[None]:
-        with locked(self._locks.open_lock(f"{number:02x}", self._lock_mode)):
+        with self._dir.locked(_STRIPES + digest[0] % _STRIPES):
             yield
 
     # Records ----------------------------------------------------------------------------------------------------
@@ -186,12 +113,12 @@ class FileBackend(LocalBackend):
     def _get(self, artifact_id: str) -> Stored | None:
         name = file_name(artifact_id)
         # AbstractRuntime looks in this order too. The third look is for what moves between the first two.
-        for folder in (self._refs, self._home, self._refs):
-            file = _open(folder, name)
+        for folder in (self._dir.refs, self._dir.top, self._dir.refs):
+            file = open_file(folder, name)
             if file is not None:
                 with file:
                     record = decode(file.read(_LONGEST_META), name)
-                record.old = folder is self._home
+                record.old = folder is self._dir.top
                 if record.artifact_id == artifact_id:
                     return record
                 if record.artifact_id.lower() == artifact_id.lower():
@@ -210,9 +137,11 @@ class FileBackend(LocalBackend):
                     yield record
 
     def _ids(self, run_id: str | None) -> list[str]:
-        if run_id is not None and self._is_indexed():
-            return sorted(self._runs.members(_hash(run_id)))
-        names = {name for folder in (self._refs, self._home) for name in folder.names() if name.endswith(".meta")}
+        if run_id is not None and self._dir.is_indexed():
+            return sorted(self._dir.runs.members(_hash(run_id)))
+        names = {
+            name for folder in (self._dir.refs, self._dir.top) for name in folder.names() if name.endswith(".meta")
+        }
         return sorted(filter(is_id, (name.removesuffix(".meta") for name in names)))
 
     def _put(self, record: Record) -> None:
@@ -239,7 +168,7 @@ class FileBackend(LocalBackend):
             if not self._has_content(stored):
                 if content is None:
                     return False
-                self._write(self._blobs, f"{stored.blob}.bin", content)
+                self._dir.write(self._dir.blobs, f"{stored.blob}.bin", content)
             self._publish(stored)
         self._forget(stored)
         if previous is not None:
@@ -261,25 +190,25 @@ class FileBackend(LocalBackend):
         record.blob = record.digest.hex()
         with self._keeping(record.digest):
             self._need(record)
-            self._write(self._blobs, f"{record.blob}.bin", content)
+            self._dir.write(self._dir.blobs, f"{record.blob}.bin", content)
             self._publish(record)
         self._remove_old(record)
 
     def _remove(self, record: Record) -> None:
         assert isinstance(record, Stored)
         # Metadata first: whatever a crash leaves then is invisible.
-        self._refs.remove(file_name(record.artifact_id))
+        self._dir.refs.remove(file_name(record.artifact_id))
         self._remove_old(record)
         for run in {*record.noted, *record.leases}:
             self._leave(run, record.artifact_id)
         self._drop(record.digest)
 
     def _publish(self, record: Stored) -> None:
-        self._write(self._refs, file_name(record.artifact_id), encode(record))
+        self._dir.write(self._dir.refs, file_name(record.artifact_id), encode(record))
 
     def _remove_old(self, record: Stored) -> None:
         for name in (file_name(record.artifact_id), f"{record.artifact_id}.bin"):
-            self._home.remove(name)
+            self._dir.top.remove(name)
 
     # Indexes ----------------------------------------------------------------------------------------------------
 
@@ -287,7 +216,7 @@ class FileBackend(LocalBackend):
         """Enter an artifact with its runs, before its metadata name them."""
         for run in record.leases.keys() - record.entered:
             if run is not None:
-                self._runs.enter(_hash(run), record.artifact_id)
+                self._dir.runs.enter(_hash(run), record.artifact_id)
 
     def _forget(self, record: Stored) -> None:
         """Remove an artifact from indexes of runs that its metadata do not name any more."""
@@ -296,10 +225,10 @@ class FileBackend(LocalBackend):
 
     def _leave(self, run_id: str | None, artifact_id: str) -> None:
         if run_id is not None:
-            self._runs.leave(_hash(run_id), artifact_id)
+            self._dir.runs.leave(_hash(run_id), artifact_id)
 
     def _settle(self, run_id: str, ids: Iterable[str]) -> None:
-        if self._is_indexed():
+        if self._dir.is_indexed():
             for artifact_id in ids:
                 with suppress(CorruptArtifactError), self._writing(artifact_id):
                     record = self._live(artifact_id)
@@ -308,21 +237,21 @@ class FileBackend(LocalBackend):
 
     def _need(self, record: Stored) -> None:
         if record.digest and not record.is_named:
-            self._needs.enter(record.digest.hex(), record.artifact_id)
+            self._dir.needs.enter(record.digest.hex(), record.artifact_id)
 
     def _drop(self, digest: bytes) -> None:
         """Remove a content that nothing needs. Where AbstractRuntime writes, only `gc` can know that."""
-        if digest and self._is_indexed():
+        if digest and self._dir.is_indexed():
             with self._keeping(digest):
                 if not self._is_needed(digest):
-                    self._blobs.remove(f"{digest.hex()}.bin")
+                    self._dir.blobs.remove(f"{digest.hex()}.bin")
 
     def _is_needed(self, digest: bytes) -> bool:
         name = digest.hex()
-        members = self._needs.members(name)
+        members = self._dir.needs.members(name)
         needing = [artifact_id for artifact_id in members if self._stands_for(artifact_id, digest)]
         for artifact_id in set(members).difference(needing):
-            self._needs.leave(name, artifact_id)
+            self._dir.needs.leave(name, artifact_id)
         return bool(needing) or self._stands_for(name[:ID_LENGTH], digest)
 
     def _stands_for(self, artifact_id: str, digest: bytes) -> bool:
@@ -338,7 +267,7 @@ class FileBackend(LocalBackend):
     def _orphans(self, grace_ms: int) -> list[Orphan]:
         found = []
         for kind, place, name in self._unclaimed():
-            status = Folder(place, self._home).status(name)
+            status = Folder(place, self._dir.top).status(name)
             if status is not None and _is_old(name, status, grace_ms):
                 found.append(Orphan(kind, f"{place}/{name}", status.st_size))
         return found
@@ -351,12 +280,12 @@ class FileBackend(LocalBackend):
         blobs = {record.blob for record in records}
         leases = {(_hash(run), r.artifact_id) for r in records for run in r.leases if run is not None}
         for place, claimed in (("refs", ids), ("blobs", blobs), (".", ids)):
-            for name in Folder(place, self._home).names():
+            for name in Folder(place, self._dir.top).names():
                 is_content = name.endswith(".bin") and name.removesuffix(".bin") not in claimed
                 # What cannot be read might name any content.
-                if _is_unfinished(name) or (is_content and not unreadable):
+                if is_unfinished(name) or (is_content and not unreadable):
                     yield "orphan-content", place, name
-        for key, artifact_id in self._runs.all():
+        for key, artifact_id in self._dir.runs.all():
             if (key, artifact_id) not in leases and artifact_id not in unreadable:
                 yield "stale-index-member", f"runs/{key}", artifact_id
 
@@ -364,7 +293,7 @@ class FileBackend(LocalBackend):
         place, _, name = orphan.name.rpartition("/")
         if orphan.kind == "stale-index-member":
             return self._remove_entry(place.removeprefix("runs/"), name)
-        folder, stem = Folder(place, self._home), name.removesuffix(".bin")
+        folder, stem = Folder(place, self._dir.top), name.removesuffix(".bin")
         digest = bytes.fromhex(stem) if place == "blobs" and is_digest(stem) else b""
         with self._keeping(digest) if digest else nullcontext():
             status = folder.status(name)
@@ -378,7 +307,7 @@ class FileBackend(LocalBackend):
             record = self._get(artifact_id)
             if record is not None and key in {_hash(run) for run in record.leases if run is not None}:
                 return False
-            self._runs.leave(key, artifact_id)
+            self._dir.runs.leave(key, artifact_id)
             return True
 
     # Contents ---------------------------------------------------------------------------------------------------
@@ -386,12 +315,12 @@ class FileBackend(LocalBackend):
     def _places(self, record: Record) -> list[tuple[Folder, str]]:
         """Where the content may be, first match wins."""
         assert isinstance(record, Stored)
-        own = [(self._home, f"{record.artifact_id}.bin")]
-        return [(self._blobs, f"{record.blob}.bin"), *own] if record.blob else own
+        own = [(self._dir.top, f"{record.artifact_id}.bin")]
+        return [(self._dir.blobs, f"{record.blob}.bin"), *own] if record.blob else own
 
     def _content_file(self, record: Record) -> BufferedReader | None:
         for folder, name in self._places(record):
-            file = _open(folder, name)
+            file = open_file(folder, name)
             if file is not None:
                 if os.fstat(file.fileno()).st_size == record.size:
                     return file
@@ -434,20 +363,18 @@ class FileBackend(LocalBackend):
         except BaseException:
             file.close()
             raise
-        return _OpenedFile(record.view(record.latest()), file)
+        return OpenedFile(record.view(record.latest()), file)
 
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
-        name = f".{uuid.uuid4().hex}.part"
+        name, file = self._dir.begin()
         done = 0
         try:
-            with self._telling():
-                file = os.fdopen(self._blobs.create(name, self._file_mode), "wb")
             with file:
                 for first in range(0, self.chunking.count(source.size), self.chunking.window):
                     done += yield Work(partial(self._copy, source, first, file))
                     if progress is not None and done < source.size:
                         progress(done, source.size)
-                yield Work(partial(self._sync, file))
+                yield Work(partial(self._dir.sync, file))
         except BaseException:
             self._unstage(name)
             raise
@@ -455,106 +382,18 @@ class FileBackend(LocalBackend):
 
     def _unstage(self, content: bytes | str) -> None:
         if isinstance(content, str):
-            self._blobs.remove(content)
+            self._dir.blobs.remove(content)
 
     def _copy(self, source: Source, first: int, file: BufferedWriter) -> int:
         chunks = source.chunks(first, self.chunking.window)
-        with self._telling():
+        with self._dir.telling():
             file.writelines(chunk.data for chunk in chunks)
         return sum(len(chunk.data) for chunk in chunks)
-
-    def _sync(self, file: BufferedWriter) -> None:
-        with self._telling():
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _write(self, folder: Folder, name: str, data: bytes | str) -> None:
-        """Write a file; `data` may be the name of one that is written and synced already."""
-        # Synced before it gets its name, and the name synced before anyone is told.
-        temporary = data if isinstance(data, str) else f".{uuid.uuid4().hex}.tmp"
-        try:
-            if isinstance(data, bytes):
-                with os.fdopen(folder.create(temporary, self._file_mode), "wb") as file:
-                    file.write(data)
-                    self._sync(file)
-            folder.rename(temporary, name)
-            folder.sync()
-        except BaseException:
-            folder.remove(temporary)
-            raise
-
-
-class _OpenedFile(OpenedArtifact):
-    """A content file that was verified when it was opened. Replacing and deleting leave an open file as it is."""
-
-    def __init__(self, metadata: ArtifactMetadata, file: BufferedReader) -> None:
-        super().__init__(metadata)
-        self._file = file
-        self._lock = threading.Lock()  # an awaited read that was cancelled may still be in its thread
-
-    def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
-        block: Block = yield Work(lambda: self._block(start, stop))
-        return [block]
-
-    def _block(self, start: int, stop: int) -> Block:
-        wanted = min(max(stop - start, _LEAST_READ), MIB, self.size - start)
-        with self._lock:
-            self._file.seek(start)
-            data = self._file.read(wanted)
-        if len(data) != wanted:
-            raise damaged(self.metadata.artifact_id)
-        return Block(start, data)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _make_way(path: Path, mode: int | None) -> None:
-    """Make a directory and those above it: for this user, or as a group shares the one that is there."""
-    missing = [path]
-    while not missing[-1].parent.exists():
-        missing.append(missing[-1].parent)
-    above = missing[-1].parent.stat().st_mode
-    if mode is None:
-        mode = stat.S_IMODE(above) & ~stat.S_IWOTH if _is_shared(above) else 0o700
-    for directory in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
-            directory.mkdir(mode)
-            directory.chmod(mode)  # whatever umask says
-
-
-def _is_shared(mode: int) -> bool:
-    """Whether a directory is meant for its group: what is made there belongs to the group, which may write."""
-    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
-
-
-def _open(folder: Folder, name: str) -> BufferedReader | None:
-    """A regular file, open for reading; `None` where there is none."""
-    try:
-        fd = folder.open(name)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise StoreUnavailableError(f"cannot read {folder.path / name}: {error.strerror}") from None
-    except OSError as error:
-        if error.errno in _EXHAUSTED:
-            raise
-        is_link = error.errno == errno.ELOOP
-        reason = "is a symbolic link, which the file store does not follow" if is_link else error.strerror
-        raise CorruptArtifactError(f"{folder.path / name}: {reason}") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise CorruptArtifactError(f"{folder.path / name} is not a regular file")
-    return os.fdopen(fd, "rb")
 
 
 def _is_old(name: str, status: os.stat_result, grace_ms: int) -> bool:
     seconds = grace_ms / 1000
-    return status.st_mtime <= time.time() - (max(seconds, _UNFINISHED_SECONDS) if _is_unfinished(name) else seconds)
-
-
-def _is_unfinished(name: str) -> bool:
-    return name.startswith(".") and name.endswith((".tmp", ".part"))
+    return status.st_mtime <= time.time() - (max(seconds, _UNFINISHED_SECONDS) if is_unfinished(name) else seconds)
 
 
 def _hash(run_id: str) -> str:

@@ -1,12 +1,17 @@
-"""A large content on its way in: hashed while the server sends on, and never copied."""
+"""Large contents on their way in: hashed while the server sends on, and never copied."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import xxhash
 
 from ...envelope import HEADER, Hashed, Hashing, Verify
-from .transport.replies import Large, LargeBytes
+from .transport.replies import Large, LargeBytes, MalformedError
+
+if TYPE_CHECKING:
+    import hashlib
 
 _HASHED: Final = 256 * 1024  # bytes from which on that pays
 _PIECE: Final = 128 * 1024  # bytes that are hashed before more are received: the server fills the socket meanwhile
@@ -60,3 +65,85 @@ class Arriving:
         assert self._hashing is not None
         self._view.release()
         return self._hashing.whole(self._payload.whole())
+
+
+class Arrived(NamedTuple):
+    """A chunk that lies where it belongs by now.
+
+    Attributes:
+        checksum: XXH3-64 of what came.
+    """
+
+    checksum: int
+
+
+class ArrivingChunks:
+    """The chunks of one exchange, which lie in one buffer without gaps; one that comes as a large reply is `Arrived`.
+
+    Which chunk a reply is, is known by their order, so it is known only if each of them is there and as long as it
+    should be: one that is longer or shorter comes as bytes, and whoever finds one missing forgets all.
+
+    Args:
+        buffer: Where they lie, with room for the end of a line behind them.
+        lengths: Of the chunks.
+        sha256: Of all that lies before them, to go on with; `None`: not needed.
+    """
+
+    def __init__(self, buffer: memoryview, lengths: Sequence[int], sha256: hashlib._Hash | None) -> None:
+        self._buffer = buffer
+        self._lengths = lengths
+        self._sha256 = sha256
+        self._next = self._start = 0
+        self._made: list[_ArrivingChunk] = []
+
+    def make(self, size: int) -> Large:
+        """See `Replies.expect`."""
+        if self._next >= len(self._lengths) or self._lengths[self._next] != size:
+            self._next = len(self._lengths)  # nothing is where it belongs any more
+            return LargeBytes(size)
+        chunk = _ArrivingChunk(self._buffer[self._start : self._start + size + 2], self._sha256)
+        self._next += 1
+        self._start += size
+        self._made.append(chunk)
+        return chunk
+
+    def let_go(self) -> None:
+        """Hold on to the buffer no more."""
+        for chunk in self._made:
+            chunk.let_go()
+
+
+class _ArrivingChunk:
+    __slots__ = ("_checksum", "_done", "_length", "_sha256", "_view")
+
+    def __init__(self, view: memoryview, sha256: hashlib._Hash | None) -> None:
+        self._view = view
+        self._length = len(view) - 2
+        self._done = 0
+        self._sha256 = sha256
+        self._checksum = xxhash.xxh3_64()
+
+    def space(self) -> memoryview:
+        """See `Large`."""
+        return self._view[self._done : self._done + _PIECE]
+
+    def took(self, size: int) -> bool:
+        """See `Large`."""
+        with self._view[self._done : min(self._done + size, self._length)] as piece:
+            self._checksum.update(piece)
+            if self._sha256 is not None:
+                self._sha256.update(piece)
+        self._done += size
+        if self._done < len(self._view):
+            return False
+        if bytes(self._view[self._length :]) != b"\r\n":  # now: the next chunk will overwrite it
+            raise MalformedError("a value longer than announced")
+        return True
+
+    def whole(self) -> Any:
+        """See `Large`."""
+        return Arrived(self._checksum.intdigest())
+
+    def let_go(self) -> None:
+        """Hold on to the buffer no more."""
+        self._view.release()

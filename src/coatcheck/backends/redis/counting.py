@@ -8,6 +8,7 @@ from typing import Any
 
 from ...envelope import is_manifest
 from ...figures import Tally
+from ...manifest import Manifest
 from ...model import StoreStats
 from ...plan import Plan
 from ...search import Query
@@ -16,7 +17,6 @@ from .batching import PAGE, ask_about
 from .chunks import server_time
 from .layout import records
 from .layout.keys import Keys, listed
-from .layout.manifest import Manifest
 from .runs import RunScan
 from .scanning import Scan, completed, index_of, view_of
 from .scripts import calls

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from io import BytesIO
+from functools import partial
+from io import SEEK_END, BytesIO
 from typing import Any, Final
 
-import xxhash
-
-from ...envelope import Verify, unpack
+from ...envelope import InOrder, Verify
 from ...errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
+from ...manifest import Manifest
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ..opened import Block, OpenedArtifact
+from .arriving import Arrived, ArrivingChunks
 from .layout.keys import Keys
-from .layout.manifest import Manifest
 from .layout.records import content_id_of
-from .scripts.script import Command
+from .scripts.script import Apart
 from .session import Session
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""
 
 _TRIES: Final = 8  # how often a read goes on with chunks that were uploaded anew
+_LINE_END: Final = 2  # bytes behind what comes
+_AT_ONCE: Final = 64 * 1024 * 1024  # bytes that room is made for before they have come
 
 
 class ChunkedArtifact(OpenedArtifact):
@@ -58,13 +59,12 @@ class ChunkedArtifact(OpenedArtifact):
         self._window = window
         self._manifest = self._fitting(manifest)
         self._renew = renew
-        self._hash = hashlib.sha256() if verify == "full" else None
-        self._hashed = 0  # bytes, from the start
-        self._hashing = threading.Lock()  # an awaited read that was cancelled may still be in its thread
+        self._order = InOrder(manifest.digest, manifest.size) if verify == "full" else None
+        self._verifying = threading.Lock()  # an awaited read that was cancelled may still be in its thread
 
     def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
         for _ in range(_TRIES):
-            found = yield from self.fetch(start, stop)
+            found = yield from self._blocks(start, stop)
             if found is not None:
                 return found
             manifest = yield from self._renew()
@@ -86,67 +86,96 @@ class ChunkedArtifact(OpenedArtifact):
             )
         return manifest
 
-    def fetch(self, start: int, stop: int) -> Plan[list[Block] | None]:
-        """As `blocks`, about a window at a time; `None` where a chunk is gone."""
-        manifest, width = self._manifest, self._manifest.chunk_size
+    def _blocks(self, start: int, stop: int) -> Plan[list[Block] | None]:
+        """About a window from `start` on; `None` where a chunk is gone."""
+        width = self._manifest.chunk_size
         first = start // width
         numbers = range(first, min(-(-stop // width), first + self._window))
-        content_id, keys = content_id_of(manifest.digest), self._keys
-        payloads = yield from self._session.read_each(
-            [
-                Command(keys.slot, (b"GET", keys.chunk(content_id, manifest.token, n)), lambda payload: payload)
-                for n in numbers
-            ]
-        )
-        if None in payloads:
+        begin, end = first * width, min(numbers.stop * width, self.size)
+        buffer = memoryview(bytearray(end - begin + _LINE_END))
+        if not (yield from self._fetch(numbers, buffer)):
             return None
-        blocks: list[Block] = yield Work(lambda: self._verified(manifest, numbers, payloads))
-        return blocks
+        return [Block(n * width, buffer[n * width - begin : min((n + 1) * width, end) - begin]) for n in numbers]
 
     def load(self) -> Plan[bytes | None]:
         """The whole content; `None` where a chunk is gone."""
-        content = BytesIO()
-        while content.tell() < self.size:
-            blocks = yield from self.fetch(content.tell(), self.size)
-            if blocks is None:
-                return None
-            for block in blocks:
-                content.write(block.data)
-            del blocks
+        content = BytesIO(bytes(min(self.size, _AT_ONCE) + _LINE_END))
+        for numbers, start, stop in self._windows(2 * self._window):
+            _make_room(content, stop + _LINE_END)
+            with content.getbuffer() as whole, whole[start : stop + _LINE_END] as buffer:
+                if not (yield from self._fetch(numbers, buffer)):
+                    return None
+        content.truncate(self.size)
         return content.getvalue()  # not a copy
 
     def verify(self) -> Plan[bool]:
         """Read everything and keep nothing; whether it was all there."""
-        done = 0
-        while done < self.size:
-            blocks = yield from self.fetch(done, self.size)
-            if blocks is None:
+        buffer = memoryview(bytearray(self._window * self._manifest.chunk_size + _LINE_END))
+        for numbers, start, stop in self._windows(self._window):
+            if not (yield from self._fetch(numbers, buffer[: stop - start + _LINE_END])):
                 return False
-            done = blocks[-1].stop
         return True
 
-    def _verified(self, manifest: Manifest, numbers: Sequence[int], payloads: list[Any]) -> list[Block]:
-        with self._hashing:
-            return [self._block(manifest, n, payload) for n, payload in zip(numbers, payloads, strict=True)]
+    def _windows(self, window: int) -> Sequence[tuple[range, int, int]]:
+        """So many chunks after the other: their numbers, and where they begin and end."""
+        count, width = len(self._manifest.chunks), self._manifest.chunk_size
+        numbers = [range(first, min(first + window, count)) for first in range(0, count, window)]
+        return [(some, some.start * width, min(some.stop * width, self.size)) for some in numbers]
 
-    def _block(self, manifest: Manifest, n: int, payload: bytes) -> Block:
-        codec, length, checksum = manifest.chunks[n]
-        artifact = f"artifact {self.metadata.artifact_id}"
-        where = f"{artifact}, chunk {n}"
-        if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != checksum:
-            raise CorruptArtifactError(f"{where}: stored content is damaged: its checksum does not match")
+    def _fetch(self, numbers: range, buffer: memoryview) -> Plan[bool]:
+        """Get chunks into a buffer, verified; whether they are all there."""
+        manifest, keys, content_id = self._manifest, self._keys, content_id_of(self._manifest.digest)
+        gets = [(b"GET", keys.chunk(content_id, manifest.token, n)) for n in numbers]
+        begin = numbers.start * manifest.chunk_size
+        with self._verifying:
+            sha256 = None if self._order is None else self._order.fork(begin)
+        lengths = [manifest.chunks[n].length for n in numbers]
+        arriving = ArrivingChunks(buffer, lengths, sha256) if manifest.are_raw(numbers) else None
         try:
-            data = unpack(codec, payload, manifest.plain_length(n))
+            replies = yield from self._session.read(
+                Apart(keys.slot, gets, list, None if arriving is None else arriving.make)
+            )
+            if None in replies:
+                return False
+            check = partial(self._check, manifest, numbers, replies, buffer, sha256)
+            if all(type(reply) is Arrived for reply in replies) and (self._order is None or sha256 is not None):
+                check()  # nothing is left to be hashed
+            else:
+                yield Work(check)
+        finally:
+            if arriving is not None:
+                arriving.let_go()
+        return True
+
+    def _check(
+        self, manifest: Manifest, numbers: range, replies: Sequence[Any], buffer: memoryview, sha256: Any
+    ) -> None:
+        """Verify what came, and bring it where it belongs. A hash that went along has hashed what arrived there."""
+        width, begin = manifest.chunk_size, numbers.start * manifest.chunk_size
+        try:
+            for n, reply in zip(numbers, replies, strict=True):
+                if isinstance(reply, Arrived):
+                    manifest.compare(n, reply.checksum)
+                else:
+                    buffer[n * width - begin :][: manifest.plain_length(n)] = manifest.unpack(n, reply)
+            if self._order is None:
+                return
+            arrived = sum(isinstance(reply, Arrived) for reply in replies)  # the first ones: only the last is short
+            with self._verifying:
+                if sha256 is not None and arrived > 0:
+                    hashed = numbers[arrived - 1]
+                    self._order.join(sha256, hashed * width + manifest.plain_length(hashed))
+                    numbers = numbers[arrived:]
+                for n in numbers:
+                    self._order.take(n * width, buffer[n * width - begin :][: manifest.plain_length(n)])
         except CorruptArtifactError as error:
-            raise CorruptArtifactError(f"{where}: {error}") from None
-        block = Block(n * manifest.chunk_size, data)
-        if self._hash is not None:
-            if block.start <= self._hashed < block.stop:  # another upload may be cut otherwise
-                self._hash.update(data[self._hashed - block.start :])
-                self._hashed = block.stop
-            if self._hashed == self.size and self._hash.digest() != manifest.digest:
-                raise CorruptArtifactError(f"{artifact}: stored content does not have the SHA-256 it was stored under")
-        return block
+            raise CorruptArtifactError(f"artifact {self.metadata.artifact_id}: {error}") from None
+
+
+def _make_room(content: BytesIO, size: int) -> None:
+    if content.seek(0, SEEK_END) < size:
+        content.seek(size - 1)
+        content.write(b"\0")
 
 
 def lost(artifact_id: str) -> ArtifactLostError:

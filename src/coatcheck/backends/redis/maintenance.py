@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from ...envelope import is_manifest, unseal
 from ...errors import ArtifactError, CorruptArtifactError
+from ...manifest import Manifest
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from ..base import Progress
 from .chunks import number_pages, server_time, tidy
 from .layout import records
 from .layout.keys import Keys
-from .layout.manifest import Manifest
 from .mending import mend
 from .reading import Reading
 from .scripts import calls

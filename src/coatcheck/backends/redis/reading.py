@@ -10,6 +10,7 @@ from ...cache import ContentCache, Fetched
 from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
+from ...manifest import Manifest
 from ...model import Artifact, ArtifactMetadata, format_time, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
@@ -19,7 +20,6 @@ from .batching import LOADED, PAGE, ROUND, ask_about, batches, pages
 from .download import ChunkedArtifact, lost
 from .layout import records
 from .layout.keys import Keys
-from .layout.manifest import Manifest
 from .scripts import calls
 from .scripts.calls import Loaded
 from .scripts.script import Call, Command, Filled, Form

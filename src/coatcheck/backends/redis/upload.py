@@ -17,15 +17,16 @@ from typing import Any, Final
 
 import xxhash
 
+from ...ahead import Ahead
 from ...arguments import Request
 from ...compression import Zstd
 from ...envelope import RAW, pack
 from ...errors import StoreUnavailableError
-from ...plan import Plan, Work
+from ...manifest import Entry, Manifest
+from ...plan import Plan
 from ...sources import Chunking, Source, TransferProgress
 from .chunks import new_token, number_pages, server_time, tidy
 from .layout.keys import Keys
-from .layout.manifest import Entry, Manifest
 from .layout.records import FOREVER
 from .scripts import calls
 from .scripts.calls import Chunks, Outcome
@@ -35,6 +36,9 @@ from .session import Session
 STAGING_MS: Final = 60_000
 _REFRESH_SECONDS: Final = 20.0
 _TRIES: Final = 5  # how often an upload starts over because its chunks vanished
+
+
+_Packed = tuple[Entry, Command[Any]]
 
 
 class Upload:
@@ -88,8 +92,8 @@ class Upload:
             self._entries = []
             self._refreshed = time.monotonic()
             try:
-                yield from self._send()
-                outcome = yield from self._commit(replacing, buried)
+                sent = yield from self._send()
+                outcome = yield from self._commit(sent, replacing, buried)
             except GeneratorExit:  # nobody runs this plan any more
                 raise
             except BaseException:
@@ -106,27 +110,37 @@ class Upload:
             "is it evicting keys?"
         )
 
-    def _send(self) -> Plan[None]:
+    def _send(self) -> Plan[int]:
+        """Send all chunks; the server's time then, in us."""
+        microseconds: int = 0
         total, width = self._chunking.count(self._source.size), self._chunking.window
-        yield from self._session.prepare([self._command(b"SET", self._staging, b"", b"PX", b"%d" % STAGING_MS)])
-        for first in range(0, total, width):
-            commands: list[Command[Any]] = yield Work(partial(self._window, first, width))
-            yield from self._session.prepare(commands)
-            if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
-                yield from self._refresh()
-            if self._progress is not None and len(self._entries) < total:
-                self._progress(len(self._entries) * self._chunking.size, self._source.size)
+        units = [self._command(b"SET", self._staging, b"", b"PX", b"%d" % STAGING_MS)]
+        with Ahead(apart=self._source.apart) as ahead:
+            upcoming = ahead.begin(partial(self._window, 0, width))
+            for first in range(0, total, width):
+                window: list[_Packed] = yield upcoming
+                if first + width < total:
+                    upcoming = ahead.begin(partial(self._window, first + width, width))
+                self._entries += [entry for entry, _ in window]
+                units += [command for _, command in window]
+                *_, microseconds = yield from self._session.prepare([*units, server_time(self._keys)])
+                units = []
+                if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
+                    yield from self._refresh()
+                if self._progress is not None and len(self._entries) < total:
+                    self._progress(len(self._entries) * self._chunking.size, self._source.size)
+        return microseconds
 
-    def _window(self, first: int, count: int) -> list[Command[Any]]:
+    def _window(self, first: int, count: int) -> list[_Packed]:
         """The next chunks, read, verified, packed."""
-        commands = []
+        window = []
         for n, (data, checksum) in enumerate(self._source.chunks(first, count), first):
             codec, payload = pack(data, self._request.content_type, self._compression)
             if codec != RAW:
                 checksum = xxhash.xxh3_64_intdigest(payload)  # noqa: PLW2901  # of the bytes that are stored
-            self._entries.append(Entry(codec, len(payload), checksum))
-            commands.append(self._command(b"SET", self._chunk(n), (payload,), b"NX", b"PX", b"%d" % STAGING_MS))
-        return commands
+            command = self._command(b"SET", self._chunk(n), (payload,), b"NX", b"PX", b"%d" % STAGING_MS)
+            window.append((Entry(codec, len(payload), checksum), command))
+        return window
 
     def _refresh(self) -> Plan[None]:
         """Let what was sent live on."""
@@ -137,10 +151,9 @@ class Upload:
             )
         self._refreshed = time.monotonic()
 
-    def _commit(self, replacing: bytes, buried: bytes) -> Plan[Outcome]:
-        """Give the chunks their deadline and publish them."""
+    def _commit(self, microseconds: int, replacing: bytes, buried: bytes) -> Plan[Outcome]:
+        """Give the chunks their deadline, counted from that time, and publish them."""
         ttl = self._request.ttl_ms
-        [microseconds] = yield from self._session.prepare([server_time(self._keys)])
         deadline = FOREVER if ttl is None else microseconds // 1000 + ttl
         lasting = deadline
         source, keys = self._source, self._keys

@@ -217,5 +217,34 @@ class Command(Generic[T]):
         return self._decode(replies[0])
 
 
-Unit = Call[T] | Later[T] | Filled[T] | Command[T]
+class Apart(Generic[T]):
+    """Plain commands for one slot, each in a buffer of its own, so that large replies can be asked for one by one."""
+
+    __slots__ = ("_commands", "_decode", "large", "replies", "slot")
+    slow = False
+    inert = False
+
+    def __init__(
+        self,
+        slot: int,
+        commands: Sequence[Sequence[bytes]],
+        decode: Callable[[Any], T],
+        large: MakeLarge | None = None,
+    ) -> None:
+        self.large = large
+        self.slot = slot
+        self.replies = len(commands)
+        self._commands = commands
+        self._decode = decode
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+        """The commands as the server reads them."""
+        return [pack(command)[0] for command in self._commands]
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies mean."""
+        return self._decode(replies)
+
+
+Unit = Call[T] | Later[T] | Filled[T] | Command[T] | Apart[T]
 """What is sent to one slot, and sent again, as a whole."""

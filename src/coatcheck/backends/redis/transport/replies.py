@@ -74,6 +74,11 @@ class Replies:
         self._value: Large | None = None  # what is coming in
         self._large: list[tuple[int, Large]] = []
 
+    @property
+    def missing(self) -> int:
+        """How many replies are not complete."""
+        return self._missing + (self._value is not None)
+
     def space(self) -> memoryview:
         """Where the next bytes go."""
         return self._view if self._value is None else self._value.space()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from .replies import Large, Replies
 from .resp import Piece
 
+_AHEAD: Final = 4  # large replies that are asked for at a time; others get their turn at the server between them
 _SMALL: Final = 64 * 1024  # bytes that go out in one call
 _TOGETHER: Final = 64  # buffers that go out in one call; systems take 1,024
 _EXACT: Final = 0.01  # seconds by which a deadline may be missed, to spare system calls
@@ -31,13 +32,14 @@ class Wire:
         timeout: Seconds for one exchange.
     """
 
-    __slots__ = ("_deadline", "_gathers", "_limit", "_replies", "_socket", "timeout")
+    __slots__ = ("_deadline", "_gathers", "_later", "_limit", "_replies", "_socket", "timeout")
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._socket = sock
         self._gathers = not isinstance(sock, ssl.SSLSocket)
         self.timeout = timeout
         self._replies = Replies()
+        self._later: Sequence[Piece] = ()
         self._deadline = 0.0
         self._limit = 0.0  # seconds for the next call of the socket
 
@@ -51,12 +53,18 @@ class Wire:
     ) -> None:
         """Send a pipeline that has so many replies, in the time that runs since `start`, or `within` less.
 
-        `make_large`: see `Replies.expect`.
+        `make_large`: see `Replies.expect`. Where it is given, a list of buffers is one of questions, which are asked
+        one by one as the answers come.
 
         Raises:
             OSError: The connection broke, or the time is up.
         """
         self._replies.expect(count, make_large)
+        if make_large is None:
+            self._later = ()
+        else:
+            assert isinstance(buffers, list)
+            buffers, self._later = buffers[:_AHEAD], buffers[_AHEAD:]
         self._deadline = start + (self.timeout if within is None else min(within, self.timeout))
         if self._limit < self.timeout - _EXACT:
             self._limit = self.timeout + _EXACT
@@ -101,6 +109,9 @@ class Wire:
                 raise ConnectionResetError(_CLOSED)
             if replies.took(size):
                 return replies.all()
+            while len(self._later) > max(0, replies.missing - _AHEAD):
+                self._socket.sendall(self._later[0])
+                self._later = self._later[1:]
 
     def _hurry(self) -> None:
         """Let the next call of the socket take no longer than there is time."""
@@ -148,6 +159,7 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._transport = writer.transport
         self._loop = asyncio.get_running_loop()
         self._replies = Replies()
+        self._later: Sequence[Piece] = ()
         self._waiting: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
         self._deadline = 0.0
@@ -167,7 +179,9 @@ class AsyncWire(asyncio.BufferedProtocol):
             self._alarm = self._loop.call_at(self._deadline, self._check_time)
         try:
             if isinstance(buffers, list):
-                for buffer in buffers:
+                ahead = len(buffers) if make_large is None else _AHEAD
+                self._later = buffers[ahead:]
+                for buffer in buffers[:ahead]:
                     self._transport.write(buffer)
             else:  # making them takes time
                 pieces = iter(buffers)
@@ -207,6 +221,9 @@ class AsyncWire(asyncio.BufferedProtocol):
             return
         if complete and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+        while len(self._later) > max(0, self._replies.missing - _AHEAD):
+            self._transport.write(self._later[0])
+            self._later = self._later[1:]
 
     def eof_received(self) -> None:
         self._fail(ConnectionResetError(_CLOSED))

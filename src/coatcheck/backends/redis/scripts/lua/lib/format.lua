@@ -1,4 +1,4 @@
--- Where things lie in stored bytes. docs/format.md describes them; layout/records.py and layout/manifest.py agree.
+-- Where things lie in stored bytes. docs/format.md describes them; layout/records.py and manifest.py agree.
 --
 -- artifact hash   h -> header: version:1 digest:32 size in decimal
 --                 t -> field of the latest lease, only where there are several leases

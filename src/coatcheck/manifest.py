@@ -11,8 +11,10 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ....envelope import MANIFEST, header, open_envelope
-from ....errors import CorruptArtifactError
+import xxhash
+
+from .envelope import MANIFEST, RAW, header, open_envelope, unpack
+from .errors import CorruptArtifactError
 
 _FIXED: Final = struct.Struct(">I8s")
 _ENTRY: Final = struct.Struct(">BIQ")
@@ -47,6 +49,32 @@ class Manifest(NamedTuple):
     def plain_length(self, n: int) -> int:
         """Length of a chunk before compression."""
         return min(self.chunk_size, self.size - n * self.chunk_size)
+
+    def are_raw(self, numbers: range) -> bool:
+        """Whether chunks lie there as they are."""
+        return all(self.chunks[n].codec == RAW for n in numbers)
+
+    def compare(self, n: int, checksum: int) -> None:
+        """See whether the stored bytes of a chunk, which have that XXH3-64, are its own.
+
+        Raises:
+            CorruptArtifactError: They are not.
+        """
+        if checksum != self.chunks[n].checksum:
+            raise CorruptArtifactError(f"chunk {n}: stored content is damaged: its checksum does not match")
+
+    def unpack(self, n: int, payload: bytes | memoryview) -> bytes | memoryview:
+        """The plain bytes of a chunk.
+
+        Raises:
+            CorruptArtifactError: These are not its stored bytes.
+        """
+        codec, length, _ = self.chunks[n]
+        self.compare(n, xxhash.xxh3_64_intdigest(payload) if len(payload) == length else -1)
+        try:
+            return unpack(codec, payload, self.plain_length(n))
+        except CorruptArtifactError as error:
+            raise CorruptArtifactError(f"chunk {n}: {error}") from None
 
     def seal(self) -> tuple[bytes, bytes]:
         """As it is stored: envelope and payload."""

@@ -1,0 +1,94 @@
+"""Wires over a pair of sockets: many large replies are asked for one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from coatcheck.backends.redis.arriving import Arrived, ArrivingChunks
+from coatcheck.backends.redis.transport.replies import MalformedError
+from coatcheck.backends.redis.transport.wire import AsyncWire, Wire
+
+COUNT, SIZE = 11, 100_000
+ASKS = [b"GET %02d\n" % n for n in range(COUNT)]
+
+
+class Server:
+    """Answers one question after the other, and counts what was asked before each answer."""
+
+    def __init__(self, sock: socket.socket, end: bytes = b"\r\n") -> None:
+        self.asked: list[int] = []
+        self._sock, self._end = sock, end
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        seen = b""
+        for n in range(COUNT):
+            time.sleep(0.002)  # whoever asks for more than they should has time to
+            while len(seen) < (n + 1) * len(ASKS[0]):
+                if not (some := self._sock.recv(1000)):
+                    return
+                seen += some
+            self.asked.append(len(seen) // len(ASKS[0]))
+            try:
+                self._sock.sendall(b"$%d\r\n%b%b" % (SIZE, b"%c" % n * SIZE, self._end))
+            except OSError:  # hung up
+                return
+
+    def join(self) -> None:
+        self._sock.close()
+        self._thread.join()
+
+
+def blocking(ours: socket.socket, arriving: ArrivingChunks) -> list[object]:
+    with closing(Wire(ours, 20)) as wire:
+        wire.send(list(ASKS), COUNT, time.monotonic(), arriving.make)
+        return wire.receive()
+
+
+def awaited(ours: socket.socket, arriving: ArrivingChunks) -> list[object]:
+    async def main() -> list[object]:
+        _, writer = await asyncio.open_connection(sock=ours)
+        with closing(AsyncWire(writer, 20)) as wire:
+            return await wire.exchange(list(ASKS), COUNT, arriving.make)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize("exchange", [blocking, awaited])
+def test_large_replies_are_asked_for_as_they_come(pair, exchange) -> None:
+    buffer = memoryview(bytearray(COUNT * SIZE + 2))
+    server = Server(pair[1])
+    try:
+        replies = exchange(pair[0], ArrivingChunks(buffer, [SIZE] * COUNT, None))
+    finally:
+        server.join()
+    assert all(type(reply) is Arrived for reply in replies)
+    assert bytes(buffer[:-2]) == b"".join(b"%c" % n * SIZE for n in range(COUNT))
+    assert max(asked - n for n, asked in enumerate(server.asked)) == 4
+    assert server.asked[-1] == COUNT
+
+
+@pytest.mark.parametrize("exchange", [blocking, awaited])
+def test_a_chunk_longer_than_announced_is_no_reply(pair, exchange) -> None:
+    server = Server(pair[1], b"xx")
+    try:
+        with pytest.raises(MalformedError, match="longer than announced"):
+            exchange(pair[0], ArrivingChunks(memoryview(bytearray(COUNT * SIZE + 2)), [SIZE] * COUNT, None))
+    finally:
+        pair[0].close()
+        server.join()
