@@ -28,6 +28,7 @@ from .errors import StoreClosedError
 from .events import OnEvent
 from .explained import explained_by
 from .face import Face, RedisFace, reopen
+from .folders import check_path
 from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, arun
 from .reader import AsyncArtifactReader
@@ -403,9 +404,10 @@ class AsyncFileArtifactStore(AsyncArtifactStore):
         on_event: OnEvent | None = None,
     ) -> None:
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
-        self._arguments = (Path(base_dir).absolute(), options)
+        base = check_path(base_dir, "base_dir")
+        self._arguments = (base.absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        self._file = FileBackend(Path(base_dir), mode=mode)
+        self._file = FileBackend(base, mode=mode)
         super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
 
     async def content_path(self, artifact_id: IdLike) -> Path | None:

@@ -256,7 +256,7 @@ def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
     if isinstance(ids, str | ArtifactMetadata) or (isinstance(ids, Mapping) and REF_KEY in ids):
         raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
-    return [id_of(artifact_id) for artifact_id in check_iterable(ids, "ids")]
+    return [one if type(one) is str and is_default_id(one) else id_of(one) for one in check_iterable(ids, "ids")]
 
 
 def check_iterable(items: Any, what: str) -> Iterator[Any]:

@@ -18,12 +18,13 @@ import zstandard
 
 from .compression import Zstd
 from .errors import CorruptArtifactError
-from .ids import compute_digest
 
 VERSION: Final = 2
 HEADER: Final = struct.Struct(">BBQ32sQ")
 _SMALL: Final = 4096  # joining so few bytes costs less than hashing in two steps
+_LENGTH: Final = HEADER.size
 _SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the checksum covers
+_PROTECTED: Final = _SIGNED.size
 
 RAW: Final = 0
 ZSTD: Final = 1
@@ -96,7 +97,7 @@ def header(codec: int, size: int, digest: bytes, payload: bytes | memoryview) ->
 
 def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
     if len(payload) < _SMALL:
-        return xxhash.xxh3_64_intdigest(b"".join((payload, signed)))
+        return xxhash.xxh3_64_intdigest(bytes(payload) + signed)
     checksum = xxhash.xxh3_64(payload)
     checksum.update(signed)
     return checksum.intdigest()
@@ -109,20 +110,21 @@ def open_envelope(sealed: bytes | Hashed, digest: bytes) -> tuple[int, int, byte
         CorruptArtifactError: As `unseal`.
     """
     payload: bytes | memoryview
+    start: bytes
     if isinstance(sealed, Hashed):
         start, payload = sealed.header, sealed.payload
     elif len(sealed) < _SMALL:
-        start, payload = sealed[: HEADER.size], sealed[HEADER.size :]
+        start, payload = sealed, sealed[_LENGTH:]
     else:
-        start, payload = sealed[: HEADER.size], memoryview(sealed)[HEADER.size :]
-    if len(start) < HEADER.size:
+        start, payload = sealed, memoryview(sealed)[_LENGTH:]
+    if len(start) < _LENGTH:
         raise CorruptArtifactError(f"stored content is truncated: {len(start)} bytes, no envelope")
-    version, codec, size, stored_digest, checksum = HEADER.unpack(start)
+    version, codec, size, stored_digest, checksum = HEADER.unpack_from(start)
     if version != VERSION:
         raise CorruptArtifactError(
             f"stored content has format version {version}; this coatcheck reads version {VERSION}: upgrade it"
         )
-    found = sealed.checksum if isinstance(sealed, Hashed) else _checksum(start[: _SIGNED.size], payload)
+    found = sealed.checksum if isinstance(sealed, Hashed) else _checksum(start[:_PROTECTED], payload)
     if found != checksum:
         raise CorruptArtifactError("stored content is damaged: its checksum does not match")
     if stored_digest != digest:
@@ -166,16 +168,14 @@ def unseal(sealed: bytes | Hashed, digest: bytes, verify: Verify = "full", size:
     codec, declared, payload = open_envelope(sealed, digest)
     if size is not None and declared != size:
         raise CorruptArtifactError(f"content of {declared} bytes, metadata says {size}")
-    content = bytes(unpack(codec, payload, declared))
-    if verify == "full" and _sha256(sealed, codec, content) != digest:
-        raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
+    content = payload if codec == RAW and len(payload) == declared else unpack(codec, payload, declared)
+    if type(content) is not bytes:
+        content = bytes(content)
+    if verify == "full":
+        known = sealed.digest if isinstance(sealed, Hashed) and codec == RAW else None
+        if (hashlib.sha256(content).digest() if known is None else known) != digest:
+            raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
-
-
-def _sha256(sealed: bytes | Hashed, codec: int, content: bytes) -> bytes:
-    if isinstance(sealed, Hashed) and codec == RAW and sealed.digest is not None:
-        return sealed.digest
-    return compute_digest(content)
 
 
 def is_manifest(sealed: bytes) -> bool:

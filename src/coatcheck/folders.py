@@ -1,4 +1,4 @@
-"""Directories among other users: which may be trusted, and how files in them are reached through no link."""
+"""Paths of callers, and directories among other users: which may be trusted, how their files are reached by no link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import stat
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from .errors import InvalidArtifactError
+from .ids import exact
 
 _ROOT: Final = 0
 _COMMON: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -16,6 +19,24 @@ _READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _COMMON  # a FIFO mu
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON
 _LOCK: Final = os.O_RDWR | os.O_CREAT | _COMMON
 _BY_DESCRIPTOR: Final = os.open in os.supports_dir_fd  # else by path, as on Windows
+
+
+def check_path(path: Any, what: str) -> Path:
+    """A path that the operating system can be asked for.
+
+    Raises:
+        InvalidArtifactError: It is none, or holds what no name of a file can hold.
+    """
+    try:
+        text = exact(os.fsdecode(path))
+        raw = os.fsencode(text)
+    except TypeError:
+        raise InvalidArtifactError(f"{what} must be a path, not {type(path).__name__}") from None
+    except UnicodeEncodeError:
+        raise InvalidArtifactError(f"{what} {path!r:.100} is no path here: it cannot be encoded") from None
+    if b"\0" in raw:
+        raise InvalidArtifactError(f"{what} {path!r:.100} is no path: no name holds a NUL")
+    return Path(text)
 
 
 def check_private(directory: Path, *, group: bool = False) -> None:

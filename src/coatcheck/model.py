@@ -16,9 +16,9 @@ from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _new = object.__new__
-_set_dict = vars(BaseModel)["__dict__"].__set__
-_set_names, _set_extra, _set_private = (
-    vars(BaseModel)[f"__pydantic_{slot}__"].__set__ for slot in ("fields_set", "extra", "private")
+_set_fields, _set_names, _set_extra, _set_private = (
+    vars(BaseModel)[f"__{slot}__"].__set__
+    for slot in ("dict", "pydantic_fields_set", "pydantic_extra", "pydantic_private")
 )
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def trusted(kind: type[M], **fields: Any) -> M:
 def filled(kind: type[M], fields: dict[str, Any]) -> M:
     """The same of a dict, which becomes the model's own: where many are made, keywords cost as much again."""
     made = _new(kind)
-    _set_dict(made, fields)
+    _set_fields(made, fields)
     _set_names(made, set(fields))
     _set_extra(made, None)
     _set_private(made, None)

@@ -22,6 +22,7 @@ import xxhash
 
 from .ahead import Ahead
 from .errors import ArtifactTooLargeError, InvalidArtifactError
+from .folders import check_path
 from .plan import Plan, Step, Work
 
 MIB: Final = 1024 * 1024
@@ -182,6 +183,7 @@ def open_source(source: object, closing: ExitStack) -> Any:
         OSError: The file cannot be opened.
     """
     if isinstance(source, str | os.PathLike):
+        check_path(source, "source")
         return closing.enter_context(open(source, "rb"))  # noqa: PTH123  # as given: a path may be relative to anything
     kind = type(source).__name__
     if isinstance(source, io.TextIOBase):

@@ -26,6 +26,7 @@ from .backends.redis import Target
 from .errors import StoreClosedError
 from .events import OnEvent
 from .face import Face, RedisFace, reopen
+from .folders import check_path
 from .labels import Change, ExtraOrChange, TagsOrChange
 from .plan import Plan, run
 from .reader import ArtifactReader
@@ -337,9 +338,10 @@ class FileArtifactStore(BackendStore):
         on_event: OnEvent | None = None,
     ) -> None:
         options = {"default_ttl": default_ttl, "mode": mode, "on_event": on_event}
-        self._arguments = (Path(base_dir).absolute(), options)
+        base = check_path(base_dir, "base_dir")
+        self._arguments = (base.absolute(), options)
         self._shown = repr(str(self._arguments[0]))
-        self._file = FileBackend(Path(base_dir), mode=mode)
+        self._file = FileBackend(base, mode=mode)
         super().__init__(self._file, default_ttl=default_ttl, on_event=on_event)
 
     def content_path(self, artifact_id: IdLike) -> Path | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from coatcheck import ArtifactStore, FileArtifactStore, compute_artifact_id
+from coatcheck.keyed import Keyed
+from coatcheck.trees import open_run
 
 from .trying import Fuzzer
 
@@ -38,6 +40,22 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "list_by_run": lambda: store.list_by_run("a"),
         "list_runs": lambda: store.list_runs(),
         "search": lambda: store.search(tags={"k": "v"}, order="asc"),
+        "page": lambda: store.page(limit=2, by=chance.choice(["time", "size", "expiry"])),
+        "count": lambda: store.count(tags={"k": "v"}),
+        "facets": lambda: store.facets("tag:k"),
+        "metadata_many": lambda: store.metadata_many(IDS),
+        "load_many": lambda: store.load_many(IDS),
+        "run_stats": lambda: store.run_stats("a"),
+        "link": lambda: store.link(name, "linked", run_id="a"),
+        "update": lambda: store.update_metadata(name, run_id="a", tags={"new": "tag"}),
+        "update_many": lambda: store.update_many(IDS, run_id="a", extra=lambda old: {**old, "n": 1}),
+        "touch_run": lambda: store.touch_run("a", 600),
+        "expire_run": lambda: store.expire_run("b", 600),
+        "delete_many": lambda: store.delete_many(IDS[:2]),
+        "delete_where": lambda: store.delete_where(run_id="b", dry_run=False),
+        "keyed set": lambda: Keyed(store, "a").set("key", chance.choice(CONTENTS)),
+        "keyed": lambda: Keyed(store, "a").entries(),
+        "open_run": lambda: open_run("a", store),
         "stats": lambda: store.stats(),
         "check": lambda: store.check(read_data=True, repair=chance.random() < 0.3, grace=0),
         "gc": lambda: store.gc(dry_run=False, grace=0),

@@ -18,7 +18,10 @@ from coatcheck.manifest import Entry, Manifest
 from coatcheck.compression import Zstd
 from coatcheck.envelope import HEADER, VERSION, header
 from coatcheck.errors import CorruptArtifactError
+from coatcheck.keyed import Keyed, Versions
 from coatcheck.sources import Chunking
+from coatcheck.trees import open_run, open_tree
+from coatcheck.values import load_value
 
 from ..harnesses import chunk
 from .trying import Fuzzer
@@ -243,12 +246,32 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "list_runs": lambda: store.list_runs(),
         "search": lambda: store.search(tags={"k": "v"}, order="asc"),
         "page": lambda: store.page(limit=2, by=chance.choice(["time", "size", "expiry"])),
+        "iter_artifacts": lambda: list(store.iter_artifacts(content_type="text/plain")),
+        "iter_runs": lambda: list(store.iter_runs("r")),
+        "count": lambda: store.count(),
+        "count some": lambda: store.count(tags={"k": "v"}, run_id=run),
+        "facets": lambda: store.facets(chance.choice(["content_type", "run_id", "tag:k"])),
+        "stats of some": lambda: store.stats(min_size=1, run_prefix="r"),
+        "run_stats": lambda: store.run_stats(run or "a"),
+        "keyed": lambda: Keyed(store, "b").entries(),
+        "keyed set": lambda: Keyed(store, "b").set("key", content, if_absent=chance.random() < 0.5),
+        "versions": lambda: Versions(store, "b").add("key", content),
+        "open_tree": lambda: open_tree(name, store),
+        "open_run": lambda: open_run(run or "a", store),
+        "load_value": lambda: load_value(store, name),
         "store": lambda: store.store(content, run_id=run, ttl=chance.choice([None, 60])),
         "store explicit": lambda: store.store(content, artifact_id=chance.choice(["name", "large-name"]), run_id=run),
         "store_many": lambda: store.store_many([*CONTENTS, b"new"], run_id=run),
         "acquire": lambda: store.find_missing(IDS, ttl=60, run_id=run),
+        "store if": lambda: store.store(content, artifact_id="name", run_id=run, if_digest="0" * 64),
+        "store shorter": lambda: store.store(content, run_id=run, ttl=60, exact_ttl=True),
         "link": lambda: store.link(name, "linked", run_id=run),
         "update": lambda: store.update_metadata(name, run_id=run, tags={"new": "tag"}),
+        "update_many": lambda: store.update_many(IDS, run_id=run, extra=lambda old: {**old, "n": 1}),
+        "touch_run": lambda: store.touch_run(run or "a", 60),
+        "expire_run": lambda: store.expire_run(run or "a", 600),
+        "delete_where": lambda: store.delete_where(content_type="text/plain", dry_run=chance.random() < 0.5),
+        "delete_where of a run": lambda: store.delete_where(run_id=run or "a", tags={"k": "v"}, dry_run=False),
         "touch": lambda: store.touch(name, 600, run),
         "release": lambda: store.release(name, run),
         "delete": lambda: store.delete(name),

@@ -245,3 +245,24 @@ def test_the_faces_agree(one, other) -> None:
     assert names == {name for name in vars(other) if name[0] != "_"}
     for name in names:
         assert inspect.signature(getattr(one, name)) == inspect.signature(getattr(other, name))
+
+
+@pytest.mark.parametrize("extra", [0, False, "text", ["k"], {1, 2}, {"key": "mine"}, b"{}"])
+def test_extra_that_is_none_is_refused(extra) -> None:
+    store = InMemoryArtifactStore()
+    with pytest.raises(InvalidArtifactError, match="extra must"):
+        Keyed(store, "site").set("a", b"x", extra=extra)
+    with pytest.raises(InvalidArtifactError, match="extra must"):
+        asyncio.run(AsyncVersions(store, "site").add("a", b"x", extra=extra))
+    assert store.list_all() == []
+
+
+def test_a_store_that_takes_no_version_is_not_asked_for_ever() -> None:
+    store = InMemoryArtifactStore()
+    versions = Versions(store, "site")
+    for version in range(1001):
+        store.store(b"x", artifact_id=versions.artifact_id("a", version))
+    with pytest.raises(ArtifactConflictError, match="1,000 versions of 'a' from 0 on"):
+        versions.add("a", b"x")
+    store.store(b"x", artifact_id=versions.artifact_id("a", 1000), run_id="site", extra={"key": "a", "version": 1000})
+    assert versions.add("a", b"x").extra["version"] == 1001

@@ -8,6 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
+from redis._parsers import _AsyncRESP2Parser, _RESP2Parser
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from coatcheck import (
     ArtifactError,
@@ -44,6 +49,7 @@ REPLIES = {
     "outcome beyond time": b"*1\r\n*3\r\n$2\r\nok\r\n:9223372036854775807\r\n:9223372036854775807\r\n",
     "other content": b"*1\r\n*2\r\n$5\r\nother\r\n$3\r\nabc\r\n",
     "a hundred lists": b"*1\r\n" * 100 + b":1\r\n",
+    "ten thousand lists": b"*1\r\n" * 10_000 + b":1\r\n",
     "map": b"%1\r\n+a\r\n+b\r\n",
     "null": b"_\r\n",
     "truth": b"#t\r\n",
@@ -56,6 +62,10 @@ REPLIES = {
     "no type": b"?what\r\n",
     "long line": b"+" + b"a" * 1_000_000 + b"\r\n",
 }
+
+
+SAID = "unexpected reply|Timeout reading"
+NEVER, ANEVER = Retry(NoBackoff(), 0), redis.asyncio.retry.Retry(NoBackoff(), 0)
 
 
 def first(iterator: Any) -> Any:
@@ -173,3 +183,37 @@ def test_a_server_that_is_none_is_asked_about(reply) -> None:
     with lying(reply) as liar, RedisArtifactStore(liar.url, retry_for=0, timeout=0.5) as store:
         with pytest.raises(StoreUnavailableError):
             store.load(ID)
+
+
+@pytest.mark.filterwarnings("ignore::coatcheck.EvictingServerWarning")
+@pytest.mark.parametrize("reply", ["ten thousand lists", "map", "value of gigabytes"])
+def test_a_callers_client_may_parse_in_python(reply) -> None:
+    with lying(reply) as liar:
+        with redis.Redis(port=liar.port, protocol=2, socket_timeout=0.2, retry=NEVER) as client:
+            client.connection_pool.connection_kwargs["parser_class"] = _RESP2Parser
+            with RedisArtifactStore(client, retry_for=0) as store, pytest.raises(StoreUnavailableError, match=SAID):
+                store.load(ID)
+
+        async def awaited() -> None:
+            async with redis.asyncio.Redis(port=liar.port, protocol=2, socket_timeout=0.2, retry=ANEVER) as client:
+                client.connection_pool.connection_kwargs["parser_class"] = _AsyncRESP2Parser
+                async with AsyncRedisArtifactStore(client, retry_for=0) as store:
+                    with pytest.raises(StoreUnavailableError, match=SAID):
+                        await store.load(ID)
+
+        asyncio.run(awaited())
+
+
+def test_a_reply_that_a_callers_client_has_no_memory_for_is_a_liars(monkeypatch) -> None:
+    read = redis.Connection.read_response
+
+    def full(self, *arguments, **keywords):
+        if keywords.get("disable_decoding"):  # no part of the login
+            raise MemoryError
+        return read(self, *arguments, **keywords)
+
+    with lying("list of billions") as liar, redis.Redis(port=liar.port, protocol=2, retry=NEVER) as client:
+        with RedisArtifactStore(client, retry_for=0) as store:
+            monkeypatch.setattr(redis.Connection, "read_response", full)
+            with pytest.raises(StoreUnavailableError, match="larger than there is memory"):
+                store.load(ID)

@@ -9,12 +9,27 @@ import pytest
 
 from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import member_of
+from coatcheck.backends.redis.upload import STAGING_MS
 
 ORPHAN, TOKEN = b"0" * 32, b"0123456789abcdef"
 
 
 def kinds(report) -> dict[str, int]:
     return {problem.kind: problem.count for problem in report.problems}
+
+
+def test_gc_leaves_what_a_store_has_just_sent(store, client, keys) -> None:
+    """Content that is sent beside the script lies there alone for a moment, or for a minute if its sender died."""
+    name = store.store(b"sent" * 200, run_id="a").artifact_id
+    key = keys.content(name.encode())
+    sealed = client.get(key)
+    store.delete(name)
+    client.set(key, sealed, px=STAGING_MS)
+    assert kinds(store.gc(dry_run=False, grace=0)) == {}
+    assert client.get(key) == sealed
+    client.set(key, sealed)
+    assert kinds(store.gc(dry_run=False, grace=0)) == {"orphan-content": 1}
+    assert client.exists(key) == 0
 
 
 @pytest.fixture

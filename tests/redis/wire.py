@@ -28,6 +28,10 @@ class Wire:
         self.parts += parts
         return self.transport.send(parts)
 
+    def begin(self, parts: Sequence[Part]) -> Any:
+        self.parts += parts
+        return self.transport.begin(parts)
+
     @property
     def trips(self) -> int:
         """How often a server was asked; there is only one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from coatcheck import (
+    ArtifactConflictError,
     ArtifactNotFoundError,
     ArtifactStore,
     InvalidArtifactError,
@@ -241,3 +242,31 @@ def test_all_of_a_run_is_a_tree(face: Blocking, tree: Path, tmp_path: Path) -> N
 def test_a_run_that_leases_nothing_is_not_found(face: Blocking, tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFoundError, match="leases nothing"):
         face.restore_run("nobody", tmp_path / "back")
+
+
+def test_a_condition_is_about_the_manifest(face: Blocking, tree: Path) -> None:
+    first = face.put(tree, artifact_id="tree", run_id="a", if_absent=True)
+    with pytest.raises(ArtifactConflictError):
+        face.put(tree, artifact_id="tree", run_id="b", if_absent=True)
+    (tree / "a.txt").write_text("new")
+    second = face.put(tree, artifact_id="tree", run_id="c", if_digest=first.digest)
+    assert second.digest != first.digest
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"artifact_id": "a/b"},
+        {"run_id": ""},
+        {"tags": {f"t{n}": "" for n in range(256)}},
+        {"if_digest": "0"},
+        {"ttl": -1},
+        {"extra": "text"},
+        {"content_type": "text/\n"},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_before_any_file_is_stored(face: Blocking, tree: Path, details: dict) -> None:
+    with pytest.raises(InvalidArtifactError):
+        face.put(tree, **details)
+    assert face.ask("list_all") == []

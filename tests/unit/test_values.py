@@ -467,3 +467,25 @@ def test_a_package_that_is_missing_is_named_with_its_extra(store, monkeypatch, c
 def test_importing_it_imports_none_of_them() -> None:
     script = "import sys, coatcheck.offloading\nassert not {'numpy', 'pandas', 'polars', 'pyarrow', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "type_",
+    ["int", "\0", 17, b"int", {"a": 1}, [int], iter(())],
+    ids=["name", "NUL", "number", "bytes", "dict", "list", "iterator"],
+)
+def test_a_type_that_is_none_is_refused(type_) -> None:
+    store = InMemoryArtifactStore()
+    with pytest.raises(InvalidArtifactError, match="type must be"):
+        load_value(store, store_value(store, {"a": 1}), type_)
+
+
+def test_a_type_may_have_no_hash() -> None:
+    store = InMemoryArtifactStore()
+    assert load_value(store, store_value(store, 3), Annotated[int, {"of": "pieces"}]) == 3
+
+
+@pytest.mark.parametrize("codec", [17, ["json"], {"json"}, b"json"], ids=["number", "list", "set", "bytes"])
+def test_a_codec_that_is_no_name_is_refused(codec) -> None:
+    with pytest.raises(InvalidArtifactError, match="there is no codec"):
+        store_value(InMemoryArtifactStore(), 1, codec=codec)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from coatcheck.embedded import keeper
 from coatcheck.embedded.places import ELSEWHERE, default_directory, locate_server, reach
 from coatcheck.errors import StoreUnavailableError
-from coatcheck.folders import check_private
+from coatcheck.folders import check_path, check_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def start_engine(directory: str | os.PathLike[str] | None = None) -> EmbeddedEng
     """
     if importlib.util.find_spec("fcntl") is None:
         raise StoreUnavailableError(f"the embedded engine needs Linux or macOS: {ELSEWHERE}")
-    home = Path(default_directory() if directory is None else directory)
+    home = default_directory() if directory is None else check_path(directory, "directory")
     with _usable(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home = home.resolve()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..arguments import LinkKeywords, StoreKeywords, check_run_id, check_text
 from ..asking import Ask, Store
+from ..encoding import encode_extra
 from ..errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
 from ..ids import foreign_id
 from ..model import Artifact, ArtifactMetadata
@@ -16,6 +17,8 @@ from ..search import check_count
 
 KEY: Final = "key"
 VERSION: Final = "version"
+
+_TAKEN: Final = 1_000  # versions in a row that others may have taken: a store that always says so ends, too
 
 
 class Collection:
@@ -37,7 +40,10 @@ class Collection:
 
     def keywords(self, key: str, details: LinkKeywords, version: int | None = None) -> StoreKeywords:
         """What `store…` has to be told so that something lies under a key."""
-        given = details.get("extra") or {}
+        given: Any = details.get("extra")
+        given = {} if given is None else given
+        if not isinstance(given, Mapping):
+            encode_extra(given)  # says what is wrong with it
         own = {KEY: check_text(key, "key")} if version is None else {KEY: check_text(key, "key"), VERSION: version}
         if taken := own.keys() & given:
             raise InvalidArtifactError(f"extra must not say {min(taken)!r}: the keyed view does")
@@ -132,15 +138,17 @@ class Collection:
     def add(self, key: str, content: Any, content_type: str, details: LinkKeywords) -> Plan[ArtifactMetadata]:
         """See `Versions.add`."""
         known = yield from self.versions(key)
-        version = version_of(known[-1]) + 1 if known else 0
-        while True:
+        first = version_of(known[-1]) + 1 if known else 0
+        for version in range(first, first + _TAKEN):
             keywords = self.keywords(key, {**details, "if_absent": True}, version)
             try:
                 view: ArtifactMetadata = yield _store(self.store, content, content_type, keywords)
             except ArtifactConflictError:  # somebody else took it meanwhile
-                version += 1
-            else:
-                return view
+                continue
+            return view
+        raise ArtifactConflictError(
+            f"{_TAKEN:,} versions of {key!r:.100} from {first} on are taken, by other runs than {self.name!r:.100}"
+        )
 
     def versions(self, key: str) -> Plan[list[ArtifactMetadata]]:
         """See `Versions.versions`."""

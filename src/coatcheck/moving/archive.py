@@ -14,10 +14,10 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from ..errors import InvalidArtifactError
+from ..folders import check_path
 from ..ids import ID_LENGTH, is_default_id, validate_artifact_id
 from ..model import ArtifactMetadata
 
@@ -114,9 +114,13 @@ class _Sink:
 def opened(file: ArchiveFile, mode: str) -> Iterator[IO[bytes]]:
     """The file, opened if it is a path; one that could not be written to its end is removed."""
     if not isinstance(file, str | os.PathLike):
+        does = "read" if mode == "rb" else "write"
+        given: Any = file
+        if isinstance(given, io.TextIOBase) or not hasattr(given, does) or getattr(given, "closed", False):
+            raise InvalidArtifactError(f"expected a path or an open binary file to {does}, not {type(file).__name__}")
         yield file
         return
-    path = Path(file)
+    path = check_path(file, "file")
     with path.open(mode) as stream:
         try:
             yield stream

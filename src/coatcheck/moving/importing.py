@@ -59,7 +59,7 @@ def importing(
 
 @contextmanager
 def _seekable(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    if file.seekable():
+    if (seekable := getattr(file, "seekable", None)) is not None and seekable():
         yield file
         return
     with tempfile.TemporaryFile() as copy:

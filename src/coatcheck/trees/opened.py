@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..aio import AsyncArtifactStore
-from ..errors import ArtifactNotFoundError
+from ..errors import ArtifactNotFoundError, InvalidArtifactError
 from ..explained import explained_by
 from ..plan import arun, run
 from ..reader import ArtifactReader, AsyncArtifactReader
@@ -70,6 +70,8 @@ class _Tree:
         self._files = {entry.path: entry for entry in manifest.entries if entry.kind == "file"}
 
     def _file(self, path: str) -> TreeEntry:
+        if not isinstance(path, str):
+            raise InvalidArtifactError(f"path must be a str, not {type(path).__name__}")
         if path not in self._files:
             raise ArtifactNotFoundError(f"{path!r:.200} is no file of {self._name}")
         return self._files[path]

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from ..asking import Ask, Store
 from ..errors import ArtifactDecodeError, ArtifactNotFoundError
+from ..folders import check_path
 from ..model import Artifact
 from ..plan import Plan, Work
 from ..reader import AsyncArtifactReader
@@ -29,7 +30,7 @@ def restore(
     name: str, manifest: Manifest, store: Store, directory: str | os.PathLike[str], progress: TransferProgress | None
 ) -> Plan[None]:
     """The plan of `Tree.restore`: all is written to a directory beside the one wanted, which then gets its name."""
-    target = Path(os.fsdecode(directory)).absolute()
+    target = check_path(directory, "directory").absolute()
     restoring = _Restoring(name, manifest, store, target, progress)
     yield from restoring.compare()
     yield Work(restoring.begin)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from ..arguments import Payload, StoreKeywords, check_details, check_tags, spelled_out
 from ..asking import Ask, Store
 from ..errors import ArtifactNotFoundError, InvalidArtifactError
+from ..folders import check_path
 from ..ids import TREE_TYPE
 from ..model import ArtifactMetadata
 from ..plan import Plan, Work, arun, run
@@ -20,6 +20,9 @@ from .finding import BATCH_BYTES, Found, batches, find, guess_type, open_regular
 from .manifest import Manifest, TreeEntry, dump, refused
 
 Skip = Callable[[str, str], None]
+
+_OF_THE_MANIFEST: Final = {"artifact_id", "if_absent", "if_digest"}
+"""What files are not stored with."""
 
 
 @spelled_out(check_details)
@@ -44,8 +47,8 @@ def store_tree(
         skip: Called with the path of what cannot be stored and the reason: FIFOs, sockets, devices, and links that lead
             out of the directory. Left out: that is an error, and nothing is stored.
         progress: Called with `(bytes stored, bytes of all files)`.
-        **details: What `ArtifactStore.store` takes; `artifact_id` is that of the manifest, whose lease has a tag more:
-            `path`, the directory's name, if `tags` have none.
+        **details: What `ArtifactStore.store` takes; `artifact_id`, `if_absent` and `if_digest` are about the manifest,
+            whose lease has a tag more: `path`, the directory's name, if `tags` have none.
 
     Returns:
         The metadata of the manifest.
@@ -82,14 +85,18 @@ class _Storing:
         progress: TransferProgress | None,
         details: StoreKeywords,
     ) -> None:
-        self._directory = Path(os.fsdecode(directory))
+        self._directory = check_path(directory, "directory")
         self._store = store
         self._content_type = content_type
         self._skip = skip
         self._progress = progress
-        self._details = details
+        name = os.fsencode(self._directory.absolute().name).decode("utf-8", "backslashreplace")
+        self._details: StoreKeywords = {**details, "tags": {"path": name, **check_tags(details.get("tags"))}}
+        check_details(
+            TREE_TYPE if content_type is None else content_type, None, **self._details
+        )  # before files are sent
         self._run = details.get("run_id")
-        self._files: dict[str, Any] = {**details, "artifact_id": None}  # what store_file takes for a file
+        self._common: Any = {name: value for name, value in details.items() if name not in _OF_THE_MANIFEST}
 
     def plan(self) -> Plan[ArtifactMetadata]:
         mode, entries = yield Work(self._find)
@@ -103,10 +110,8 @@ class _Storing:
             if self._progress is not None:
                 self._progress(done, max(total, done))
         manifest = dump(Manifest(mode, tuple(self._entry(found, stored.get(found.path)) for found in entries)))
-        name = os.fsencode(self._directory.absolute().name).decode("utf-8", "backslashreplace")
-        details = {**self._details, "tags": {"path": name, **check_tags(self._details.get("tags"))}}
         view: ArtifactMetadata = yield Ask(
-            self._store, lambda store: store.store(manifest, content_type=TREE_TYPE, **details)
+            self._store, lambda store: store.store(manifest, content_type=TREE_TYPE, **self._details)
         )
         if stored:
             yield from self._keep(view, stored)
@@ -134,15 +139,16 @@ class _Storing:
         if batch[0].size > BATCH_BYTES:
             return [(yield from self._store_large(batch[0]))]
         payloads = yield Work(lambda: list(map(self._read, batch)))
-        common = {name: value for name, value in self._details.items() if name != "artifact_id"}
-        views: list[ArtifactMetadata] = yield Ask(self._store, lambda store: store.store_many(payloads, **common))
+        views: list[ArtifactMetadata] = yield Ask(self._store, lambda store: store.store_many(payloads, **self._common))
         return views
 
     def _store_large(self, file: Found) -> Plan[ArtifactMetadata]:
         stream = yield Work(partial(open_regular, self._directory, file.path))
         try:
-            options = {**self._files, "content_type": self._type(file)}
-            view: ArtifactMetadata = yield Ask(self._store, lambda store: store.store_file(stream, **options))
+            kind = self._type(file)
+            view: ArtifactMetadata = yield Ask(
+                self._store, lambda store: store.store_file(stream, content_type=kind, **self._common)
+            )
         finally:
             stream.close()
         return view

@@ -86,10 +86,10 @@ class Codecs:
         """
         if codec is None:
             chosen = self.find(value)
-        elif codec in self._by_name:
+        elif codec in list(self._by_name):  # has a hash or not
             chosen = self._by_name[codec]
         else:
-            raise InvalidArtifactError(f"there is no codec {codec!r}; known codecs: {', '.join(self._by_name)}")
+            raise InvalidArtifactError(f"there is no codec {codec!r:.100}; known codecs: {', '.join(self._by_name)}")
         try:
             content = chosen.encode(value)
         except ArtifactError:

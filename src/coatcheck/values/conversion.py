@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -26,15 +26,22 @@ def as_type(value: Any, type: Any, name: str) -> Any:
     if type is None or value.__class__ is type:
         return value
     try:
-        return _adapter(type).validate_python(value)
+        adapter = _known_adapter(type)
+    except TypeError:  # has no hash, as `Annotated[int, {}]`
+        adapter = _adapter(type)
+    try:
+        return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = show(first["loc"]) if first["loc"] else ""
         raise ArtifactDecodeError(f"{name} is not a {_named(type)}: {where} {first['msg']}") from None
 
 
-@lru_cache(maxsize=128)
 def _adapter(type: Any) -> TypeAdapter[Any]:
+    if isinstance(type, str):
+        raise InvalidArtifactError(f"type must be a class, not its name {type!r:.100}")
+    if not (callable(type) or isinstance(type, TypeVar) or hasattr(type, "__value__")):  # classes are callable
+        raise InvalidArtifactError(f"type must be a class, or what typing makes of classes, not {_named(type)}")
     try:
         return TypeAdapter(type)
     except PydanticUserError:  # a class that pydantic knows nothing of: the value is an instance or not
@@ -45,5 +52,8 @@ def _adapter(type: Any) -> TypeAdapter[Any]:
         raise InvalidArtifactError(f"type={_named(type)} is nothing that a value can be: {error}") from error
 
 
+_known_adapter: Final = lru_cache(maxsize=128)(_adapter)
+
+
 def _named(type: Any) -> str:
-    return str(getattr(type, "__qualname__", type))
+    return f"{getattr(type, '__qualname__', type)!s:.200}"

@@ -16,9 +16,11 @@ from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
 from . import maintenance
 from .counting import Counting
+from .describing import Describing
 from .layout.partitions import Partitions
 from .leasing import Leasing
 from .listing import Lists
+from .loading import Loading
 from .options import RedisOptions
 from .reading import Reading
 from .session import Session, heard
@@ -45,7 +47,9 @@ class RedisBackend(Backend):
         self.namespace = options.namespace
         self._cache = options.cache()
         self._storing = Storing(self.session, options.zstd(), self._cache)
-        self._reading = Reading(self.session, options.verify, self._cache, options.max_size)
+        self._describing = Describing(self.session)
+        self._reading = Reading(self.session, self._describing, options.verify, self._cache, options.max_size)
+        self._loading = Loading(self.session, self._describing, self._reading, self._cache)
         self._leasing = Leasing(self.session)
         self._updating = Updating(self.session)
         self._lists = Lists(self.session)
@@ -64,19 +68,19 @@ class RedisBackend(Backend):
         return heard(self._reading.open(artifact_id))
 
     def load(self, ids: Sequence[str]) -> Plan[list[Artifact | None]]:
-        return heard(self._reading.load(ids))
+        return heard(self._loading.load(ids))
 
     def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         return heard(self._reading.load_one(artifact_id, run_id))
 
     def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
-        return heard(self._reading.view(artifact_id, run_id))
+        return heard(self._describing.view(artifact_id, run_id))
 
     def metadata(self, ids: Sequence[str]) -> Plan[list[ArtifactMetadata | None]]:
-        return heard(self._reading.metadata(ids))
+        return heard(self._describing.metadata(ids))
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        return heard(self._reading.exists(ids))
+        return heard(self._describing.exists(ids))
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
         return heard(self._leasing.acquire(ids, run_id, ttl_ms))
@@ -131,7 +135,12 @@ class RedisBackend(Backend):
 
     def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
         return maintenance.check(
-            self.session, self._reading, read_data=read_data, repair=repair, grace_ms=grace_ms, progress=progress
+            self.session,
+            self._reading,
+            read_data=read_data,
+            repair=repair,
+            grace_ms=grace_ms,
+            progress=progress,
         )
 
     def probe(self) -> Plan[None]:

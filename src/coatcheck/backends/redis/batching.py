@@ -30,6 +30,8 @@ ROUND: Final = 4_000
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """What one round trip carries either way, about."""
 
+_BEGINNING: Final = 50  # artifacts
+
 _CALL_BYTES: Final = 256 * 1024  # contents of one call that stores
 
 
@@ -44,6 +46,49 @@ def by_partition(places: Iterable[Keys]) -> dict[Keys, list[int]]:
     for i, keys in enumerate(places):
         found.setdefault(keys, []).append(i)
     return found
+
+
+class Pace:
+    """How many artifacts a pipeline of plain commands asks about: nobody knows beforehand how long replies are.
+
+    Two pipelines are under way at a time. The first ones are short; then both carry `BATCH_BYTES` together, if nothing
+    about an artifact is longer than what has come so far.
+
+    Args:
+        most: Artifacts.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._longest = 0
+
+    def saw(self, length: int) -> None:
+        """What came about one artifact has so many bytes, about."""
+        self._longest = max(self._longest, length)
+
+    def next(self) -> int:
+        """Artifacts of the next pipeline."""
+        if self._longest == 0:
+            return _BEGINNING
+        return max(1, min(self._most, BATCH_BYTES // 2 // self._longest))
+
+
+def parts(places: Sequence[Keys], pace: Pace) -> Iterable[list[tuple[Keys, list[int]]]]:
+    """The numbers of items, by partition, for one pipeline after the other; each is cut when it is asked for."""
+    part: list[tuple[Keys, list[int]]] = []
+    room = pace.next()
+    for keys, numbers in by_partition(places).items():
+        start = 0
+        while start < len(numbers):
+            some = numbers[start : start + room]
+            start += len(some)
+            room -= len(some)
+            part.append((keys, some))
+            if room == 0:
+                yield part
+                part, room = [], pace.next()
+    if part:
+        yield part
 
 
 def ask_about(

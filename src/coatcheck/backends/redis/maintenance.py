@@ -280,7 +280,7 @@ class Inspection:
 
     def _data(self, keys: Keys, name: Name) -> Plan[None]:
         try:
-            [metadata] = yield from self._reading.metadata([name.artifact.decode()])
+            [metadata] = yield from self._reading.describing.metadata([name.artifact.decode()])
         except ArtifactError:
             self._found.add("damaged-metadata", name.artifact)
             return

@@ -104,7 +104,7 @@ class Naming:
     def test_a_run_sees_what_it_said_itself(self, store: ArtifactStore, artifact_id: str | None, size: int) -> None:
         content = bytes(size)
         mine = store.store(
-            content, run_id="a", content_type="text/a", tags={"of": "a"}, artifact_id=artifact_id, ttl=0.3
+            content, run_id="a", content_type="text/a", tags={"of": "a"}, artifact_id=artifact_id, ttl=60
         )
         others = store.store(content, run_id="b", content_type="text/b", artifact_id=artifact_id)
         name = mine.artifact_id
@@ -117,6 +117,7 @@ class Naming:
         assert store.get_metadata("absent", run_id="a") is None
         with pytest.raises(InvalidArtifactError, match="run_id"):
             store.load(name, run_id="")
+        assert store.touch(name, 0.05, "a")
         eventually(lambda: store.load(name, run_id="a") is None)
         assert store.get_metadata(name, run_id="a") is None
         assert store.get_metadata(name, run_id="b") == others

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any, Final, Generic, TypeVar
 
+from ....ids import ID_LENGTH
 from ..transport.base import MakeLarge
 from ..transport.resp import Argument, Piece, fill, merge, pack, template
 
@@ -17,6 +19,11 @@ Other = TypeVar("Other")
 
 LUA: Final = files(__package__) / "lua"
 _INCLUDE: Final = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
+ANY_ID: Final = b"?" * ID_LENGTH
+"""Stands for an id where a form is made; no key has it in its name otherwise."""
+
+_KEY: Final = re.compile(rb"\$(\d+)\r\n([^\r]*)" + re.escape(ANY_ID))
+
 _FILLED: Final = 512 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
 
 
@@ -194,6 +201,52 @@ class Filled(Generic[T]):
         return self._decode(replies)
 
 
+class IdForm(Form):
+    """Plain commands about one artifact of a partition: only the id is filled in.
+
+    Args:
+        *commands: With `ANY_ID` in place of the id.
+    """
+
+    def __init__(self, *commands: Sequence[bytes]) -> None:
+        self.replies = len(commands)
+        packed = b"".join(piece for command in commands for piece in pack(command)).replace(b"%", b"%%")
+        self._usual = packed.replace(ANY_ID, b"%b")
+        self._template = _KEY.sub(rb"$%d\r\n\2%b", packed)
+        self._lengths = [int(length) - ID_LENGTH for length, _ in _KEY.findall(packed)]
+
+    def repeated(self, ids: Sequence[bytes]) -> bytes:
+        """The commands about each of some artifacts."""
+        if {ID_LENGTH}.issuperset(map(len, ids)):
+            return self._usual * len(ids) % tuple(chain.from_iterable(zip(*(ids,) * len(self._lengths), strict=True)))
+        words = [word for i in ids for length in self._lengths for word in (length + len(i), i)]
+        return self._template * len(ids) % tuple(words)
+
+
+class Repeated(Generic[T]):
+    """The commands of a form about several artifacts of one partition. `decode` takes all their replies."""
+
+    __slots__ = ("_decode", "_form", "_ids", "replies", "slot")
+    slow = False
+    inert = False
+    large = None
+
+    def __init__(self, form: IdForm, slot: int, ids: Sequence[bytes], decode: Callable[[Any], T]) -> None:
+        self.slot = slot
+        self.replies = form.replies * len(ids)
+        self._form = form
+        self._ids = ids
+        self._decode = decode
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+        """The commands as the server reads them."""
+        return [self._form.repeated(self._ids)]
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies mean."""
+        return self._decode(replies)
+
+
 class Command(Generic[T]):
     """One plain command, for what needs no script."""
 
@@ -246,5 +299,5 @@ class Apart(Generic[T]):
         return self._decode(replies)
 
 
-Unit = Call[T] | Later[T] | Filled[T] | Command[T] | Apart[T]
+Unit = Call[T] | Later[T] | Filled[T] | Repeated[T] | Command[T] | Apart[T]
 """What is sent to one slot, and sent again, as a whole."""

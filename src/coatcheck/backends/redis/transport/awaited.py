@@ -31,6 +31,9 @@ class AwaitedTransport(Routed):
             return [await _exchange(parts[0])]
         return await asyncio.gather(*map(_exchange, parts))
 
+    def begin(self, parts: Sequence[Part]) -> _Sent:
+        return _Sent(parts)
+
     async def refresh(self) -> None:
         asking = asyncio.ensure_future(self._refresh())
         try:
@@ -54,6 +57,20 @@ class AwaitedTransport(Routed):
             await node.close()
         if self.engine is not None:
             self.engine.close()
+
+
+class _Sent:
+    """Pipelines that are under way, each in a task of its own."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._tasks = [asyncio.ensure_future(_exchange(part)) for part in parts]
+
+    async def results(self) -> list[Result]:
+        return await asyncio.gather(*self._tasks)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
 
 async def _exchange(part: Part) -> Result:

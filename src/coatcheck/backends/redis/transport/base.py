@@ -72,11 +72,13 @@ class Node(Protocol):
         name: `host:port` or the path of its socket, for messages.
         trust: Where the certificates lie that it accepts, for messages; empty: the system's.
         incarnation: Differs as soon as another process may answer than before.
+        spare: Whether a caller may hold several of its wires: not where somebody else's pool counts them.
     """
 
     name: str
     trust: str
     incarnation: object
+    spare: bool
 
     def take(self, within: float | None = None) -> Any:
         """A wire, see `wire.py`, in so many seconds; awaited by asyncio transports."""
@@ -104,6 +106,16 @@ class Part(NamedTuple):
     replies: int
     large: MakeLarge | None = None
     within: float | None = None
+
+
+class Pending(Protocol):
+    """Pipelines that are under way."""
+
+    def results(self) -> Any:
+        """Wait for them; one result a part. Awaited where the transport is."""
+
+    def close(self) -> None:
+        """Nobody waits for them any more."""
 
 
 class Transport(Protocol):
@@ -145,6 +157,9 @@ class Transport(Protocol):
     def send(self, parts: Sequence[Part]) -> Any:
         """Send to all nodes, then read all replies; one result a part, see `Pipelines`."""
 
+    def begin(self, parts: Sequence[Part]) -> Pending:
+        """Send to all nodes."""
+
     def refresh(self) -> Any:
         """Find out which servers to speak to; calls at the same time share one answer.
 
@@ -174,6 +189,38 @@ class Pipelines(Step):
 
     async def arun(self) -> list[Result]:
         results: list[Result] = await self.transport.send(self.parts)
+        return results
+
+
+class Begin(Step):
+    """Send pipelines, and let them be under way: what they return is `Pending`."""
+
+    __slots__ = ("_pipelines",)
+
+    def __init__(self, pipelines: Pipelines) -> None:
+        self._pipelines = pipelines
+
+    def run(self) -> Pending:
+        return self._pipelines.transport.begin(self._pipelines.parts)
+
+    async def arun(self) -> Pending:
+        return self.run()
+
+
+class Finish(Step):
+    """Wait for pipelines that are under way; returns what `Pipelines` does."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+
+    def run(self) -> list[Result]:
+        results: list[Result] = self._pending.results()
+        return results
+
+    async def arun(self) -> list[Result]:
+        results: list[Result] = await self._pending.results()
         return results
 
 

@@ -36,14 +36,10 @@ class BlockingTransport(Routed):
                 return [next(exchange) or next(exchange)]  # type: ignore[list-item]
             finally:
                 exchange.close()
-        start = monotonic()
-        exchanges = [_exchange(part, start) for part in parts]
-        try:
-            early = [next(exchange) for exchange in exchanges]
-            return [result or next(exchange) for result, exchange in zip(early, exchanges, strict=True)]  # type: ignore[misc]
-        finally:
-            for exchange in exchanges:
-                exchange.close()
+        return self.begin(parts).results()
+
+    def begin(self, parts: Sequence[Part]) -> _Sent:
+        return _Sent(parts)
 
     def refresh(self) -> None:
         if self._find is None:
@@ -61,6 +57,29 @@ class BlockingTransport(Routed):
             node.close()
         if self.engine is not None:
             self.engine.close()
+
+
+class _Sent:
+    """Pipelines that are under way, each on a wire of its own."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        start = monotonic()
+        self._exchanges = [_exchange(part, start) for part in parts]
+        try:
+            self._early = [next(exchange) for exchange in self._exchanges]
+        except BaseException:
+            self.close()
+            raise
+
+    def results(self) -> list[Result]:
+        try:
+            return [early or next(exchange) for early, exchange in zip(self._early, self._exchanges, strict=True)]  # type: ignore[misc]
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        for exchange in self._exchanges:
+            exchange.close()
 
 
 def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from .errors import ERROR_REPLIES
+from .replies import MalformedError
 from .resp import Piece
+
+_TOO_LARGE: Final = "a reply larger than there is memory"
 
 
 class _Watch:
     """Notices each new connection that somebody else's pool makes."""
 
     trust = ""
+    spare = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,6 +58,8 @@ class _Loan:
             return self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ERROR_REPLIES as error:
             return error
+        except MemoryError:  # its parser makes room for whatever is announced
+            raise MalformedError(_TOO_LARGE) from None
 
 
 class _AsyncLoan(_Loan):
@@ -68,6 +74,8 @@ class _AsyncLoan(_Loan):
             return await self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ERROR_REPLIES as error:
             return error
+        except MemoryError:  # its parser makes room for whatever is announced
+            raise MalformedError(_TOO_LARGE) from None
 
 
 class Borrowed(_Watch):

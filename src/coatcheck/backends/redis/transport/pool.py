@@ -75,6 +75,8 @@ class _Own:
         timeout: Seconds for one exchange.
     """
 
+    spare = True
+
     def __init__(self, name: str, trust: str, make: Callable[[], Any], login: Login, timeout: float) -> None:
         self.name = name
         self.trust = trust
