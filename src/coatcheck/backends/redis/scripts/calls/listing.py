@@ -102,7 +102,7 @@ def scan(
         fields = repeat(sought.field) if own else columns.pop(2)
         members, headers, leases = columns
         matches = list(map(Match._make, zip(scores, members, headers, fields, leases, strict=False)))
-        place = (float(cursor), last) if last else None
+        place = (float(cursor), b"" + last) if last else None
         return Scanned(matches, more == 1, place, cursor)
 
     return Call(_SCAN, keys.slot, [index], arguments, decode)
@@ -136,7 +136,7 @@ def runs(keys: Keys, start: Place | None, prefix: str | None, *, look: int, most
     def decode(reply: Any) -> Runs:
         now, last_score, last, *found = reply
         ends = list(zip(found[::2], map(float, found[1::2]), strict=True))
-        return Runs(float(now), (float(last_score), last) if last_score else None, ends)
+        return Runs(float(now), (float(last_score), b"" + last) if last_score else None, ends)
 
     return Call(_RUNS, keys.slot, [keys.runs], arguments, decode)
 

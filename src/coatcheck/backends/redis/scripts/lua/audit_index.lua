@@ -31,7 +31,7 @@ for i = 1, #page, 2 do
   if not id or not points or tonumber(points) <= now then
     return { #page / 2, 0 }
   end
-  local there = try('HSTRLEN', artifact_key(prefix, id), field == '' and 'h' or field)
+  local there = try('HEXISTS', artifact_key(prefix, id), field == '' and 'h' or field)
   if type(there) ~= 'number' or there == 0 then
     return { #page / 2, 0 }
   end
