@@ -62,7 +62,7 @@ ONLY ?= $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/inte
 
 integrations: $(ONLY:%=.venv-integrations/%/ready)
 	set -e; for name in $(ONLY); do \
-	  .venv-integrations/$$name/bin/python -m pytest -q tests/integrations/$$name $(ARGS); done
+	  .venv-integrations/$$name/bin/python -m pytest -q tests/integrations/test_every.py tests/integrations/$$name $(ARGS); done
 
 .venv-ui/ready: pyproject.toml tests/browser/requirements.txt
 	$(PYTHON) -m venv .venv-ui

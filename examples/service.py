@@ -1,7 +1,7 @@
 """A web service for files of any size: upload as a stream, download whole or by ranges, cached by digest.
 
 `COATCHECK_URL=redis://… uvicorn service:app`, then `curl -T film.mp4 -H 'x-run: trip' localhost:8000/files` and
-`curl -r 0-99 localhost:8000/files/ID`. FastAPI takes the same handlers: `api.add_route("/files/{id}", download)`.
+`curl -r 0-99 localhost:8000/files/ID`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from coatcheck import ArtifactError, ArtifactTooLargeError, AsyncArtifactReader, InvalidArtifactError, aopen_store
 
 
 @asynccontextmanager
-async def lifespan(service: Starlette) -> AsyncIterator[None]:
+async def lifespan(service: FastAPI) -> AsyncIterator[None]:
     async with await aopen_store() as store:  # at $COATCHECK_URL; it connects when it is first asked
         service.state.store = store
         yield
 
 
+app = FastAPI(lifespan=lifespan)
+
+
+@app.api_route("/files", methods=["POST", "PUT"])
 async def upload(request: Request) -> Response:
     kind = request.headers.get("content-type", "application/octet-stream")
     run = request.headers.get("x-run") or None
@@ -33,11 +35,12 @@ async def upload(request: Request) -> Response:
     return JSONResponse({**stored.ref, "size": stored.size_bytes, "sha256": stored.digest}, 201, headers)
 
 
-async def download(request: Request) -> Response:
-    reader = await request.app.state.store.open(request.path_params["id"])
+@app.api_route("/files/{artifact_id}", methods=["GET", "HEAD"])
+async def download(artifact_id: str, request: Request) -> Response:
+    reader = await request.app.state.store.open(artifact_id)
     if reader is None:
-        return JSONResponse({"error": "there is no such file, or it expired"}, 404)
-    tag = f'"{reader.metadata.digest}"'
+        raise HTTPException(404, "there is no such file, or it expired")
+    asked, size, tag = request.headers, reader.size, f'"{reader.metadata.digest}"'
     headers = {
         "accept-ranges": "bytes",
         "content-disposition": "attachment",  # nothing that was uploaded runs as a page of ours
@@ -45,19 +48,19 @@ async def download(request: Request) -> Response:
         "etag": tag,
         "x-content-type-options": "nosniff",
     }
-    if tag in request.headers.get("if-none-match", ""):
-        await reader.aclose()
-        return Response(status_code=304, headers=headers)
-    start, stop, status = 0, reader.size, 200
-    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
-    if wanted and any(wanted.groups()) and request.headers.get("if-range", tag) == tag:
+    start, stop, status = 0, size, 200
+    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.get("range", ""))
+    if tag in asked.get("if-none-match", ""):
+        status = 304
+    elif wanted and any(wanted.groups()) and asked.get("if-range", tag) == tag:
         first, last = wanted.groups()
-        start = int(first) if first else max(0, reader.size - int(last))
-        stop = min(int(last) + 1, reader.size) if first and last else reader.size
-        if start >= stop:
-            await reader.aclose()
-            return Response(status_code=416, headers={**headers, "content-range": f"bytes */{reader.size}"})
-        status, headers["content-range"] = 206, f"bytes {start}-{stop - 1}/{reader.size}"
+        start = int(first) if first else max(0, size - int(last))
+        stop = min(int(last) + 1, size) if first and last else size
+        status = 206 if start < stop else 416
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{size}" if start < stop else f"bytes */{size}"
+    if status in (304, 416):
+        await reader.aclose()
+        return Response(status_code=status, headers=headers)
     headers["content-length"] = str(stop - start)
     return StreamingResponse(pieces(reader, start, stop), status, headers)
 
@@ -68,12 +71,7 @@ async def pieces(reader: AsyncArtifactReader, start: int, stop: int) -> AsyncIte
             yield piece
 
 
-def failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    status = (
-        413 if isinstance(error, ArtifactTooLargeError) else 400 if isinstance(error, InvalidArtifactError) else 503
-    )
-    return JSONResponse({"error": str(error)}, status)
-
-
-routes = [Route("/files", upload, methods=["POST", "PUT"]), Route("/files/{id}", download)]
-app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={ArtifactError: failed})
+@app.exception_handler(ArtifactError)
+async def failed(request: Request, error: ArtifactError) -> Response:  # noqa: ARG001
+    invalid = 413 if isinstance(error, ArtifactTooLargeError) else 400
+    return JSONResponse({"error": str(error)}, invalid if isinstance(error, InvalidArtifactError) else 503)

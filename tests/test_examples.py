@@ -151,7 +151,7 @@ def test_the_workflow_that_another_process_finishes(surroundings: dict[str, str]
 
 
 def test_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from starlette.testclient import TestClient
+    from fastapi.testclient import TestClient
 
     monkeypatch.setenv("COATCHECK_URL", f"file://{tmp_path}")
     monkeypatch.syspath_prepend(str(EXAMPLES))

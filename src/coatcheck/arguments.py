@@ -101,6 +101,17 @@ class Payload:
     ttl: TtlOrDefault = DEFAULT
     extra: Mapping[str, Any] | None = None
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it has no metadata of its own."""
+        return (
+            self.content_type is None
+            and self.tags is None
+            and self.artifact_id is None
+            and self.ttl is DEFAULT
+            and self.extra is None
+        )
+
     def details(self, common: StoreKeywords) -> StoreKeywords:
         """What it says of itself, and for the rest what the call says of all items."""
         own: StoreKeywords = {**common}

@@ -10,11 +10,13 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from .cached import CachedFile, Filling
 from .disk_cache import DiskCache
 from .ids import ID_LENGTH
+from .manifest import Manifest
 from .plan import Notice, Plan, Work
 
 OVERHEAD: Final = 256
@@ -111,14 +113,35 @@ class ContentCache:
         yield Notice("cache_hits", len(on_disk))
         return found | on_disk
 
+    def open(self, digest: bytes) -> Plan[CachedFile | bytes | None]:
+        """A content that is in memory or on the disk: whole, or the file that its chunks lie in."""
+        found: CachedFile | bytes | None = self.get(digest)
+        disk = self._disk
+        if found is None and disk is not None:
+            found = yield Work(lambda: disk.open(digest))
+            with self._lock:
+                self._disk_hits += found is not None
+        if found is not None:
+            yield Notice("cache_hits")
+        return found
+
+    @property
+    def fill(self) -> Callable[[Manifest], Filling | None] | None:
+        """What begins to keep a content that comes in chunks; `None` where there is no disk for it."""
+        return None if self._disk is None else self._disk.begin
+
+    def missed(self, count: int = 1) -> Plan[None]:
+        """Note that contents came from the server."""
+        with self._lock:
+            self._misses += count
+        yield Notice("cache_misses", count)
+
     def keep(self, contents: Iterable[Fetched]) -> Plan[None]:
         """Take in what had to be fetched from the server."""
         contents = list(contents)
         for content in contents:
             self.remember(content.digest, content.content)
-        with self._lock:
-            self._misses += len(contents)
-        yield Notice("cache_misses", len(contents))
+        yield from self.missed(len(contents))
         disk = self._disk
         if disk is not None:
             yield Work(lambda: disk.write((content.digest, content.sealed) for content in contents))

@@ -235,6 +235,11 @@ class InOrder:
             self._done = stop
         self._compare()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all was hashed, and is that content."""
+        return self._done == self._size
+
     def fork(self, start: int) -> hashlib._Hash | None:
         """What can hash on from there, for `join`; `None` where another place is next."""
         return self._sha256.copy() if start == self._done else None

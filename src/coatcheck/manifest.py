@@ -13,11 +13,13 @@ from typing import Final, NamedTuple
 
 import xxhash
 
-from .envelope import MANIFEST, RAW, header, open_envelope, unpack
+from .envelope import HEADER, MANIFEST, RAW, header, open_envelope, unpack
 from .errors import CorruptArtifactError
 
 _FIXED: Final = struct.Struct(">I8s")
 _ENTRY: Final = struct.Struct(">BIQ")
+START: Final = HEADER.size + _FIXED.size
+"""Bytes of a sealed manifest that tell how long it is."""
 _LARGEST_CHUNK: Final = 16 * 1024 * 1024  # what a damaged manifest may make us allocate
 
 
@@ -45,6 +47,26 @@ class Manifest(NamedTuple):
     chunk_size: int
     token: bytes
     chunks: Sequence[Entry]
+
+    @staticmethod
+    def length_of(start: bytes) -> int:
+        """How long a manifest is as it is stored, by its first `START` bytes.
+
+        Raises:
+            CorruptArtifactError: They do not begin one.
+        """
+        if len(start) < START:
+            raise CorruptArtifactError("stored content is damaged: its manifest is truncated")
+        size: int = HEADER.unpack_from(start)[2]
+        chunk_size: int = _FIXED.unpack_from(start, HEADER.size)[0]
+        if chunk_size == 0:
+            raise CorruptArtifactError("stored content is damaged: its manifest does not add up")
+        return START + _ENTRY.size * -(-size // chunk_size)
+
+    @property
+    def stored_length(self) -> int:
+        """What all chunks take as they are stored."""
+        return sum(chunk.length for chunk in self.chunks)
 
     def plain_length(self, n: int) -> int:
         """Length of a chunk before compression."""

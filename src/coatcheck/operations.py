@@ -73,13 +73,15 @@ class Operations:
     def store_many(
         self, items: Iterable[Any], content_type: str, details: StoreKeywords
     ) -> Plan[list[ArtifactMetadata]]:
-        common = self._checked(content_type, details)
+        common, most = self._checked(content_type, details), self.backend.max_size
 
         def take(item: Any) -> tuple[bytes, Details]:
             if not isinstance(item, Payload):
-                return check_content(item, self.backend.max_size), common
+                return check_content(item, most), common
+            if item.says_nothing:
+                return check_content(item.content, most), common
             kind = content_type if item.content_type is None else item.content_type
-            return check_content(item.content, self.backend.max_size), self._checked(kind, item.details(details))
+            return check_content(item.content, most), self._checked(kind, item.details(details))
 
         each = check_iterable(items, "items")
         taken = [take(item) for item in each]  # at once: the next may come in the same buffer

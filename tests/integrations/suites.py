@@ -50,7 +50,7 @@ def run_suite(
     source: Path,
     tests: Iterable[str],
     *,
-    overlay: Path,
+    overlay: Path | None = None,
     tmp_path: Path,
     environment: Mapping[str, str],
     left_out: Mapping[str, str] | None = None,
@@ -63,7 +63,8 @@ def run_suite(
     Args:
         source: Where it was unpacked.
         tests: Files or directories of it.
-        overlay: A module that puts coatcheck in the place of the ecosystem's own stores: a pytest plugin.
+        overlay: A module that puts coatcheck in the place of the ecosystem's own stores: a pytest plugin. `None`: its
+            tests are made to be told which store.
         tmp_path: For what the tests write.
         environment: What the overlay needs to know.
         left_out: Tests that cannot hold for any other store (ids, or their beginnings), each with its reason.
@@ -73,9 +74,11 @@ def run_suite(
     """
     report = tmp_path / "report.xml"
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:valkey", "-p", "no:xdist"]
+    paths = [*path]
+    if overlay is not None:
+        words += ["-p", overlay.stem]
+        paths.append(overlay.parent)
     words += [
-        "-p",
-        overlay.stem,
         "--rootdir",
         source,
         "-c",
@@ -90,7 +93,7 @@ def run_suite(
         cwd=source,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (*path, overlay.parent, ROOT / "src"))),
+            "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT / "src"))),
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         },
@@ -116,7 +119,10 @@ def run_suite(
 
 
 def check(outcome: Outcome, *, at_least: int, may_skip: int = 0) -> None:
-    """That everything passed, and that it was not little."""
+    """That everything passed, and that it was not little. Prints how much: `make integrations ARGS=-rP` shows it."""
+    print(
+        f"their own tests: {len(outcome.passed)} passed, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+    )
     failures = "\n".join(f"--- {name}\n{text}" for name, text in outcome.failed.items())
     assert not outcome.failed, f"{len(outcome.failed)} failed, {len(outcome.passed)} passed\n{failures}"
     assert len(outcome.skipped) <= may_skip, sorted(outcome.skipped)

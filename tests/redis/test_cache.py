@@ -19,12 +19,15 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.envelope import seal
+from coatcheck.sources import Chunking
 from coatcheck.testing import Blocking, eventually
 
+from ..harnesses import chunk
 from .traffic import Traffic
 
 LARGE = hashlib.shake_128(b"large").digest(1_000_000)
 MEDIUM = hashlib.shake_128(b"medium").digest(20_000)
+CHUNKING = Chunking(size=100_000, threshold=300_000)
 TIERS = ["memory", "disk", "both"]
 
 
@@ -154,6 +157,119 @@ def test_damaged_files_are_fetched_again(valkey, namespace, tmp_path) -> None:
             damaged[len(damaged) // 2] ^= 1
             path.write_bytes(damaged)
         assert store.cache_info() == CacheInfo(misses=3)
+
+
+def in_pieces(store, artifact_id: str, size: int = 150_000) -> bytes:
+    with store.open(artifact_id) as reader:
+        return b"".join(iter(lambda: reader.read(size), b""))
+
+
+@pytest.mark.parametrize("way", ["load", "open"])
+def test_content_in_chunks_is_served_from_the_cache(cached, store, client, options, way) -> None:
+    """`load` takes it into both tiers; `open`, read to its end, into the one on disk."""
+    for one in (cached, store):
+        chunk(one, CHUNKING)
+    ids = [store.store(LARGE).artifact_id, store.store(LARGE[1:], artifact_id="name").artifact_id]
+    small = store.store(MEDIUM).artifact_id
+    for artifact_id, content in zip([*ids, small], [LARGE, LARGE[1:], MEDIUM], strict=True):
+        assert (cached.load(artifact_id).content if way == "load" else in_pieces(cached, artifact_id)) == content
+    assert cached.figures().misses == 3
+    traffic = Traffic(client)
+    assert cached.load_range(small, 5, -5) == MEDIUM[5:-5]
+    if way == "load" or options["cache_dir"] is not None:
+        assert cached.load_range(ids[0], 199_990, 200_010) == LARGE[199_990:200_010]
+        assert in_pieces(cached, "name") == LARGE[1:]
+        with cached.open(ids[0]) as reader:
+            reader.seek(-10, 2)
+            assert reader.read() == LARGE[-10:]
+        assert cached.load(ids[0]).content == LARGE
+        assert cached.figures().misses == 3
+    assert traffic.gets == 0
+    cached.delete("name")
+    assert cached.open("name") is None
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_only_what_was_read_in_order_to_its_end_enters_the_disk_cache(valkey, namespace, tmp_path, face) -> None:
+    def opened(**more):
+        options = {"namespace": namespace, "cache_dir": tmp_path, **more}
+        if face == "sync":
+            return chunk(RedisArtifactStore(valkey.url, **options), CHUNKING)
+        return chunk(Blocking(lambda: AsyncRedisArtifactStore(valkey.url, **options)), CHUNKING)
+
+    def kept() -> list[str]:
+        own = tmp_path / "coatcheck-1"
+        return [path.name for path in own.iterdir()] if own.exists() else []
+
+    with opened() as store, opened(cache_dir_size=900_000) as narrow:
+        artifact_id = store.store(LARGE).artifact_id
+        assert store.load_range(artifact_id, 0, 500) == LARGE[:500]
+        with store.open(artifact_id) as reader:
+            assert reader.read(500_000) == LARGE[:500_000]
+            reader.seek(700_000)
+            assert reader.read() == LARGE[700_000:]
+            assert kept() == [f".{hashlib.sha256(LARGE).hexdigest()}.tmp"]
+            assert in_pieces(store, artifact_id) == LARGE  # somebody else keeps it already
+        assert kept() == []
+        assert in_pieces(narrow, artifact_id) == narrow.load(artifact_id).content == LARGE  # too much for it
+        assert kept() == []
+        with store.open(artifact_id) as reader:
+            assert reader.read(500_000) == LARGE[:500_000]
+            reader.seek(10)
+            assert reader.read() == LARGE[10:]
+            assert kept() == [hashlib.sha256(LARGE).hexdigest()]
+        assert store.load(artifact_id).content == LARGE
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+@pytest.mark.parametrize("at", [1, 40, 100, 150_000, 999_990, None])
+def test_a_damaged_file_of_chunks_is_read_from_the_server(valkey, namespace, tmp_path, face, at) -> None:
+    noise = os.urandom(1_000_000)
+
+    def damage() -> None:
+        with next((tmp_path / "coatcheck-1").iterdir()).open("r+b") as file:
+            if at is None:
+                file.truncate(500_000)
+            else:
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ 2]))
+
+    options = {"namespace": namespace, "cache_dir": tmp_path}
+    if face == "sync":
+        store = RedisArtifactStore(valkey.url, **options)
+    else:
+        store = Blocking(lambda: AsyncRedisArtifactStore(valkey.url, **options))
+    with chunk(store, CHUNKING):
+        artifact_id = store.store(noise).artifact_id
+        for read in (
+            lambda: store.load(artifact_id).content,
+            lambda: in_pieces(store, artifact_id),
+            lambda: store.load_range(artifact_id, None, None),
+        ):
+            assert in_pieces(store, artifact_id) == noise
+            damage()
+            assert read() == noise
+        assert in_pieces(store, artifact_id) == noise
+        with store.open(artifact_id) as reader:
+            first = reader.read(10)
+            damage()  # while it is read
+            assert first + reader.read() == noise
+        assert in_pieces(store, artifact_id) == noise
+
+
+def test_a_damaged_file_of_what_was_replaced_is_a_loss(valkey, namespace, tmp_path) -> None:
+    with chunk(RedisArtifactStore(valkey.url, namespace=namespace, cache_dir=tmp_path), CHUNKING) as store:
+        store.store(LARGE, artifact_id="name")
+        assert in_pieces(store, "name") == LARGE
+        with store.open("name") as reader:
+            store.store(LARGE[1:], artifact_id="name")
+            assert reader.read(1_000) == LARGE[:1_000]  # those are its bytes, whatever the id means by now
+            for path in (tmp_path / "coatcheck-1").iterdir():
+                os.truncate(path, 600_000)
+            with pytest.raises(ArtifactLostError, match="deleted or replaced"):
+                reader.read()
 
 
 @pytest.mark.leaves_keys("forges what it stored")

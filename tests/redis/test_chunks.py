@@ -586,7 +586,7 @@ def test_a_cancelled_read_does_not_disturb_the_next(server, namespace, store) ->
     async def main() -> None:
         async with AsyncRedisArtifactStore(server.url, namespace=namespace) as asynchronous:
             async with await chunk(asynchronous, CHUNKING).open(NAME) as reader:
-                gate = reader._cursor.opened._order._sha256 = Gate(hashlib.sha256())
+                gate = reader._cursor.opened.order._sha256 = Gate(hashlib.sha256())
                 reader._cursor.opened._verifying = Turnstile(gate)
                 first = asyncio.create_task(reader.read())
                 await asyncio.to_thread(gate.entered.wait, 20)

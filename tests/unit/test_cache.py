@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -12,11 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from coatcheck.cache import OVERHEAD, CacheInfo, ContentCache, Fetched
 from coatcheck.compression import Zstd
+from coatcheck.cached import Filling
 from coatcheck.disk_cache import DiskCache
-from coatcheck.envelope import seal
+from coatcheck.envelope import RAW, seal
+from coatcheck.manifest import Entry, Manifest
 from coatcheck.ids import compute_artifact_id, compute_digest
 from coatcheck.plan import run
 
@@ -270,6 +274,7 @@ def _on_a_full_disk(directory: Path) -> None:
     cache = on_disk(directory)
     run(cache.keep([fetched(content(1, 10_000))]))
     assert look(cache, content(1, 10_000)) == [False]
+    filled(DiskCache(directory, 100_000, "full"))
     assert files(directory) == []  # nor half a file
     run(cache.keep([fetched(content(2))]))
     assert look(cache, content(2)) == [True]
@@ -351,3 +356,107 @@ def test_a_directory_that_vanishes_is_made_again(directory) -> None:
     assert look(cache, b"content") == [False]
     run(cache.keep([fetched(b"content")]))
     assert look(cache, b"content") == [True]
+
+
+CHUNKS = [hashlib.shake_128(b"%d" % n).digest(1000) for n in range(10)]
+
+
+def manifest(chunks=CHUNKS, digest: bytes | None = None) -> Manifest:
+    whole = b"".join(chunks)
+    entries = [Entry(RAW, len(chunk), xxhash.xxh3_64_intdigest(chunk)) for chunk in chunks]
+    return Manifest(digest or hashlib.sha256(whole).digest(), len(whole), 1000, b"0" * 16, entries)
+
+
+def filled(disk: DiskCache, chunks=CHUNKS) -> None:
+    filling = disk.begin(manifest(chunks))
+    assert filling is not None
+    for n, chunk in enumerate(chunks):
+        filling.add(n, chunk)
+    filling.finish()
+
+
+def test_a_content_in_chunks_is_there_once_it_is_whole(directory) -> None:
+    disk, digest = DiskCache(directory, 100_000, "full"), manifest().digest
+    filling = disk.begin(manifest())
+    assert filling is not None
+    for n in (*range(9), 8, 3, 10, 9):  # what is not next is left out
+        assert disk.open(digest) is None
+        assert disk.begin(manifest()) is None  # one is enough
+        filling.finish()
+        filling.add(n, CHUNKS[n % 10])
+    filling.finish()
+    assert disk.read([digest]) == {digest: b"".join(CHUNKS)}
+    assert disk.begin(manifest()) is None
+    assert [path.name for path in files(directory)] == [digest.hex()]
+    assert stat.S_IMODE(files(directory)[0].stat().st_mode) == 0o600
+
+
+def test_room_is_made_for_a_content_before_it_comes(directory) -> None:
+    cache = on_disk(directory, 20_000)
+    run(cache.keep(fetched(content(n)) for n in range(15)))
+    disk = DiskCache(directory, 20_000, "full")
+    filling = disk.begin(manifest())
+    assert filling is not None
+    assert sum(path.stat().st_size for path in files(directory)) + 10_000 < 20_000
+    assert DiskCache(directory, 10_000, "full").begin(manifest()) is None  # more than all of it
+    filling.close()
+    assert not list((directory / "coatcheck-1").glob(".*"))
+
+
+def test_what_a_crash_left_of_a_content_is_never_read_and_made_anew_later(directory) -> None:
+    disk, digest = DiskCache(directory, 100_000, "full"), manifest().digest
+    filled(disk, CHUNKS[:1])
+    left = directory / "coatcheck-1" / f".{digest.hex()}.tmp"
+    left.write_bytes(b"half of it")
+    assert disk.open(digest) is disk.begin(manifest()) is None
+    os.utime(left, (0, time.time() - 4000))
+    slow = disk.begin(manifest())
+    assert slow is not None
+    os.utime(left, (0, time.time() - 4000))  # it pauses for an hour, and somebody else begins
+    filled(disk)
+    for n, chunk in enumerate(CHUNKS):
+        slow.add(n, chunk)
+    slow.finish()
+    assert disk.read([digest]) == {digest: b"".join(CHUNKS)}
+
+
+def test_content_that_is_not_what_its_name_says_is_dropped(directory) -> None:
+    for verify, whole in (("full", {}), ("checksum", {bytes(32): b"".join(CHUNKS)})):
+        disk = DiskCache(directory, 100_000, verify)
+        forged = manifest(digest=bytes(32))
+        filling = disk.begin(forged)
+        assert filling is not None
+        for n, chunk in enumerate(CHUNKS):
+            filling.add(n, chunk)
+        filling.finish()
+        assert disk.read([forged.digest]) == whole
+
+
+def _goes_on(filling: Filling) -> None:
+    filling.add(5, b"x")
+    filling.finish()
+    filling.close()
+
+
+def test_a_forked_child_keeps_out_of_what_its_parent_writes(directory) -> None:
+    disk = DiskCache(directory, 100_000, "full")
+    filling = disk.begin(manifest())
+    assert filling is not None
+    for n in range(5):
+        filling.add(n, CHUNKS[n])
+    child = multiprocessing.get_context("fork").Process(target=_goes_on, args=(filling,))
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    for n in range(5, 10):
+        filling.add(n, CHUNKS[n])
+    filling.finish()
+    assert disk.read([manifest().digest]) == {manifest().digest: b"".join(CHUNKS)}
+
+
+def test_nobody_needs_to_close_what_is_half_kept(directory) -> None:
+    filling = DiskCache(directory, 100_000, "full").begin(manifest())
+    assert filling is not None
+    del filling
+    gc.collect()
+    assert files(directory) == []

@@ -162,13 +162,17 @@ def test_a_password_is_not_shown() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_serializer_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["kombu.serialization", "coatcheck.integrations.celery"])
+def test_the_serializer_is_found_by_its_name(first: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COATCHECK_URL", f"file://{tmp_path}")
-    script = """if 1:
+    script = (
+        f"import {first}\n"
+        + """if 1:
         from kombu import serialization
         kind, encoding, body = serialization.dumps({"x": "y" * 100_000}, serializer="coatcheck")
         print(kind, len(body) < 120, serialization.loads(body, kind, encoding, accept={kind}) == {"x": "y" * 100_000})
     """
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{CONTENT_TYPE} True True\n", "")
 

@@ -8,6 +8,7 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import Any, Final
 
+from ...cached import Filling
 from ...envelope import InOrder, Verify
 from ...errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
 from ...manifest import Manifest
@@ -22,6 +23,9 @@ from .session import Session
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""
+
+Fill = Callable[[Manifest], Filling | None]
+"""Begins to keep a content in a cache."""
 
 _TRIES: Final = 8  # how often a read goes on with chunks that were uploaded anew
 _LINE_END: Final = 2  # bytes behind what comes
@@ -41,6 +45,10 @@ class ChunkedArtifact(OpenedArtifact):
         verify: As for `envelope.unseal`.
         window: How many chunks to fetch at a time.
         renew: Asks for the manifest again when chunks are gone.
+        fill: Where the content is kept once all of it was read in order; `None`: nowhere.
+
+    Attributes:
+        order: Hashes what is read in order; `None`: nothing is hashed.
     """
 
     def __init__(
@@ -52,14 +60,18 @@ class ChunkedArtifact(OpenedArtifact):
         verify: Verify,
         window: int,
         renew: Renew,
+        fill: Fill | None = None,
     ) -> None:
         super().__init__(metadata)
         self._session = session
         self._keys = keys
         self._window = window
-        self._manifest = self._fitting(manifest)
+        self._manifest = self._kept = self._fitting(manifest)
         self._renew = renew
-        self._order = InOrder(manifest.digest, manifest.size) if verify == "full" else None
+        # What enters a cache is hashed.
+        self.order = InOrder(manifest.digest, manifest.size) if verify == "full" or fill is not None else None
+        self._fill = fill
+        self._filling: Filling | None = None
         self._verifying = threading.Lock()  # an awaited read that was cancelled may still be in its thread
 
     def blocks(self, start: int, stop: int) -> Plan[list[Block]]:
@@ -128,7 +140,7 @@ class ChunkedArtifact(OpenedArtifact):
         gets = [(b"GET", keys.chunk(content_id, manifest.token, n)) for n in numbers]
         begin = numbers.start * manifest.chunk_size
         with self._verifying:
-            sha256 = None if self._order is None else self._order.fork(begin)
+            sha256 = None if self.order is None else self.order.fork(begin)
         lengths = [manifest.chunks[n].length for n in numbers]
         arriving = ArrivingChunks(buffer, lengths, sha256) if manifest.are_raw(numbers) else None
         try:
@@ -138,7 +150,11 @@ class ChunkedArtifact(OpenedArtifact):
             if None in replies:
                 return False
             check = partial(self._check, manifest, numbers, replies, buffer, sha256)
-            if all(type(reply) is Arrived for reply in replies) and (self._order is None or sha256 is not None):
+            if (
+                all(type(reply) is Arrived for reply in replies)
+                and (self.order is None or sha256 is not None)
+                and self._fill is None
+            ):
                 check()  # nothing is left to be hashed
             else:
                 yield Work(check)
@@ -158,18 +174,41 @@ class ChunkedArtifact(OpenedArtifact):
                     manifest.compare(n, reply.checksum)
                 else:
                     buffer[n * width - begin :][: manifest.plain_length(n)] = manifest.unpack(n, reply)
-            if self._order is None:
+            if self.order is None:
                 return
             arrived = sum(isinstance(reply, Arrived) for reply in replies)  # the first ones: only the last is short
             with self._verifying:
-                if sha256 is not None and arrived > 0:
+                joined = sha256 is not None and arrived > 0
+                if joined:
                     hashed = numbers[arrived - 1]
-                    self._order.join(sha256, hashed * width + manifest.plain_length(hashed))
-                    numbers = numbers[arrived:]
-                for n in numbers:
-                    self._order.take(n * width, buffer[n * width - begin :][: manifest.plain_length(n)])
+                    self.order.join(sha256, hashed * width + manifest.plain_length(hashed))
+                for n in numbers[arrived:] if joined else numbers:
+                    self.order.take(n * width, buffer[n * width - begin :][: manifest.plain_length(n)])
+                self._keep(manifest, numbers, replies, buffer)
         except CorruptArtifactError as error:
+            self.close()
             raise CorruptArtifactError(f"artifact {self.metadata.artifact_id}: {error}") from None
+
+    def _keep(self, manifest: Manifest, numbers: range, replies: Sequence[Any], buffer: memoryview) -> None:
+        """Write verified chunks to the cache, as they were stored; the whole stays once it was compared."""
+        if self._fill is None:
+            return
+        if numbers.start == 0 and self._filling is None:
+            self._filling = self._fill(manifest)
+            self._kept = manifest
+        if self._filling is None or manifest is not self._kept:  # uploaded anew: cut otherwise, perhaps
+            return
+        for place, (n, reply) in enumerate(zip(numbers, replies, strict=True)):
+            start = place * manifest.chunk_size
+            self._filling.add(n, buffer[start : start + manifest.plain_length(n)] if type(reply) is Arrived else reply)
+        if self.order is not None and self.order.complete:
+            self._filling.finish()
+
+    def close(self) -> None:
+        """Leave nothing half kept."""
+        self._fill = None
+        if self._filling is not None:
+            self._filling.close()
 
 
 def _make_room(content: BytesIO, size: int) -> None:

@@ -77,8 +77,9 @@ class RedisOptions:
             `socket_timeout`; a caller's own client has its own.
         cache_size: Bytes of contents to keep in this process, so that loading them again sends none; 0: no cache.
             Whether an artifact is there, and what it stands for, is asked of the server every time.
-        cache_dir: A local directory for a second tier that processes of this user share; contents lie there as they
-            lie on the server, for this user only.
+        cache_dir: A local directory for a second tier that processes of this user share; contents of any size lie there
+            as they lie on the server, for this user only. What is loaded, or read by `open` in order to its end, is
+            kept there; `load`, `open` and `load_range` are served from it, verified as from the server.
         cache_dir_size: Bytes that it holds, about.
         ssl_ca_certs: File of the authorities that the server's certificate may come from; `None`: the system's. This
             option and the following need a URL of TLS, and have redis-py's names, also as parameters of the URL.

@@ -17,7 +17,8 @@ from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
 from .arriving import taking_in
 from .describing import Describing
-from .download import ChunkedArtifact, lost
+from .download import ChunkedArtifact, Fill, lost
+from .fromdisk import CachedArtifact
 from .layout import records
 from .scripts import calls
 from .scripts.script import Filled, Form
@@ -85,10 +86,14 @@ class Reading:
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         """See `Backend.open`."""
+        if self._cache is not None and not self._cache.lacks(artifact_id):
+            return self._open_through_cache(artifact_id)
         return self.load_again(artifact_id, self._opened)
 
-    def chunked(self, view: ArtifactMetadata, sealed: bytes, verify: Verify) -> ChunkedArtifact:
-        """A content by its manifest.
+    def chunked(
+        self, view: ArtifactMetadata, sealed: bytes, verify: Verify, fill: Fill | None = None
+    ) -> ChunkedArtifact:
+        """A content by its manifest; see `ChunkedArtifact`.
 
         Raises:
             CorruptArtifactError: The manifest is damaged.
@@ -110,6 +115,7 @@ class Reading:
             verify,
             self.chunking.window,
             lambda: self.load_again(view.artifact_id, current),
+            fill,
         )
 
     def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
@@ -134,6 +140,17 @@ class Reading:
         if view is None or cached is not None:
             return cached
         return (yield from self.load_again(artifact_id, self.artifact, run_id))
+
+    def _open_through_cache(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
+        view = yield from self.describing.view(artifact_id, None)
+        self.check_size_of(view)
+        if view is not None and view.digest is not None and self._cache is not None:
+            found = yield from self._cache.open(_digest(view))
+            if isinstance(found, bytes):
+                return WholeArtifact(_whole(view, found))
+            if found is not None and found.manifest is not None and found.manifest.size == view.size_bytes:
+                return CachedArtifact(view, found, self._verify, lambda: self.load_again(artifact_id, self._opened))
+        return None if view is None else (yield from self.load_again(artifact_id, self._opened))
 
     def cached(self, views: Sequence[ArtifactMetadata | None]) -> Plan[list[Artifact | None]]:
         """Artifacts that the server has just described and whose contents are in the cache."""
@@ -213,7 +230,10 @@ class Reading:
 
     def _opened(self, view: ArtifactMetadata, sealed: bytes) -> Plan[OpenedArtifact | None]:
         if is_manifest(sealed):
-            return self.chunked(view, sealed, self._verify)
+            if self._cache is None:
+                return self.chunked(view, sealed, self._verify)
+            yield from self._cache.missed()
+            return self.chunked(view, sealed, self._verify, self._cache.fill)
         artifact = yield from self.artifact(view, sealed)
         return None if artifact is None else WholeArtifact(artifact)
 
@@ -222,10 +242,16 @@ class Reading:
         if not sealed:
             return (yield from self.cached([view]))[0]
         if is_manifest(sealed):
-            content = yield from self.chunked(view, sealed, self._verify_whole).load()
+            fill = None if self._cache is None else self._cache.fill
+            chunked = self.chunked(view, sealed, self._verify_whole, fill)
+            try:
+                content = yield from chunked.load()
+            finally:
+                chunked.close()
             if content is None:
                 return None
             if self._cache is not None:
+                yield from self._cache.missed()
                 self._cache.remember(_digest(view), content)
             return trusted(Artifact, metadata=view, content=content)
         artifact: Artifact

@@ -14,7 +14,7 @@ from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...refs import conflict
 from ...sources import BytesSource, Chunking, Source, TransferProgress
-from .batching import PAGE, batches, by_partition, together, without_rivals
+from .batching import batches, by_partition, together, without_rivals
 from .chunks import held, known, new_token, tidy
 from .layout import records
 from .layout.keys import Keys
@@ -31,6 +31,7 @@ INLINE: Final = 16 * 1024
 UNASKED: Final = 256 * 1024
 """Content that is sent without asking whether it is there: sending it costs less than the round trip."""
 
+_AT_ONCE: Final = 2_000  # artifacts of one pipeline: with the longest names, the six keys of each are 4 MiB together
 _TRIES: Final = 8  # how often a store starts over because others changed what it had just read
 
 
@@ -85,7 +86,7 @@ class Storing:
 
     def _store_many(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         views: list[ArtifactMetadata] = []
-        for batch in batches(requests, PAGE, lambda request: request.size):
+        for batch in batches(requests, _AT_ONCE, lambda request: request.size):
             for part in without_rivals(batch):
                 views += yield from self._store_batch(part)
         return views

@@ -40,6 +40,11 @@ def member_of(artifact_id: bytes) -> bytes:
     return b":" + artifact_id if len(artifact_id) != BINARY - 1 else b"::" + artifact_id
 
 
+def default_member(digest: bytes) -> bytes:
+    """The default artifact of a content as a member."""
+    return digest[:_BINARY]
+
+
 def artifact_of(member: bytes) -> bytes | None:
     """The id of the artifact that a member stands for; `None` where it stands for none."""
     if len(member) == BINARY:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +81,21 @@ def encode_view(request: Request) -> bytes:
     """What a lease says of its artifact."""
     token = b"" if request.condition is None else request.condition.token
     return pack_view(request.content_type, request.tags, request.extra, token)
+
+
+def encode_views(requests: Sequence[Request]) -> Iterator[bytes]:
+    """The same for several, which mostly say the same."""
+    last, view = None, b""
+    for request in requests:
+        if (
+            last is None
+            or request.tags is not last.tags
+            or request.content_type != last.content_type
+            or request.extra != last.extra
+            or request.condition is not None
+        ):
+            last, view = request, encode_view(request)
+        yield view
 
 
 def pack_view(content_type: str, tags: dict[str, str], extra: str, token: bytes) -> bytes:
@@ -340,5 +355,5 @@ def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetada
         tags=dict(request.tags),
         digest=request.digest.hex(),
         expires_at=format_deadline(deadline),
-        extra=read_extra(request.extra),
+        extra=read_extra(request.extra) if request.extra else {},
     )

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple
 from .....arguments import Request
 from .....envelope import Sealed
 from ...layout import records
-from ...layout.keys import Keys, member_of, quoted
-from ...layout.records import encode_header, encode_view
+from ...layout.keys import Keys, default_member, member_of, quoted
+from ...layout.records import encode_header, encode_view, encode_views
 from ..script import Call, Filled, Script, ScriptForm
 from .common import Chunks, Name, View, change_keys, known, pairs, raw, ttl_in_ms
 
@@ -87,11 +87,15 @@ def store(
         note,
         bytes.fromhex(replacing.decode()),
     ]
-    for request, content in zip(requests, contents, strict=True):
-        artifact = request.artifact_id.encode()
-        names += keys.of(artifact, request.default_id.encode())
-        sealed = b"" if content is None else content[0] + content[1]
-        arguments += (member_of(artifact), encode_header(request), encode_view(request), sealed)
+    for request, content, view in zip(requests, contents, encode_views(requests), strict=True):
+        artifact = name = request.default_id.encode()
+        if request.artifact_id == request.default_id:
+            member = default_member(request.digest)
+        else:
+            artifact = request.artifact_id.encode()
+            member = member_of(artifact)
+        names += keys.of(artifact, name)
+        arguments += (member, encode_header(request), view, b"" if content is None else content[0] + content[1])
     if not one.is_plain:
         arguments += (_condition(one), b"1" if one.exact_ttl else b"")
     if staging:
