@@ -42,7 +42,7 @@ def member_of(artifact_id: bytes) -> bytes:
 
 def default_member(digest: bytes) -> bytes:
     """The default artifact of a content as a member."""
-    return digest[:_BINARY]
+    return digest[:BINARY]
 
 
 def artifact_of(member: bytes) -> bytes | None:
