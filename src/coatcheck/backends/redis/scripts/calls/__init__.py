@@ -24,7 +24,7 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Runs, Scanned, Sought, StoredContent, Sums, Tallied, Way, runs, scan, tally
+from .listing import NOW, Match, Runs, Scanned, Sought, StoredContent, Sums, Tallied, Way, facets, runs, scan, tally
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
@@ -37,6 +37,8 @@ from .writing import (
     follow,
     forget,
     hold,
+    index_labels,
+    mark,
     outcomes,
     release,
     store,
@@ -90,12 +92,15 @@ __all__ = [
     "delete",
     "discard",
     "drop_content",
+    "facets",
     "follow",
     "forget",
     "hold",
+    "index_labels",
     "index_lease",
     "leases",
     "load",
+    "mark",
     "mend",
     "metadata",
     "outcomes",

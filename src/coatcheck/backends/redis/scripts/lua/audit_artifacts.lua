@@ -4,6 +4,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs
 -- ARGV[1] key prefix   ARGV[2..] members
+-- Nothing is said where labels are indexed: check_artifact.lua knows these indexes.
 -- Derived keys, only read: artifacts, contents, needs, leases, stores and runs' indexes. What is absent does not fit.
 -- Returns for each its header, and how many bytes are stored; '' and 0 where it may not fit
 
@@ -45,7 +46,8 @@ local function sound(member)
   return header, stored
 end
 
-local fits, reply = is_index(KEYS[1]) and is_index(KEYS[2]) and is_index(KEYS[3]), {}
+local reply, fits = {}, is_index(KEYS[1]) and is_index(KEYS[2]) and is_index(KEYS[3])
+fits = fits and call('ZCOUNT', KEYS[1], 9007199254740992, '+inf') == 0 -- see is_marked
 for i = 2, #ARGV do
   local header, stored
   if fits then
