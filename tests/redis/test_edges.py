@@ -108,6 +108,14 @@ def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> 
     assert slow.created_at > fast.created_at
 
 
+def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys) -> None:
+    for ttl in (60, 600, None):
+        store.store(b"%r" % ttl, run_id="a", ttl=ttl)
+        for index in (*keys.catalog, keys.run("a")):
+            left = client.ttl(index)
+            assert left == -1 if ttl is None else ttl - 30 < left <= ttl
+
+
 def test_a_run_is_listed_until_its_last_lease_ends(store) -> None:
     store.store(CONTENT, run_id="stays")
     store.store(CONTENT, run_id="goes", ttl=600)

@@ -239,6 +239,17 @@ def times(created: int, deadline: int) -> tuple[int, int]:
     return created, deadline
 
 
+def times_of(start: bytes) -> tuple[int, int]:
+    """The same from the beginning of a lease.
+
+    Raises:
+        ValueError: It is none, or they can be none.
+    """
+    if len(start) != _LEASE:
+        raise ValueError(f"{len(start)} bytes where a lease begins with {_LEASE}")
+    return times(created_of(start), deadline_of(start))
+
+
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)

@@ -78,15 +78,7 @@ def store(
     """
     one = requests[0]
     names = [keys.created, keys.deadlines, keys.runs, keys.run(one.run_id)]
-    arguments = [
-        keys.prefix,
-        quoted(one.run_id),
-        ttl_in_ms(one.ttl_ms),
-        b"" if deadline is None else b"%d" % deadline,
-        where.encode(),
-        note,
-        bytes.fromhex(replacing.decode()),
-    ]
+    arguments = [keys.prefix, quoted(one.run_id), ttl_in_ms(one.ttl_ms), where.encode()]
     for request, content, view in zip(requests, contents, encode_views(requests), strict=True):
         artifact = name = request.default_id.encode()
         if request.artifact_id == request.default_id:
@@ -96,8 +88,15 @@ def store(
             member = member_of(artifact)
         names += keys.of(artifact, name)
         arguments += (member, encode_header(request), view, b"" if content is None else content[0] + content[1])
-    if not one.is_plain:
-        arguments += (_condition(one), b"1" if one.exact_ttl else b"")
+    more = (
+        b"" if deadline is None else b"%d" % deadline,
+        note,
+        raw(replacing),
+        _condition(one),
+        b"1" if one.exact_ttl else b"",
+    )
+    if any(more):
+        arguments += more
     if staging:
         names.append(staging)
     names.append(keys.run(None))
@@ -132,7 +131,7 @@ def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome
 @lru_cache(maxsize=256)  # a worker stores for few runs
 def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
     names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
-    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), b"", b"inline", b"", b"", *(None,) * 4)
+    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), b"inline", *(None,) * 4)
     return ScriptForm(_STORE, names, words)
 
 
@@ -245,12 +244,14 @@ def outcomes(reply: Any) -> list[Outcome]:
 
 def _first_outcome(replies: Any) -> Outcome:
     [[outcome]] = replies
-    if outcome[0] == b"ok" and len(outcome) == 3:
-        return Outcome("ok", *records.times(outcome[1], outcome[2]))
     return _outcome(outcome)
 
 
 def _outcome(reply: Any) -> Outcome:
+    return Outcome("ok", *records.times_of(reply)) if type(reply) is bytes else _told(reply)
+
+
+def _told(reply: Any) -> Outcome:
     kind, *rest = reply
     if not rest:
         return Outcome(kind.decode())

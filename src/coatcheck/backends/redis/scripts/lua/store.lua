@@ -5,25 +5,29 @@
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] staging, where ARGV[5] is 'staged'
 -- KEYS[..] a key that is never written, see lib/keys.lua
--- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where ARGV[7] is given
+-- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where a content is known
+--   to be replaced
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] deadline in ms instead of the TTL, or ''
--- ARGV[5] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
+-- ARGV[4] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
 --   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
--- ARGV[6] 'staged': until when the chunks last, in ms; 'held': the hold; 'placed': bytes of the sealed content
--- ARGV[7] content id (16 bytes) of what is known to be replaced, or ''
--- ARGV[8..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
--- ARGV[..] a condition (of one artifact): 'absent', the SHA-256 of what is replaced, or ''; the bytes of the lease end
---   with this call's own token then. ARGV[..] behind it: '1' where the run's own lease may get shorter
+-- ARGV[5..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
+-- Behind these, where one of them is given, five more, '' for none:
+--   deadline in ms instead of the TTL
+--   note: 'staged': until when the chunks last, in ms; 'held': the hold; 'placed': bytes of the sealed content
+--   content id (16 bytes) of what is known to be replaced
+--   condition (of one artifact): 'absent', or the SHA-256 of what is replaced; the bytes of the lease end with this
+--     call's own token then
+--   '1' where the run's own lease may get shorter
 -- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
 --
--- Returns for each: {'ok', created in us, deadline in ms, told, token, count}
+-- Returns for each: deadline and created, as they begin its lease, where there is no more to tell
+--                   {'ok', created in us, deadline in ms, told, token, count}
 --                     told: 1 where all runs know that their leases on what was replaced ended, else see forget.lua
 --                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
 --                   {'need'}                     nothing written: the content is not here and was not sent
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
---                   {'other', content id}        nothing written: the id stands for this content, see ARGV[7]
+--                   {'other', content id}        nothing written: the id stands for this content, which has to be known
 --                   {'taken'}                    nothing written: the id is the name of another content
 --                   {'conflict', header, lease field, lease}   nothing written, and what was staged is gone: the
 --                     condition is not met, because of the latest live lease; or {'conflict'}, where there is none
@@ -31,21 +35,30 @@
 -- until a deadline stays true.
 
 local call = redis.call
-local count, run, where = math.floor((#ARGV - 7) / 4), ARGV[2], ARGV[5]
-local condition, exact = ARGV[4 * count + 8], ARGV[4 * count + 9] == '1'
+local run, where = ARGV[2], ARGV[4]
 local time = call('TIME')
-local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
+
+-- @include store_new
+
+local more = #ARGV % 4 == 1 and #ARGV - 5
+local count = math.floor(((more or #ARGV) - 4) / 4)
+local fixed, note, replacing, condition, exact = '', '', '', '', ''
+if more then
+  fixed, note, replacing, condition, exact = unpack(ARGV, more + 1)
+end
 local results, wrote = {}, false
 -- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
 -- may come again and again.
 local pruning = count > 1 or us % 32 == 0
 
--- The short way, for default ids of which nothing is there. It takes few commands and nothing of the library, which is
--- made anew in every call that reaches it. What is there already it leaves to the long way below, and undoes what it
--- has written where something is found there that makes the call fail.
+-- The short way of many, and of one where an index has to end later or expired members go: for default ids of which
+-- nothing is there. It takes few commands and nothing of the library, which is made anew in every call that reaches it.
+-- What is there already it leaves to the long way below, and undoes what it has written where something is found there
+-- that makes the call fail.
 local finish, undo
-if (where == 'inline' or where == 'placed') and not condition then
+if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1' then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -74,13 +87,13 @@ if (where == 'inline' or where == 'placed') and not condition then
 
   local field, by_deadline = run == '' and '-' or '=' .. run, {}
   for i = 1, count do
-    local key, argument = 6 * i - 1, 4 * i + 4
+    local key, argument = 6 * i - 1, 4 * i + 1
     local artifact, content, id, sealed = KEYS[key], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
     local sent = false
     if artifact == KEYS[key + 5] then
       if where == 'placed' then -- it is there as it was sent, and no explicit id needs it
         sent = call('GETRANGE', content, 0, 49) == sealed
-          and call('STRLEN', content) == tonumber(ARGV[6])
+          and call('STRLEN', content) == tonumber(note)
           and call('EXISTS', KEYS[key + 4]) == 0
       elseif score == '+inf' then
         sent = call('SET', content, sealed, 'NX')
@@ -89,14 +102,14 @@ if (where == 'inline' or where == 'placed') and not condition then
       end
     end
     if sent then
-      local lease = struct.pack('>I6I7', deadline, us + i - 1) .. ARGV[argument + 2]
+      local times = struct.pack('>I6I7', deadline, us + i - 1)
       local added = call('ZADD', created, 'NX', us + i - 1, id) == 1
-      if added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, lease) == 2 then
+      if added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, times .. ARGV[argument + 2]) == 2 then
         if score ~= '+inf' then
           call('PEXPIREAT', artifact, score)
         end
         by_deadline[#by_deadline + 1], by_deadline[#by_deadline + 2] = score, id
-        results[i] = { 'ok', us + i - 1, deadline }
+        results[i] = times
       else -- its content was lost, or its artifact's key is of another type
         if where == 'inline' then
           call('UNLINK', content)
@@ -122,7 +135,7 @@ if (where == 'inline' or where == 'placed') and not condition then
   function undo() -- as if nothing had been written
     for i = 1, count do
       if results[i] then
-        local id = ARGV[4 * i + 4]
+        local id = ARGV[4 * i + 1]
         call('UNLINK', KEYS[6 * i - 1])
         if where == 'inline' then
           call('UNLINK', KEYS[6 * i + 2])
@@ -170,7 +183,6 @@ end
 
 -- @include artifact
 local staging = where == 'staged' and KEYS[6 * count + 5]
-local replacing = ARGV[7]
 local field = lease_field(run)
 check_partition()
 us = next_created(us)
@@ -183,7 +195,7 @@ local function source_of(a, whole, chunks, longest)
     if staged ~= '' and (not chunks or chunks[1] ~= string.sub(staging, -16)) then
       if whole and not chunks then
         return nil, 'there'
-      elseif is_manifest(staged) and math.max(longest, content_needed(a)) > tonumber(ARGV[6]) then
+      elseif is_manifest(staged) and math.max(longest, content_needed(a)) > tonumber(note) then
         return { 'short', math.max(longest, content_needed(a)) }
       end
       return nil, 'staged'
@@ -191,7 +203,7 @@ local function source_of(a, whole, chunks, longest)
       return nil, 'there' -- published by an earlier try
     end
   elseif where == 'held' and chunks then
-    local until_ = call('ZSCORE', a.needs, ARGV[6])
+    local until_ = call('ZSCORE', a.needs, note)
     if until_ and (longest <= expiry(a.content) or longest <= math.min(FOREVER, tonumber(until_))) then
       return nil, 'there'
     end
@@ -244,7 +256,7 @@ local function store(a, header, view, sealed, created)
   if old then
     check_header(old)
   end
-  local conflict = condition and condition ~= '' and unmet(a, view)
+  local conflict = condition ~= '' and unmet(a, view)
   if conflict then
     if staging then
       call('UNLINK', staging)
@@ -270,13 +282,13 @@ local function store(a, header, view, sealed, created)
   end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
-  local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
+  local deadline = fixed ~= '' and tonumber(fixed) or deadline_after(now, ARGV[3])
   local before, longest, settling = nil, deadline, false
   if old and not replaced then
     local mine = call('HGET', a.key, field)
     if mine and is_damaged(mine) then
       settling = true -- the damage may have made more last for ever than the leases do
-    elseif mine and exact then
+    elseif mine and exact == '1' then
       settling = lease_deadline(mine) > deadline
     elseif mine then
       deadline = math.max(deadline, lease_deadline(mine))
@@ -324,7 +336,7 @@ local function store(a, header, view, sealed, created)
       leases_expire(a, longest)
     end
     if where == 'held' then
-      need_drop(a, ARGV[6])
+      need_drop(a, note)
     end
     if is_explicit(a) then
       index_extend(a.needs, a.id, longest)
@@ -350,7 +362,7 @@ local writes = {}
 local function look()
   for i = 1, count do
     if not results[i] then
-      local argument = 4 * i + 4
+      local argument = 4 * i + 1
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
         ARGV[argument + 1],
