@@ -31,9 +31,9 @@ def link(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metadata.")] = False,
 ) -> None:
-    """Let another id stand for what an artifact stands for now, and print its ticket; nothing is sent.
+    """Let another id stand for what is there.
 
-    What NEW_ID stood for is replaced for everybody, unless a condition says otherwise. Exit code 1 if it did not hold.
+    Prints the new ticket; nothing is sent. What NEW_ID stood for is replaced for everybody, unless a condition says otherwise. Exit code 1 if it did not hold.
     """
     with Settings.of(ctx).open() as store:
         view = store.link(
