@@ -350,6 +350,10 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.gc`."""
         return await self._run(self._operations.gc(dry_run=dry_run, grace=grace, progress=progress))
 
+    async def reindex(self, *, progress: Callable[[int], None] | None = None) -> int:
+        """See `ArtifactStore.reindex`."""
+        return await self._run(self._operations.reindex(progress))
+
     async def check(
         self,
         *,

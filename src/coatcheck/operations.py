@@ -254,8 +254,8 @@ class Operations:
         return (yield from self.backend.count(query))
 
     def facets(self, field: str, query: Query) -> Plan[dict[str | None, int]]:
-        tally = yield from self.backend.tally(query, check_field(field))
-        return dict(sorted(tally.values.items(), key=lambda one: (-one[1], one[0] or "")))
+        values = yield from self.backend.facets(query, check_field(field))
+        return dict(sorted(values.items(), key=lambda one: (-one[1], one[0] or "")))
 
     def stats(self, query: Query) -> Plan[StoreStats]:
         return (yield from self.backend.stats(query))
@@ -287,6 +287,9 @@ class Operations:
                 read_data=read_data, repair=repair, grace_ms=check_grace(grace), progress=progress
             )
         )
+
+    def reindex(self, progress: Progress) -> Plan[int]:
+        return (yield from self.backend.reindex(progress))
 
     def close(self) -> Plan[None]:
         yield from self.backend.close()

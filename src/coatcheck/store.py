@@ -651,6 +651,21 @@ class ArtifactStore(ABC):
         """
         raise self._unsupported("gc")
 
+    def reindex(self, *, progress: Callable[[int], None] | None = None) -> int:
+        """Index by label what the store was opened with, and no more, for artifacts that are there already.
+
+        Others go on meanwhile, whatever options they have: once it has begun, all of their changes keep the indexes
+        right. It works in bounded steps and can be interrupted and repeated; an index is read only once it is complete.
+        Only stores on servers have indexes; others look at everything, and this does nothing.
+
+        Args:
+            progress: Called with the number of artifacts looked at so far.
+
+        Returns:
+            How many artifacts were looked at.
+        """
+        raise self._unsupported("reindex")
+
     def check(
         self,
         *,

@@ -273,6 +273,9 @@ class BackendStore(Face, ArtifactStore):
     ) -> CheckReport:
         return self._run(self._operations.gc(dry_run=dry_run, grace=grace, progress=progress))
 
+    def reindex(self, *, progress: Callable[[int], None] | None = None) -> int:
+        return self._run(self._operations.reindex(progress))
+
     def check(
         self,
         *,

@@ -19,13 +19,17 @@ from ..harnesses import chunk
 from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, furnish
 
 DERIVED = {
-    "acquire": set(),
-    "store": {"run"},
-    "touch": {"run"},
-    "release": {"run"},
-    "delete": {"run"},
+    "acquire": {"labelled"},
+    "store": {"run", "labelled"},
+    "touch": {"run", "labelled"},
+    "release": {"run", "labelled"},
+    "delete": {"run", "labelled"},
+    "update": {"labelled"},
+    "index_labels": {"labelled"},
+    "facets": {"labelled"},
+    "check_index": {"catalog", "labelled"},
     "forget": {"run"},
-    "check_artifact": {"run"},
+    "check_artifact": {"run", "labelled"},
     "mend": {"run"},
     "load": {"content"},
     "tally": {"artifact", "leases", "stores", "content"},
@@ -76,7 +80,7 @@ def keys_in(words: list[bytes]) -> list[bytes]:
 
 @pytest.fixture
 def store(valkey, namespace) -> Iterator[RedisArtifactStore]:
-    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as store:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64, index_tags=("k",)) as store:
         yield chunk(store, CHUNKING)
 
 
@@ -94,6 +98,8 @@ def exercise(store: RedisArtifactStore, client, partitions: Partitions) -> None:
         furnish(store)
         operation(store)
     furnish(store)
+    store.reindex()  # index_labels, mark
+    store.facets("tag:k")
     for read in READINGS.values():
         read(store)
     home = partitions.of(CROWDED_ID)

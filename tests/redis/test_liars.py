@@ -130,6 +130,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "delete_where of a run": lambda s: s.delete_where(run_id="a", dry_run=False),
     "examine": lambda s: aexamine(s) if isinstance(s, AsyncArtifactStore) else examine(s),
     "gc": lambda s: s.gc(dry_run=False, grace=0),
+    "reindex": lambda s: s.reindex(),
     "check": lambda s: s.check(read_data=True, repair=True, grace=0),
 }
 

@@ -7,6 +7,7 @@ for Redis. Every plan may be run twice; none leaves half of its work behind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -156,6 +157,10 @@ class Backend(ABC):
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         """What they come to, and how often each value occurs of what they are counted by (`figures.check_field`)."""
 
+    def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
+        """How often each value occurs, and nothing else."""
+        return (yield from self.tally(query, by)).values
+
     @abstractmethod
     def stats(self, query: Query) -> Plan[StoreStats]:
         """Figures about the artifacts that a query wants."""
@@ -178,6 +183,11 @@ class Backend(ABC):
     @abstractmethod
     def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
         """Find what does not fit together; repair what is certain if asked to."""
+
+    def reindex(self, progress: Progress) -> Plan[int]:  # noqa: ARG002  # for backends that have indexes by label
+        """Index what the store was told to, and nothing else; how many artifacts were looked at."""
+        yield from ()
+        return 0
 
     @abstractmethod
     def close(self) -> Plan[None]:

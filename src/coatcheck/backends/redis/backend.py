@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ...arguments import Request, SourceRequest, StoreRequest
@@ -17,6 +18,8 @@ from ..opened import OpenedArtifact
 from . import maintenance
 from .counting import Counting
 from .describing import Describing
+from .indexing import reindex
+from .layout.labels import new_marker, wish
 from .layout.partitions import Partitions
 from .leasing import Leasing
 from .listing import Lists
@@ -41,7 +44,14 @@ class RedisBackend(Backend):
 
     def __init__(self, transport: Transport, options: RedisOptions) -> None:
         partitions = Partitions(options.namespace, options.partition_count(cluster=transport.is_cluster))
-        self.session = Session(transport, partitions, retry_for=options.retry_for, durability=options.durability)
+        self.session = Session(
+            transport,
+            partitions,
+            retry_for=options.retry_for,
+            durability=options.durability,
+            wish=wish([new_marker(field) for field in options.fields]),
+        )
+        self._fields = options.fields
         self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
         self.namespace = options.namespace
@@ -118,6 +128,9 @@ class RedisBackend(Backend):
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         return self._counting.tally(query, by)
 
+    def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
+        return self._counting.facets(query, by)
+
     def stats(self, query: Query) -> Plan[StoreStats]:
         return self._counting.stats(query)
 
@@ -139,6 +152,9 @@ class RedisBackend(Backend):
             grace_ms=grace_ms,
             progress=progress,
         )
+
+    def reindex(self, progress: Progress) -> Plan[int]:
+        return reindex(self.session, self._fields, progress)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises."""

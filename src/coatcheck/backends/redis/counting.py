@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...envelope import is_manifest
@@ -15,12 +16,15 @@ from ...search import Query
 from ...seen import Seen
 from .batching import PAGE, ask_about
 from .chunks import server_time
+from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
-from .scanning import RunScan, Scan, completed, index_of, view_of
+from .layout.labels import Wanted, alone, field_of, value_of
+from .scanning import RunScan, Scan, completed, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
+from .walking import Cursor
 
 
 class Counting:
@@ -35,7 +39,17 @@ class Counting:
 
     def count(self, query: Query) -> Plan[int]:
         """See `Backend.count`."""
+        wanted = alone(query)
+        if wanted is not None:
+            return heard(self._labelled(query, wanted))
         return heard(self._tallied(query) if query.is_filter else self._live(query))
+
+    def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
+        """See `Backend.facets`."""
+        field = field_of(by)
+        if field is None or query.is_filter or query.run_id is not None:
+            return heard(self._values(query, by))
+        return heard(self._indexed(query, by, field))
 
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         """See `Backend.tally`."""
@@ -47,6 +61,38 @@ class Counting:
 
     def _tallied(self, query: Query) -> Plan[int]:
         return (yield from self._tally(query, None)).views
+
+    def _values(self, query: Query, by: str) -> Plan[Counter[str | None]]:
+        return (yield from self._tally(query, by)).values
+
+    def _labelled(self, query: Query, wanted: Wanted) -> Plan[int]:
+        """Members of indexes by label that have not expired, and what is mixed."""
+        indexed = yield from exactly(self._session, wanted.field)
+        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) // 1000
+        names = [
+            (keys, keys.labelled(marker.token + b":" + wanted.value, "deadlines")) for keys, marker in indexed.items()
+        ]
+        counts = yield from self._session.read_each(
+            [Command(keys.slot, (b"ZCOUNT", name, b"(%d" % now, b"+inf"), int) for keys, name in names]
+        )
+        rest = yield from self._tally(query, None, the_rest(self._session, indexed))
+        return sum(counts) + rest.views
+
+    def _indexed(self, query: Query, by: str, field: bytes) -> Plan[Counter[str | None]]:
+        """The same for every value that there is."""
+        indexed = yield from exactly(self._session, field)
+        found: Counter[str | None] = Counter()
+        waiting = [(keys, marker, Cursor()) for keys, marker in indexed.items()]
+        while waiting:
+            replies = yield from self._session.read_each(
+                [calls.facets(keys, marker.token, cursor.at, PAGE) for keys, marker, cursor in waiting]
+            )
+            for (_, _, cursor), (following, values) in zip(waiting, replies, strict=True):
+                for value, count in values:
+                    found[value_of(value)] += count
+                cursor.move(following)
+            waiting = [one for one in waiting if not one[2].ended]
+        return found + (yield from self._tally(query, by, the_rest(self._session, indexed))).values
 
     def _live(self, query: Query) -> Plan[int]:
         """Members of an index by deadline that have not expired."""
@@ -62,8 +108,8 @@ class Counting:
         )
         return sum(counts)
 
-    def _tally(self, query: Query, by: str | None) -> Plan[Tally]:
-        total, scan = Tally(), TallyScan(self._session, query, by, contents=False)
+    def _tally(self, query: Query, by: str | None, read: Sources | None = None) -> Plan[Tally]:
+        total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read)
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
                 total.add(_tally_of(tallied, by))
@@ -188,20 +234,38 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         query: Which views.
         by: What they are counted by.
         contents: Also what leases and contents come to.
+        read: Which indexes; `None`: those that know all of it.
     """
 
-    def __init__(self, session: Session, query: Query, by: str | None, *, contents: bool) -> None:
-        super().__init__(session, index_of(query))
+    def __init__(
+        self, session: Session, query: Query, by: str | None, *, contents: bool, read: Sources | None = None
+    ) -> None:
+        super().__init__(session, None)
         self._query = query
         self._sought = calls.Sought.of(query, by_store=query.run_id is None, movable=session.transport.is_cluster)
         self._by = by
         self._contents = contents
+        self._begun = read is not None
+        if read is not None:
+            self._begin(read)
 
-    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
-        call = calls.tally(
-            keys, self._index(keys), self._sought, cursor, look=count, by=self._by, contents=self._contents
-        )
-        return call.then(lambda tallied: (tallied.cursor, [(keys, tallied)]))
+    def _next(self) -> Plan[Sequence[tuple[Keys, calls.Tallied]] | None]:
+        if not self._begun:
+            self._begun = True
+            found = yield from sources(self._session, self._query, "created")
+            if found.mixed:
+                found = yield from sources(self._session, self._query, "deadlines")
+            self._begin(found)
+        return (yield from super()._next())
+
+    def _begin(self, read: Sources) -> None:
+        if read.mixed:  # by deadline: what has expired there may be known under something else again
+            self._sought = replace(self._sought, by_store=False)
+        self._read(read.first or read.mixed, read.mixed if read.first else ())
+
+    def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
+        call = calls.tally(*source, self._sought, cursor, look=count, by=self._by, contents=self._contents)
+        return call.then(lambda tallied: (tallied.cursor, [(source.keys, tallied)]))
 
     def unknown(self, keys: Keys, tallied: calls.Tallied) -> Plan[list[calls.Match]]:
         """What could not be seen."""

@@ -31,14 +31,11 @@ class Lists:
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
-        run = query.run_id
         if query.by == "expiry":
-            index = (lambda keys: keys.deadlines) if run is None else (lambda keys: keys.run(run))
-        elif query.by == "time" and run is None:
-            index = lambda keys: keys.created  # noqa: E731
-        else:
-            return self._best(query, start, count)
-        return heard(InOrder(self._session, query, index, start, count).page())
+            return heard(InOrder(self._session, query, "deadlines", start, count).page())
+        if query.by == "time" and query.run_id is None:
+            return heard(InOrder(self._session, query, "created", start, count).page())
+        return self._best(query, start, count)
 
     def _best(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """The same in an order that no index has."""

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ...envelope import is_manifest, unseal
@@ -130,6 +131,7 @@ class Inspection:
                 "catalog": self._catalogs,
                 "leases": self._indexes_of_leases,
                 "stores": self._indexes_of_leases,
+                "labelled": self._indexes_by_label,
             }
         )
         looked_at = yield from self._scan(
@@ -322,6 +324,15 @@ class Inspection:
         for keys, key, _ in sorted(found, key=lambda one: one[1]):
             yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
 
+    def _indexes_by_label(self, found: _OfOneKind) -> Plan[None]:
+        for keys, key, match in sorted(found, key=lambda one: one[1]):
+            if match["token"] is not None:
+                prefix = key.removesuffix(b"values")
+                yield from self._index(keys, (key, key), "runs", b"", partial(_deadlines, prefix))
+            else:
+                deadlines = keys.labelled(match["name"], "deadlines")
+                yield from self._index(keys, (key, deadlines), "labelled", match["name"], keys.artifact_of)
+
     def _index(
         self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]
     ) -> Plan[None]:
@@ -430,6 +441,10 @@ def _scanned(reply: Any) -> tuple[bytes, list[bytes]]:
     if not cursor.isdigit():
         raise ValueError(f"the cursor {cursor[:20]!r}")
     return cursor, [bytes(name) for name in names if isinstance(name, bytes)]
+
+
+def _deadlines(prefix: bytes, value: bytes) -> bytes:
+    return prefix + value + b":deadlines"
 
 
 def _same(reply: Any) -> Any:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
+from ...arguments import check_tags
 from ...cache import ContentCache
 from ...compression import DEFAULT_LEVEL, DEFAULT_THRESHOLD, Compression, Zstd
 from ...disk_cache import DiskCache
 from ...envelope import Verify
 from ...errors import InvalidArtifactError
+from .layout.labels import MOST, TYPE, presence_field, tag_field
 from .layout.partitions import COUNTS, ON_A_CLUSTER, ON_A_SERVER, check_namespace
 from .transport.connect import TIMEOUT
 from .transport.durability import LEVELS, Durability
 
 Certificates = Literal["required", "optional", "none"]
+
+_LONGEST_NAME: Final = 1024
 
 _CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "partitions": (None, *COUNTS),
@@ -43,6 +48,9 @@ class RedisKeywords(TypedDict, total=False):
     cache_size: int
     cache_dir: str | os.PathLike[str] | None
     cache_dir_size: int
+    index_tags: Sequence[str]
+    index_presence: Sequence[str]
+    index_content_type: bool
     ssl_ca_certs: str | os.PathLike[str] | None
     ssl_ca_data: str | None
     ssl_certfile: str | os.PathLike[str] | None
@@ -81,6 +89,10 @@ class RedisOptions:
             as they lie on the server, for this user only. What is loaded, or read by `open` in order to its end, is
             kept there; `load`, `open` and `load_range` are served from it, verified as from the server.
         cache_dir_size: Bytes that it holds, about.
+        index_tags: Names of tags: lists, counts and facets of `tags={name: value}` ask an index, kept by every store
+            that changes something here. Takes effect in a namespace that is empty; in others after `reindex()`.
+        index_presence: The same for `tags={name: ANY}`, with any value.
+        index_content_type: The same for `content_type="…"`.
         ssl_ca_certs: File of the authorities that the server's certificate may come from; `None`: the system's. This
             option and the following need a URL of TLS, and have redis-py's names, also as parameters of the URL.
         ssl_ca_data: The same as text in PEM format.
@@ -107,6 +119,9 @@ class RedisOptions:
     cache_size: int = 0
     cache_dir: str | os.PathLike[str] | None = None
     cache_dir_size: int = 1024**3
+    index_tags: Sequence[str] = ()
+    index_presence: Sequence[str] = ()
+    index_content_type: bool = False
     ssl_ca_certs: str | os.PathLike[str] | None = None
     ssl_ca_data: str | None = None
     ssl_certfile: str | os.PathLike[str] | None = None
@@ -124,6 +139,7 @@ class RedisOptions:
                 raise InvalidArtifactError(f"{name} must be {', '.join(most)} or {last}, not {value!r}")
         self._check_size("cache_size", least=0)
         self._check_size("cache_dir_size", least=1)
+        self._check_indexes()
         if self.max_size is not None:
             self._check_size("max_size", least=1)
         Zstd(self.compression_level, self.compression_threshold)  # checked even where it is not used
@@ -143,6 +159,15 @@ class RedisOptions:
         if not isinstance(self.retry_for, int | float) or not 0 <= self.retry_for < math.inf:  # type: ignore[redundant-expr]
             raise InvalidArtifactError(f"retry_for must be seconds, 0 or more, not {self.retry_for!r}")
 
+    def _check_indexes(self) -> None:
+        for name in ("index_tags", "index_presence"):
+            object.__setattr__(self, name, _check_names(getattr(self, name), name))
+        given: object = self.index_content_type
+        if not isinstance(given, bool):
+            raise InvalidArtifactError(f"index_content_type must be True or False, not {given!r}")
+        if len(self.fields) > MOST:
+            raise InvalidArtifactError(f"a namespace indexes {MOST} fields at most, not {len(self.fields)}")
+
     def _check_size(self, name: str, *, least: int) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -151,6 +176,12 @@ class RedisOptions:
     def as_dict(self) -> dict[str, Any]:
         """The options as keywords, as another process would give them."""
         return {**asdict(self), "cache_dir": None if self.cache_dir is None else str(self._cache_dir)}
+
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """What to index by label."""
+        found = [TYPE] if self.index_content_type else []
+        return (*found, *map(tag_field, self.index_tags), *map(presence_field, self.index_presence))
 
     @property
     def tls(self) -> dict[str, Any]:
@@ -183,3 +214,16 @@ class RedisOptions:
                 "partitions=1 lies in one hash slot, on one server: on a cluster choose 64 or 256"
             )
         return self.partitions or (ON_A_CLUSTER if cluster else ON_A_SERVER)
+
+
+def _check_names(names: Any, what: str) -> tuple[str, ...]:
+    """Names of tags, each once."""
+    if isinstance(names, str | bytes) or not isinstance(names, Sequence | set | frozenset):
+        raise InvalidArtifactError(f"{what} must be names of tags, as ('kind', 'step'), not {names!r}")
+    found = dict.fromkeys(names)
+    for name in found:
+        if not isinstance(name, str) or len(name.encode(errors="replace")) > _LONGEST_NAME:
+            raise InvalidArtifactError(
+                f"{what} must be names of tags of {_LONGEST_NAME} bytes at most, not {name!r:.100}"
+            )
+    return tuple(check_tags(dict.fromkeys(found, "")))

@@ -10,8 +10,8 @@ from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Place, Query, microseconds
 from .batching import BATCH_BYTES, PAGE
-from .layout.keys import Keys
-from .scanning import Index, completed, view_of
+from .labelled import By, Source, sources
+from .scanning import completed, view_of
 from .scripts import calls
 from .scripts.calls import Match, Scanned, Sought
 from .session import Session
@@ -31,15 +31,15 @@ class InOrder:
     Args:
         session: The namespace.
         query: Which views, and whether from the last on.
-        index: Of which the scores are the order.
+        by: Which of the two indexes that the query reads has the order as its scores.
         start: The place that they are behind; `None`: the beginning.
         count: How many.
     """
 
-    def __init__(self, session: Session, query: Query, index: Index, start: Place | None, count: int) -> None:
+    def __init__(self, session: Session, query: Query, by: By, start: Place | None, count: int) -> None:
         self._session = session
         self._query = query
-        self._index = index
+        self._by = by
         self._start = start
         self._count = count
         self._by_store = query.by == "time"
@@ -50,15 +50,16 @@ class InOrder:
         """See `Backend.page`."""
         query = self._query
         begin: Place | bytes = self._beginning() if self._start is None else self._start
-        walks = [_Walk(keys, begin) for keys in self._session.partitions.all]
+        found = yield from sources(self._session, query, self._by)
+        walks = [_Walk(source, begin) for source in found.all]
         trips = yield from self._walk(walks)
         if trips > 1:
             yield from self._look_again(walks)
-        found = sorted(self._found.values(), key=lambda one: one.place, reverse=query.descending)
-        more = len(found) > self._count or any(walk.ahead or not walk.ended for walk in walks)
-        found = found[: self._count]
-        views = [view_of(one.match) for one in found]
-        return [view for view in views if query.matches(view)], found[-1].place if found and more else None
+        best = sorted(self._found.values(), key=lambda one: one.place, reverse=query.descending)
+        more = len(best) > self._count or any(walk.ahead or not walk.ended for walk in walks)
+        best = best[: self._count]
+        views = [view_of(one.match) for one in best]
+        return [view for view in views if query.matches(view)], best[-1].place if best and more else None
 
     def _beginning(self) -> Place | bytes:
         if self._query.descending:
@@ -84,7 +85,7 @@ class InOrder:
             if not empty:
                 break
             trips += 1
-            replies = yield from self._scan([(walk.keys, walk.last or walk.begin) for walk in empty], way, share)
+            replies = yield from self._scan([(walk.source, walk.last or walk.begin) for walk in empty], way, share)
             for walk, scanned in zip(empty, replies, strict=True):
                 walk.take(scanned)
         return trips
@@ -101,19 +102,19 @@ class InOrder:
         if len(places) >= self._count:
             cut = min(places) if self._query.descending else max(places)
         if self._query.descending:
-            yield from self._upwards([(walk.keys, cut or walk.last or b"", None) for walk in walks])
+            yield from self._upwards([(walk.source, cut or walk.last or b"", None) for walk in walks])
         else:
-            passed = [(walk.keys, walk.begin, cut or walk.last) for walk in walks if walk.last]
+            passed = [(walk.source, walk.begin, cut or walk.last) for walk in walks if walk.last]
             while (yield from self._upwards(passed)):
                 pass
 
-    def _upwards(self, ranges: Sequence[tuple[Keys, Place | bytes, Place | None]]) -> Plan[int]:
+    def _upwards(self, ranges: Sequence[tuple[Source, Place | bytes, Place | None]]) -> Plan[int]:
         """Take what lies in ranges in ascending order; how much of it is new."""
         before = len(self._found)
         while ranges:
-            replies = yield from self._scan([(keys, start) for keys, start, _ in ranges], b">", PAGE)
+            replies = yield from self._scan([(source, start) for source, start, _ in ranges], b">", PAGE)
             following = []
-            for (keys, start, end), scanned in zip(ranges, replies, strict=True):
+            for (source, start, end), scanned in zip(ranges, replies, strict=True):
                 for match in scanned.matches:
                     place = match.score, match.member
                     if (end is None or place <= end) and self._query.is_behind(place, self._start):
@@ -121,31 +122,32 @@ class InOrder:
                 if scanned.place == start:
                     raise ValueError("a list without end")
                 if scanned.more and scanned.place and (end is None or scanned.place < end):
-                    following.append((keys, scanned.place, end))
+                    following.append((source, scanned.place, end))
             ranges = following
         return len(self._found) - before
 
-    def _scan(self, places: Sequence[tuple[Keys, Place | bytes]], way: calls.Way, most: int) -> Plan[list[Scanned]]:
+    def _scan(self, places: Sequence[tuple[Source, Place | bytes]], way: calls.Way, most: int) -> Plan[list[Scanned]]:
         look = PAGE if self._query.is_filter else min(_UNFILTERED * PAGE, most)
         budget = BATCH_BYTES // len(places)
         replies = yield from self._session.read_each(
             [
-                calls.scan(keys, self._index(keys), self._sought, way, start, look=look, most=most, budget=budget)
-                for keys, start in places
+                calls.scan(*source, self._sought, way, start, look=look, most=most, budget=budget)
+                for source, start in places
             ]
         )
-        found = [(keys, match) for (keys, _), one in zip(places, replies, strict=True) for match in one.matches]
-        matches: dict[Keys, list[Match]] = {}
-        for keys, match in (yield from completed(self._session, self._query, found)):
-            matches.setdefault(keys, []).append(match)
-        return [one._replace(matches=matches.get(keys, [])) for (keys, _), one in zip(places, replies, strict=True)]
+        completed_all = []
+        for (source, _), one in zip(places, replies, strict=True):
+            found = [(source.keys, match) for match in one.matches]
+            matches = yield from completed(self._session, self._query, found)
+            completed_all.append(one._replace(matches=[match for _, match in matches]))
+        return completed_all
 
 
 class _Walk:
     """The way through one partition's index: where it begins, what was read ahead, and how far."""
 
-    def __init__(self, keys: Keys, begin: Place | bytes) -> None:
-        self.keys = keys
+    def __init__(self, source: Source, begin: Place | bytes) -> None:
+        self.source = source
         self.begin = begin
         self.ahead: deque[_Found] = deque()
         self.last: Place | None = None

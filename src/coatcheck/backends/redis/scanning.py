@@ -12,6 +12,7 @@ from ...search import Query
 from ..base import Listing
 from .batching import BATCH_BYTES, PAGE, ask_about
 from .chunks import server_time
+from .labelled import Source, sources
 from .layout import records
 from .layout.keys import Keys, listed, unquoted
 from .scripts import calls
@@ -41,18 +42,25 @@ class Scan(Listing[T]):
 
     Args:
         session: The namespace.
-        index: Which index.
+        index: Which index; `None`: `_read` says it later.
     """
 
-    def __init__(self, session: Session, index: Index) -> None:
+    def __init__(self, session: Session, index: Index | None) -> None:
         self._session = session
-        self._index = index
-        self._waiting: list[tuple[Keys, Cursor, object]] = [(keys, Cursor(), None) for keys in session.partitions.all]
+        self._waiting: list[tuple[Source, Cursor, object]] = []
+        self._behind: Sequence[Source] = ()
         self._restarts = 0
+        if index is not None:
+            self._read([Source(keys, index(keys)) for keys in session.partitions.all])
+
+    def _read(self, first: Sequence[Source], behind: Sequence[Source] = ()) -> None:
+        """Read these indexes, then those behind them."""
+        self._waiting = [(source, Cursor(), None) for source in first]
+        self._behind = behind
 
     @abstractmethod
-    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
-        """Asks for some members of a partition from a cursor on; the next cursor, and what was found."""
+    def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
+        """Asks for some members of an index from a cursor on; the next cursor, and what was found."""
 
     def next(self) -> Plan[Sequence[T] | None]:
         return heard(self._next())
@@ -68,30 +76,34 @@ class Scan(Listing[T]):
         session, waiting = self._session, self._waiting
         count, budget = max(LEAST, PAGE // len(waiting)), BATCH_BYTES // len(waiting)
         replies = yield from session.read_each(
-            [self._question(keys, cursor.at, count, budget) for keys, cursor, _ in waiting]
+            [self._question(source, cursor.at, count, budget) for source, cursor, _ in waiting]
         )
         self._waiting = []
-        for (keys, cursor, answered), (following, _) in zip(waiting, replies, strict=True):
-            who = session.transport.incarnation(keys.slot)
+        for (source, cursor, answered), (following, _) in zip(waiting, replies, strict=True):
+            who = session.transport.incarnation(source.keys.slot)
             if cursor.at != START and who != answered and self._restarts < _RESTARTS:
                 self._restarts += 1
-                self._waiting.append((keys, Cursor(), who))
+                self._waiting.append((source, Cursor(), who))
                 continue
             cursor.move(following)
             if not cursor.ended:
-                self._waiting.append((keys, cursor, who))
-        return [(keys, found) for (keys, _, _), (_, found) in zip(waiting, replies, strict=True)]
+                self._waiting.append((source, cursor, who))
+        if not self._waiting:
+            self._read(self._behind)
+        return [(source.keys, found) for (source, _, _), (_, found) in zip(waiting, replies, strict=True)]
 
 
 class MemberScan(Scan[tuple[Keys, bytes, float]]):
     """Members with their scores, and where they lie."""
 
-    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # members are short
+    def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # members are short
+        keys = source.keys
+
         def decode(reply: Any) -> tuple[bytes, Sequence[Any]]:
             following, members = reply
             return following, [(keys, *one) for one in records.scored(members)]
 
-        return Command(keys.slot, (b"ZSCAN", self._index(keys), cursor, b"COUNT", b"%d" % count), decode)
+        return Command(keys.slot, (b"ZSCAN", source.key, cursor, b"COUNT", b"%d" % count), decode)
 
 
 class ViewScan(Scan[ArtifactMetadata]):
@@ -103,14 +115,14 @@ class ViewScan(Scan[ArtifactMetadata]):
     """
 
     def __init__(self, session: Session, query: Query) -> None:
-        super().__init__(session, index_of(query))
+        super().__init__(session, None)
         self._query = query
         by_store = query.run_id is None
         self._sought = calls.Sought.of(query, by_store=by_store, movable=session.transport.is_cluster)
-        self._begun = by_store or len(self._waiting) == 1
+        self._begun = False
 
-    def _question(self, keys: Keys, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
-        call = calls.scan(keys, self._index(keys), self._sought, b"*", cursor, look=count, most=0, budget=budget)
+    def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
+        call = calls.scan(*source, self._sought, b"*", cursor, look=count, most=0, budget=budget)
         return call.then(lambda scanned: (scanned.cursor, scanned.matches))
 
     def _next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
@@ -119,25 +131,21 @@ class ViewScan(Scan[ArtifactMetadata]):
 
     def matches(self) -> Plan[Sequence[calls.Match] | None]:
         """The same as it is stored."""
-        if not self._begun:  # a run has artifacts in few of many partitions: scripts only look there
+        if not self._begun:
             self._begun = True
-            counts = yield from self._session.read_each(
-                [
-                    Command(keys.slot, (b"ZCOUNT", self._index(keys), b"-inf", b"+inf"), int)
-                    for keys, *_ in self._waiting
-                ]
-            )
-            self._waiting = [one for one, count in zip(self._waiting, counts, strict=True) if count]
+            found = yield from sources(self._session, self._query, "created")
+            first = found.first
+            if self._query.run_id is not None and len(first) > 1:
+                # A run has artifacts in few of many partitions: scripts only look there.
+                counts = yield from self._session.read_each(
+                    [Command(keys.slot, (b"ZCOUNT", index, b"-inf", b"+inf"), int) for keys, index in first]
+                )
+                first = [one for one, count in zip(first, counts, strict=True) if count]
+            self._read(first, found.mixed)
         if not self._waiting:
             return None
-        found = [(keys, match) for keys, some in (yield from self._some()) for match in some]
-        return [match for _, match in (yield from completed(self._session, self._query, found))]
-
-
-def index_of(query: Query) -> Index:
-    """The index that knows all a query may want."""
-    run = query.run_id
-    return lambda keys: keys.created if run is None else keys.run(run)
+        matches = [(keys, match) for keys, some in (yield from self._some()) for match in some]
+        return [match for _, match in (yield from completed(self._session, self._query, matches))]
 
 
 def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:

@@ -43,15 +43,23 @@ class Session:
         partitions: Of the namespace.
         retry_for: Seconds during which what failed is repeated.
         durability: How safe a write is before it is acknowledged.
+        wish: What stores index by label where a partition is empty.
     """
 
     def __init__(
-        self, transport: Transport, partitions: Partitions, *, retry_for: float, durability: Durability
+        self,
+        transport: Transport,
+        partitions: Partitions,
+        *,
+        retry_for: float,
+        durability: Durability,
+        wish: bytes = b"",
     ) -> None:
         self.transport = transport
         self.partitions = partitions
         self.retry_for = retry_for
         self.durability: Durability = durability
+        self.wish = wish
         self._behind = confirmation(durability)
         # The embedded engine is known not to evict.
         self._question = Question(partitions.all[0]) if transport.engine is None else None

@@ -57,7 +57,9 @@ class Storing:
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """See `Backend.store_source`."""
         keys = self._session.of(request.artifact_id)
-        [outcome] = yield from self._session.write(calls.store(keys, [request], [None], "known"))
+        [outcome] = yield from self._session.write(
+            calls.store(keys, [request], [None], "known", wish=self._session.wish)
+        )
         view = yield from self._finish(request, keys, outcome, request.source, progress)
         if progress is not None:
             progress(request.size, request.size)
@@ -66,14 +68,16 @@ class Storing:
     def link(self, request: Request) -> Plan[ArtifactMetadata | None]:
         """See `Backend.link`."""
         keys = self._session.of(request.artifact_id)
-        [outcome] = yield from self._session.write(calls.store(keys, [request], [None], "known"))
+        [outcome] = yield from self._session.write(
+            calls.store(keys, [request], [None], "known", wish=self._session.wish)
+        )
         return (yield from self._concluded(request, keys, outcome))
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
         keys = self._session.of(request.artifact_id)
         if request.size <= self._inline and request.is_plain:
             sealed = self._seal(request)
-            outcome = yield from self._session.write(calls.store_small(keys, request, sealed))
+            outcome = yield from self._session.write(calls.store_small(keys, request, sealed, self._session.wish))
         else:
             [outcome] = yield from self._session.write(self._call(keys, [request]))
         if outcome.kind == "ok" and not outcome.token:
@@ -147,7 +151,17 @@ class Storing:
             key, sealed = keys.content(small[0].default_id.encode()), self._seal(small[0])
             first = (b"SET", key, sealed, b"NX", b"PX", b"%d" % STAGING_MS)
             contents, note = [(sealed[0], b"")], b"%d" % sum(map(len, sealed))
-        return calls.store(keys, requests, contents, where, first=first, note=note, replacing=replacing, buried=buried)
+        return calls.store(
+            keys,
+            requests,
+            contents,
+            where,
+            first=first,
+            note=note,
+            replacing=replacing,
+            buried=buried,
+            wish=self._session.wish,
+        )
 
     def _finish(
         self,
@@ -255,6 +269,7 @@ class Storing:
                 note=b"0",
                 replacing=replacing,
                 buried=buried,
+                wish=self._session.wish,
             )
         )
         return outcome

@@ -174,6 +174,7 @@ class Upload:
                     note=b"%d" % lasting,
                     replacing=replacing,
                     buried=buried,
+                    wish=self._session.wish,
                 )
             )
             if outcome.kind != "short":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from ....errors import CorruptArtifactError
@@ -22,6 +22,8 @@ _PATTERNS: Final = {
     "run": rb"run:(?P<name>[A-Za-z0-9_.~%-]*)",
     "runs": rb"runs",
     "catalog": rb"catalog:(?P<name>created|deadlines)",
+    "labelled": rb"labelled:(?:(?P<name>mixed|[0-9a-f]{14}:[A-Za-z0-9_.~%-]{0,384}):(?P<by>created|deadlines)"
+    rb"|(?P<token>[0-9a-f]{14}):values)",
 }
 KINDS: Final = frozenset(_PATTERNS)
 """The first word of every key behind the prefix."""
@@ -150,6 +152,14 @@ class Keys:
     def run_of(self, run: bytes) -> bytes:
         """The same for a run as it stands in indexes and lease fields."""
         return self._run + run
+
+    def labelled(self, name: bytes, by: Literal["created", "deadlines"]) -> bytes:
+        """Sorted set: artifacts under a name of `lua/lib/labels.lua`, by time of store or by deadline."""
+        return b"%blabelled:%b:%b" % (self.prefix, name, by.encode())
+
+    def values(self, token: bytes) -> bytes:
+        """Sorted set: quoted values of a field, by the ends of their indexes."""
+        return b"%blabelled:%b:values" % (self.prefix, token)
 
     def chunk(self, content_id: bytes, token: bytes, n: int) -> bytes:
         """String: one chunk of a content. `token` is the upload's own, so that chunks of two uploads never mix."""

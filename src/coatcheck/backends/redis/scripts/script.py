@@ -18,7 +18,7 @@ T = TypeVar("T")
 Other = TypeVar("Other")
 
 LUA: Final = files(__package__) / "lua"
-_INCLUDE: Final = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
+_INCLUDE: Final = re.compile(r"^ *-- @include (\w+)\n", re.MULTILINE)
 ANY_ID: Final = b"?" * ID_LENGTH
 """Stands for an id where a form is made; no key has it in its name otherwise."""
 

@@ -34,11 +34,11 @@ def overlapped(plans: Iterable[Plan[Any]]) -> Plan[None]:
 
 
 class _Begun:
-    """A plan that has yielded its first step."""
+    """A plan that has yielded its first step, or has ended without one."""
 
     def __init__(self, plan: Plan[Any]) -> None:
         self._plan = plan
-        self._step: Step = next(plan)
+        self._step: Step | None = next(plan, None)
         self._pending: Pending | None = None
 
     def begin(self) -> Plan[None]:
@@ -52,7 +52,7 @@ class _Begun:
         """Go on from there."""
         plan, step = self._plan, self._step
         try:
-            while True:
+            while step is not None:
                 try:
                     result: Any = yield step
                 except BaseException as error:  # noqa: BLE001  # the plan decides what an error means

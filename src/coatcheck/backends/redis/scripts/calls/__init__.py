@@ -20,7 +20,7 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Scanned, Sought, StoredContent, Sums, Tallied, Way, scan, tally
+from .listing import NOW, Match, Scanned, Sought, StoredContent, Sums, Tallied, Way, facets, scan, tally
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
@@ -33,6 +33,8 @@ from .writing import (
     follow,
     forget,
     hold,
+    index_labels,
+    mark,
     outcomes,
     release,
     store,
@@ -81,12 +83,15 @@ __all__ = [
     "delete",
     "discard",
     "drop_content",
+    "facets",
     "follow",
     "forget",
     "hold",
+    "index_labels",
     "index_lease",
     "leases",
     "load",
+    "mark",
     "mend",
     "metadata",
     "outcomes",

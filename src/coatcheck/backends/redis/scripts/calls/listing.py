@@ -171,6 +171,17 @@ def tally(
     return Call(_TALLY, keys.slot, [index], arguments, decode)
 
 
+def facets(keys: Keys, token: bytes, cursor: bytes, look: int) -> Call[tuple[bytes, list[tuple[bytes, int]]]]:
+    """`facets.lua`: the next cursor, and quoted values with how many artifacts have them."""
+
+    def decode(reply: Any) -> tuple[bytes, list[tuple[bytes, int]]]:
+        following, *found = reply
+        return following, list(zip(found[::2], map(int, found[1::2]), strict=True))
+
+    prefix = keys.prefix + b"labelled:" + token + b":"
+    return Call(_FACETS, keys.slot, [keys.values(token)], [prefix, cursor, b"%d" % look], decode)
+
+
 def _flag(value: bool) -> bytes:
     return b"1" if value else b""
 
@@ -205,3 +216,4 @@ def _filter(query: Query) -> list[bytes]:
 
 _SCAN: Final = Script("scan")
 _TALLY: Final = Script("tally")
+_FACETS: Final = Script("facets")

@@ -10,6 +10,7 @@ from .....arguments import Request
 from .....envelope import Sealed
 from ...layout import records
 from ...layout.keys import Keys, default_member, member_of, quoted
+from ...layout.labels import Marker
 from ...layout.records import encode_header, encode_view, encode_views
 from ..script import Call, Filled, Script, ScriptForm
 from .common import Chunks, Name, View, change_keys, known, pairs, raw, ttl_in_ms
@@ -61,6 +62,7 @@ def store(
     note: bytes = b"",
     replacing: bytes = b"",
     buried: bytes = b"",
+    wish: bytes = b"",
 ) -> Call[list[Outcome]]:
     """`store.lua`, for requests of one run and TTL; a request with a condition comes alone.
 
@@ -75,6 +77,7 @@ def store(
         note: The hold; until when staged chunks last, in ms; or how many bytes `first` puts in place.
         replacing: The content that an explicit id is known to stand for.
         buried: A key for leases that end with it.
+        wish: What to index by label where the partition is empty.
     """
     one = requests[0]
     names = [keys.created, keys.deadlines, keys.runs, keys.run(one.run_id)]
@@ -95,7 +98,9 @@ def store(
         _condition(one),
         b"1" if one.exact_ttl else b"",
     )
-    if any(more):
+    if wish:
+        arguments += (*more, wish)
+    elif any(more):
         arguments += more
     if staging:
         names.append(staging)
@@ -115,7 +120,7 @@ def _condition(request: Request) -> bytes:
     return b"absent" if request.condition.digest is None else request.condition.digest
 
 
-def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome]:
+def store_small(keys: Keys, request: Request, content: Sealed, wish: bytes) -> Filled[Outcome]:
     """`store.lua` for one plain request whose content is sent along: most stores."""
     artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
     values = (
@@ -125,13 +130,15 @@ def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[Outcome
         encode_view(request),
         content[0] + content[1],
     )
-    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _first_outcome)
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms, wish), keys.slot, values, _first_outcome)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs
-def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wish: bytes) -> ScriptForm:
     names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
+    words: tuple[bytes | None, ...]
     words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), b"inline", *(None,) * 4)
+    words += (*(b"",) * 5, wish) if wish else ()
     return ScriptForm(_STORE, names, words)
 
 
@@ -181,7 +188,21 @@ def touch(
 
 def update(keys: Keys, artifact_id: bytes, run_id: str | None, old: bytes, new: bytes) -> Call[Lease]:
     """`update.lua`: header and lease as they are now."""
-    return Call(_UPDATE, keys.slot, [keys.artifact(artifact_id)], [quoted(run_id), old, new], _lease)
+    names = [*keys.catalog, keys.run(run_id), keys.artifact(artifact_id), keys.run(None)]
+    arguments = [keys.prefix, quoted(run_id), old, new, member_of(artifact_id)]
+    return Call(_UPDATE, keys.slot, names, arguments, _lease)
+
+
+def index_labels(keys: Keys, members: Sequence[bytes]) -> Call[int]:
+    """`index_labels.lua`: how many of the artifacts are there."""
+    names = [*keys.catalog, keys.run(None), *map(keys.artifact_of, members), keys.run(None)]
+    return Call(_INDEX_LABELS, keys.slot, names, [keys.prefix, b"", *members], int)
+
+
+def mark(keys: Keys, changes: Sequence[tuple[Marker | None, Marker | None]]) -> Call[bool]:
+    """`mark.lua`: whether the partition holds anything. `changes`: markers that are there, and what is to be."""
+    arguments = [marker.member() if marker else b"" for change in changes for marker in change]
+    return Call(_MARK, keys.slot, [keys.created], arguments, lambda reply: bool(reply == 1))
 
 
 def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[Outcome]]:
@@ -281,6 +302,8 @@ def _lease(reply: Any) -> Lease:
 _STORE: Final = Script("store")
 _ACQUIRE: Final = Script("acquire")
 _UPDATE: Final = Script("update")
+_INDEX_LABELS: Final = Script("index_labels")
+_MARK: Final = Script("mark")
 _TOUCH: Final = Script("touch")
 _RELEASE: Final = Script("release")
 _DELETE: Final = Script("delete")

@@ -7,6 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold (of one artifact), or ''
 -- ARGV[6..] for each artifact: member, content id (16 bytes)
+-- Derived keys: indexes by label are written.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   metadata or content are missing, or cut off; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content
@@ -47,7 +48,6 @@ for i = 1, (#ARGV - 5) / 2 do
     end
     replies[i] = { 'ok' }
     if not mine or lease_deadline(mine) < deadline or hold ~= '' then
-      check_artifact(a, {})
       changes[#changes + 1] = { a = a, many = has_many(a, now), mine = mine, latest = latest, header = header }
     end
   end
@@ -56,6 +56,13 @@ if #changes == 0 then
   return replies
 end
 check_partition()
+for _, change in ipairs(changes) do
+  local a = change.a
+  check_artifact(a, {})
+  if a.labels and not change.mine then
+    change.labels = at.labels.with(a, a.labels, field, change.latest)
+  end
+end
 us = next_created(us)
 
 -- From here on nothing fails.
@@ -87,5 +94,10 @@ for i = 1, #changes do
   end
   run_extend(a.id, ends)
   catalog_extend(a.id, created, longest)
+  if a.labels then
+    local names = change.labels or a.labels
+    at.labels.drop(a.id, a.labels, names)
+    at.labels.extend(a.id, names, created, longest, false)
+  end
 end
 return replies

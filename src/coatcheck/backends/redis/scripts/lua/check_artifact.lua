@@ -6,7 +6,7 @@
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] member   ARGV[4] content id (16 bytes), or '' where that cannot be read
 -- ARGV[5] '1': repair, 'e': only if it has expired
--- Derived keys, only read for hints: indexes of the runs that lease it.
+-- Derived keys, only read for hints: indexes of the runs that lease it. Indexes by label are read and written.
 -- Returns {state, problems, runs whose indexes may be wrong, chunks}
 --   state: '' nothing can be said of its content, 'few' or 'many' leases, 'other' it stands for another content now
 
@@ -42,6 +42,7 @@ for _, key in ipairs({ at.created, at.deadlines, at.runs, a.leases, a.stores, a.
   end
 end
 
+local labels = is_marked(at.created) and labels_at(at)
 local deadline, runs = 0, {}
 if many then
   deadline = index_last(a.leases) or 0
@@ -92,6 +93,15 @@ else
   if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not is_created(call('ZSCORE', at.created, a.id)) then
     found('unindexed-artifact')
   end
+  if labels then
+    local created = tonumber(call('ZSCORE', at.created, a.id) or 0)
+    local looked, wrong = pcall(labels.mend, a, created, deadline, false)
+    if not looked then
+      return { state, { 'wrong-type' }, {}, {} }
+    elseif wrong then
+      found('unindexed-artifact')
+    end
+  end
   if is_explicit(a) and call('ZSCORE', a.needs, a.id) ~= score_read(deadline) then
     found('unindexed-artifact')
   end
@@ -100,8 +110,12 @@ end
 local mendable = #problems > (seen['lost-content'] and 1 or 0) and not seen['unindexed-lease']
 if mendable and (ARGV[5] == '1' or (ARGV[5] == 'e' and seen['expired-artifact'])) then
   if not many or call('ZCOUNT', a.leases, '-inf', integer(now)) <= 64 then
+    a.labels = labels and labels.held(a)
     content_extend(a, deadline)
     artifact_settle(a, many, now)
+    if labels and call('EXISTS', a.key) == 1 then
+      labels.mend(a, tonumber(call('ZSCORE', at.created, a.id)), deadline, true)
+    end
   end
 end
 return { state, problems, runs, chunks }

@@ -3,12 +3,14 @@
 --
 -- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same
 -- KEYS[3..] for each member the key that it stands for: its artifact, for 'runs' the run's index
--- ARGV[1] 'run', 'needs', 'catalog' or 'runs'   ARGV[2] 'run': lease field, 'needs': content id (16 bytes), else ''
+-- ARGV[1] 'run', 'needs', 'catalog', 'runs' or 'labelled'   ARGV[2] 'run': lease field, 'needs': content id (16 bytes),
+--   'labelled': what its artifacts are known under, see lib/labels.lua; else ''
 -- ARGV[3] '1': drop stale members   ARGV[4] '1': drop expired ones, too   ARGV[5] '1': repair the key's expiry
 -- ARGV[6] how old a hold may be, in us   ARGV[7..] members
+-- Derived keys, only read: 'labelled': the catalog, and what is mixed.
 -- Returns {problem or '' for the key, members that were dropped, expired members, stale members ...}
 
--- @include index
+-- @include labels
 
 local us = now_in_microseconds()
 local now, kind, name = math.floor(us / 1000), ARGV[1], ARGV[2]
@@ -16,6 +18,26 @@ if call('TYPE', KEYS[1]).ok ~= 'zset' then
   return { expiry(KEYS[1]) and 'wrong-type' or '', 0, 0 }
 elseif not is_index(KEYS[2]) then
   return { '', 0, 0 }
+end
+
+-- Whether an artifact belongs into the index by label that is looked at.
+local labels
+if kind == 'labelled' then
+  local at = { prefix = string.match(KEYS[1], '^(.*)labelled:') }
+  at.created = at.prefix .. 'catalog:created'
+  labels = is_index(at.created) and labels_at(at)
+end
+local function is_known_under(member, key)
+  if not labels then
+    return false
+  end
+  local looked, names = pcall(labels.held, { id = member, key = key })
+  for _, one in ipairs(looked and names or {}) do
+    if one == name then
+      return true
+    end
+  end
+  return not looked -- what cannot be looked at stays
 end
 
 -- A key of another type is no reason to drop what names it.
@@ -26,6 +48,11 @@ local function stands(member, key)
     return redis.pcall('HEXISTS', key, name) ~= 0
   elseif kind == 'needs' and string.sub(member, 1, 1) == '!' then
     return us - (tonumber(string.sub(member, 2, 15), 16) or 0) < tonumber(ARGV[6])
+  end
+  if kind == 'labelled' then
+    return is_known_under(member, key)
+  elseif kind == 'catalog' and is_marker(member) then
+    return true
   end
   local header = redis.pcall('HGET', key, 'h')
   return type(header) == 'table' or (header and (kind ~= 'needs' or content_id_of(header) == name))
@@ -41,8 +68,9 @@ for i = 7, #ARGV do
   end
 end
 result[3] = #expired
--- catalog:created is scored by time of store and ends with its twin.
-if kind ~= 'catalog' then
+-- What is scored by time of store ends with its twin.
+local paired = kind == 'catalog' or kind == 'labelled'
+if not paired then
   local last = index_last(KEYS[1])
   if last and last > now and not ends_at(KEYS[1], index_end(last)) then
     result[1] = 'wrong-expiry'
@@ -55,10 +83,12 @@ end
 if ARGV[4] == '1' and #expired > 0 then
   result[2] = result[2] + call('ZREM', KEYS[1], unpack(expired))
 end
-if kind == 'catalog' then
+if paired then
   local last = result[2] > 0 and index_settle(KEYS[2])
   if last then
     expire(KEYS[1], index_end(last))
+  elseif result[2] > 0 and call('ZCOUNT', KEYS[1], '-inf', '(' .. MARKED) == 0 then
+    call('UNLINK', KEYS[1]) -- markers of nothing
   end
 elseif result[2] > 0 or (ARGV[5] == '1' and result[1] ~= '') then
   index_settle(KEYS[1])

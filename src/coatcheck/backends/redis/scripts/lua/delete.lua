@@ -7,7 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] '1': one artifact, whose leases go to KEYS[4] where they are many; else ''
 -- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known, and
 --   what its latest live lease has to say behind its deadline, or ''
--- Derived keys, only cleaned up: indexes of the runs that lease them.
+-- Derived keys, only cleaned up: indexes of the runs that lease them. Indexes by label are written.
 -- Returns for each: {'ok'}                       where ARGV[2] is '1', see forget.lua
 --                   {'absent'}                   there was none
 --                   {'changed'}                  nothing written: the lease says something else

@@ -7,7 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous
 -- ARGV[3..] for each artifact: member, content id (16 bytes), token of the content's chunks, as far as it is known, and
 --   what its lease has to say behind its deadline, or ''
--- Derived keys, only cleaned up: indexes of runs whose leases have ended.
+-- Derived keys, only cleaned up: indexes of runs whose leases have ended. Indexes by label are written.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
 --                   {'changed'}                  nothing written: the lease says something else
@@ -22,7 +22,7 @@ local run, field = ARGV[2], lease_field(ARGV[2])
 check_partition()
 
 -- What nobody else leases goes together. Everything is read before anything is written.
-local replies, ids, sole, shared, gone = {}, {}, {}, {}, {}
+local replies, ids, sole, shared, gone, labelled = {}, {}, {}, {}, {}, {}
 for i = 1, (#ARGV - 2) / 4 do
   local a = artifact_at(6 * i - 1, ARGV[4 * i - 1])
   local content_id, token, seen = ARGV[4 * i], ARGV[4 * i + 1], ARGV[4 * i + 2]
@@ -51,6 +51,7 @@ for i = 1, (#ARGV - 2) / 4 do
         shared[#shared + 1] = { a = a, many = many }
       else
         sole[#sole + 1] = a.id
+        labelled[#sole] = at.labels and at.labels.held(a)
         gone[#gone + 1] = a.key
         gone[#gone + 1] = a.content
       end
@@ -60,6 +61,11 @@ end
 
 for i = 1, #gone, 1000 do
   call('UNLINK', unpack(gone, i, math.min(i + 999, #gone)))
+end
+for i, id in ipairs(sole) do
+  if labelled[i] then
+    at.labels.drop(id, labelled[i])
+  end
 end
 if #sole > 0 then
   catalog_drop(sole)

@@ -18,6 +18,7 @@
 -- @include leases
 -- @include filter
 -- @include place
+-- @include marker
 
 local now = math.floor(now_in_microseconds() / 1000)
 local prefix, field, way, from = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -36,7 +37,9 @@ for i = 1, #page, 2 do
   local member, points = page[i], page[i + 1]
   local id = id_of(member)
   local header, held, lease
-  if by_store and way == '<' and tonumber(points) < (wanted.earliest or 0) then
+  if is_marker(member) then
+    header = nil
+  elseif by_store and way == '<' and tonumber(points) < (wanted.earliest or 0) then
     more = false -- nor is anything behind it wanted
     break
   elseif bytes > budget then

@@ -11,14 +11,15 @@
 -- ARGV[4] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
 --   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
 -- ARGV[5..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
--- Behind these, where one of them is given, five more, '' for none:
+-- Behind these, where one of them is given, five more, or six with the last, '' for none:
 --   deadline in ms instead of the TTL
 --   note: 'staged': until when the chunks last, in ms; 'held': the hold; 'placed': bytes of the sealed content
 --   content id (16 bytes) of what is known to be replaced
 --   condition (of one artifact): 'absent', or the SHA-256 of what is replaced; the bytes of the lease end with this
 --     call's own token then
 --   '1' where the run's own lease may get shorter
--- Derived keys, only cleaned up: indexes of the runs that leased what is replaced.
+--   what to index from now on where the partition is empty, see lib/labels.lua
+-- Derived keys, only cleaned up: indexes of the runs that leased what is replaced. Indexes by label are written.
 --
 -- Returns for each: deadline and created, as they begin its lease, where there is no more to tell
 --                   {'ok', created in us, deadline in ms, told, token, count}
@@ -42,23 +43,26 @@ local now = math.floor(us / 1000)
 
 -- @include store_new
 
-local more = #ARGV % 4 == 1 and #ARGV - 5
+local rest = #ARGV % 4 -- none, or five or six
+local more = rest > 0 and #ARGV - 4 - rest
 local count = math.floor(((more or #ARGV) - 4) / 4)
-local fixed, note, replacing, condition, exact = '', '', '', '', ''
+local fixed, note, replacing, condition, exact, wish = '', '', '', '', '', nil
 if more then
-  fixed, note, replacing, condition, exact = unpack(ARGV, more + 1)
+  fixed, note, replacing, condition, exact, wish = unpack(ARGV, more + 1)
 end
 local results, wrote = {}, false
 -- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
 -- may come again and again.
 local pruning = count > 1 or us % 32 == 0
+local prunes = pruning
 
 -- The short way of many, and of one where an index has to end later or expired members go: for default ids of which
 -- nothing is there. It takes few commands and nothing of the library, which is made anew in every call that reaches it.
 -- What is there already it leaves to the long way below, and undoes what it has written where something is found there
 -- that makes the call fail.
 local finish, undo
-if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1' then
+local indexed = wish and call('EXISTS', KEYS[1]) == 0
+if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1' and not indexed then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -66,9 +70,10 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     -- A number may become text like 1.8e+12 on its way to a command: fine for a score, not for an expiry.
     score, ends = string.format('%.0f', deadline), math.ceil(deadline / 100) * 100
   end
-  if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back
-    local last = tonumber(call('ZRANGE', created, -1, -1, 'WITHSCORES')[2])
-    us = last < 9007199254740992 and last + 1 or us -- see is_created
+  if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back, or something is indexed by label
+    local last = call('ZRANGE', created, '(9007199254740992', us, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+    us = last and tonumber(last) + 1 or us
+    indexed = call('ZCOUNT', created, 9007199254740992, '+inf') > 0 -- see is_marked
   end
   if pruning then
     call('ZCARD', runs) -- raises where it is of another type
@@ -175,7 +180,7 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     undo()
     return reply
   end
-  if #by_deadline == 2 * count and not pruning then
+  if #by_deadline == 2 * count and not (pruning or indexed) then
     finish()
     return results
   end
@@ -184,7 +189,8 @@ end
 -- @include artifact
 local staging = where == 'staged' and KEYS[6 * count + 5]
 local field = lease_field(run)
-check_partition()
+check_partition(wish)
+local labels = at.labels
 us = next_created(us)
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had. `chunks`: of the
@@ -282,6 +288,7 @@ local function store(a, header, view, sealed, created)
   end
   local replaced_fields = replaced and not many and call('HKEYS', a.key) or {}
   check_artifact(a, replaced_fields)
+  local names = labels and labels.with(a, a.labels, field, encode_lease(0, 0, view), replaced)
   local deadline = fixed ~= '' and tonumber(fixed) or deadline_after(now, ARGV[3])
   local before, longest, settling = nil, deadline, false
   if old and not replaced then
@@ -343,6 +350,11 @@ local function store(a, header, view, sealed, created)
     end
     run_extend(a.id, deadline)
     catalog_extend(a.id, created, longest)
+    if labels then
+      labels.drop(a.id, a.labels or {}, names)
+      labels.extend(a.id, names, created, longest, prunes)
+      a.labels = names
+    end
     if settling then
       if run ~= '' then
         run_settle(at.run_index, run)
@@ -361,8 +373,15 @@ end
 local writes = {}
 local function look()
   for i = 1, count do
-    if not results[i] then
-      local argument = 4 * i + 1
+    local argument = 4 * i + 1
+    if results[i] and labels then -- it went the short way
+      local times = results[i]
+      local names = labels.with(nil, nil, field, times .. ARGV[argument + 2])
+      writes[i] = function()
+        labels.extend(ARGV[argument], names, lease_created(times), lease_deadline(times), prunes)
+        return times
+      end
+    elseif not results[i] then
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
         ARGV[argument + 1],
@@ -385,6 +404,9 @@ else
 end
 for i = 1, count do
   if writes[i] then
+    if labels then
+      labels.begin()
+    end
     results[i] = writes[i]()
   end
 end

@@ -4,7 +4,7 @@
 -- KEYS[1] index
 -- ARGV[1] key prefix   ARGV[2] lease field, '' for the latest live lease of each artifact
 -- ARGV[3] cursor of ZSCAN   ARGV[4] members to look at
--- ARGV[5] '1' where scores are times of store, of which none is before that of the view
+-- ARGV[5] '1' where scores are times of store, of which none is before that of the view; else they are deadlines
 -- ARGV[6] '1' where keys may lie on another node: what looks absent may be there
 -- ARGV[7] what to count by: '', 'type', 'run', or 'tag' and the name of a tag in msgpack
 -- ARGV[8] '1': also what leases and contents come to
@@ -21,6 +21,7 @@
 -- @include leases
 -- @include filter
 -- @include place
+-- @include marker
 
 local now = math.floor(now_in_microseconds() / 1000)
 local prefix, field, by_store = ARGV[1], ARGV[2], ARGV[5] == '1'
@@ -80,9 +81,11 @@ local page = call('ZSCAN', KEYS[1], ARGV[3], 'COUNT', ARGV[4])
 for i = 1, #page[2], 2 do
   local member = page[2][i]
   local id = id_of(member)
-  if not id then
+  -- What has expired may be there again, known under something else.
+  local passed = field == '' and not by_store and tonumber(page[2][i + 1]) <= now
+  if not id and not is_marker(member) then
     error(DAMAGED)
-  elseif is_possible(wanted, prefix, id, by_store and page[2][i + 1]) then
+  elseif id and not passed and is_possible(wanted, prefix, id, by_store and page[2][i + 1]) then
     local header, held, lease = view_at(prefix, id, field, now)
     if not header then
       if ARGV[6] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then

@@ -7,7 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''
 -- ARGV[6] member   ARGV[7] content id (16 bytes)   ARGV[8] '1': only later
--- Derived keys, only cleaned up: indexes of runs whose leases have ended.
+-- Derived keys, only cleaned up: indexes of runs whose leases have ended. Indexes by label are written.
 -- Returns {'ok'}
 --         {'absent'}                   there was no live lease
 --         {'other', content id}        nothing written: the id stands for this content

@@ -21,8 +21,13 @@ local function is_explicit(a)
   return a.key ~= a.named
 end
 
--- Raises where a key that a change writes is of another type: called before anything is written.
+-- Raises where a key that a change writes is of another type: called before anything is written. Also notes what the
+-- indexes by label know the artifact under.
 local function check_artifact(a, fields)
+  a.labels = at.labels and at.labels.held(a)
+  if a.labels then
+    at.labels.check(a.labels)
+  end
   call('ZCARD', a.leases)
   call('ZCARD', a.stores)
   call('ZCARD', a.needs)
@@ -48,6 +53,9 @@ local function artifact_remove(a, fields, now)
       run_drop(string.sub(field, 2), a.id)
     end
   end
+  if a.labels then
+    at.labels.drop(a.id, a.labels)
+  end
   catalog_drop({ a.id })
   if is_explicit(a) then
     need_drop(a, a.id)
@@ -64,6 +72,9 @@ local function artifact_settle(a, many, now)
   end
   leases_expire(a, deadline)
   catalog_set(a.id, created, deadline)
+  if a.labels then
+    at.labels.set(a.id, a.labels, created, deadline)
+  end
   if is_explicit(a) then
     index_set(a.needs, a.id, deadline)
   end

@@ -63,3 +63,39 @@ local function index_prune(key, now, count)
   end
   return dead
 end
+
+-- A pair is two indexes of the same members, {created, deadlines}: by time of store, and by deadline. The first cannot
+-- know when to end, and ends with the second.
+
+local function pair_settle(pair)
+  local last = index_settle(pair.deadlines)
+  if last then
+    expire(pair.created, index_end(last))
+  end
+  return last
+end
+
+-- As `index_extend`.
+local function pair_extend(pair, member, created, deadline)
+  call('ZADD', pair.created, integer(created), member)
+  local ends = index_extend(pair.deadlines, member, deadline)
+  if ends then
+    expire(pair.created, ends)
+  end
+  return ends
+end
+
+local function pair_set(pair, member, created, deadline)
+  call('ZADD', pair.created, integer(created), member)
+  call('ZADD', pair.deadlines, score(deadline), member)
+  return pair_settle(pair)
+end
+
+-- As `index_prune`.
+local function pair_prune(pair, now, count)
+  local dead = index_prune(pair.deadlines, now, count)
+  if #dead > 0 then
+    call('ZREM', pair.created, unpack(dead))
+  end
+  return dead
+end

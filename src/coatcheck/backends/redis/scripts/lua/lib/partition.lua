@@ -1,21 +1,25 @@
 -- The indexes that all artifacts of a partition share.
 -- @include index
 -- @include keys
+-- @include labels
 
 -- What most scripts are called with first.
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
 local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4] }
 at.prefix, at.run = ARGV[1], ARGV[2]
 
--- Raises where one of them is a key of another type: called before anything is written.
-local function check_partition()
-  call('ZCARD', at.created)
+-- Raises where one of them is a key of another type: called before anything is written. Also sets `at.labels`, the
+-- functions of lib/labels.lua where something is indexed by label.
+local function check_partition(wish)
+  if is_marked(at.created) or wish then
+    at.labels = labels_at(at, wish)
+  end
   call('ZCARD', at.deadlines)
   call('ZCARD', at.runs)
   call('ZCARD', at.run_index)
 end
 
--- Whether a score of `created` can be one: from 2^53 on the next number would be the same.
+-- Whether a score of `created` can be one: from 2^53 on the next number would be the same, and markers stand there.
 local function is_created(score)
   return score and tonumber(score) < 9007199254740992
 end
@@ -23,24 +27,21 @@ end
 -- The time of a store: the clock's, but later than that of any store before it, so that the order of stores is their
 -- order in time even where the clock goes back.
 local function next_created(us)
-  local last = call('ZRANGE', at.created, -1, -1, 'WITHSCORES')[2]
-  return is_created(last) and math.max(us, tonumber(last) + 1) or us
+  local last = call('ZRANGE', at.created, '(' .. MARKED, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+  return last and math.max(us, tonumber(last) + 1) or us
 end
 
+-- With the last artifact the markers go, too.
 local function catalog_settle()
-  local last = index_settle(at.deadlines)
-  if last then
-    expire(at.created, index_end(last))
+  if not pair_settle(at) and at.labels and call('ZCOUNT', at.created, '-inf', '(' .. MARKED) == 0 then
+    call('UNLINK', at.created)
   end
 end
 
 -- Drops expired members of the shared indexes, and gives the catalog its end where that has got lost: on a server that
 -- evicts, or where keys were moved one by one.
 local function partition_prune(now, count)
-  local dead = index_prune(at.deadlines, now, count)
-  if #dead > 0 then
-    call('ZREM', at.created, unpack(dead))
-  end
+  pair_prune(at, now, count)
   index_prune(at.runs, now)
   local ends = expiry(at.deadlines)
   if at.run ~= '' then
@@ -79,11 +80,7 @@ local function run_drop(run, id)
 end
 
 local function catalog_extend(id, created, deadline)
-  call('ZADD', at.created, integer(created), id)
-  local ends = index_extend(at.deadlines, id, deadline)
-  if ends then
-    expire(at.created, ends)
-  end
+  pair_extend(at, id, created, deadline)
 end
 
 -- The latest deadline among an artifact's leases; more exact than the expiry of its hash, see `ends_at`.
@@ -93,9 +90,7 @@ local function catalog_deadline(a)
 end
 
 local function catalog_set(id, created, deadline)
-  call('ZADD', at.created, integer(created), id)
-  call('ZADD', at.deadlines, score(deadline), id)
-  catalog_settle()
+  pair_set(at, id, created, deadline)
 end
 
 local function catalog_drop(ids)
