@@ -33,7 +33,8 @@ def link(
 ) -> None:
     """Let another id stand for what is there.
 
-    Prints the new ticket; nothing is sent. What NEW_ID stood for is replaced for everybody, unless a condition says otherwise. Exit code 1 if it did not hold.
+    Prints the new ticket; nothing is sent. What NEW_ID stood for is replaced for everybody, unless a condition says
+    otherwise. Exit code 1 if it did not hold.
     """
     with Settings.of(ctx).open() as store:
         view = store.link(
