@@ -314,6 +314,7 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
     assert client.pexpiretime(keys.chunk(name, hold.chunks.token, 0)) >= hold.deadline
     assert outcome_of(hold.member, hold.deadline) == "ok"
+    assert client.zrange(keys.needs(name), 0, -1) == []
     assert store.check().problems == []
 
 
