@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...envelope import is_manifest
+from ...errors import CorruptArtifactError
 from ...figures import Tally
 from ...manifest import Manifest
 from ...model import StoreStats
@@ -276,6 +277,8 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
 
 def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
     sums = tallied.sums
+    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
+        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
     values: Counter[str | None] = Counter()
     for value, count in tallied.values.items():
         if by == "run_id":

@@ -159,7 +159,7 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, View, dict[st
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
         ) from None
     deadline = int.from_bytes(value[:6])
-    if _LAST_TIME < deadline < FOREVER:
+    if not is_deadline(deadline):
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} ends beyond the year 9999; touch() it")
     return deadline, int.from_bytes(value[6:_LEASE]), view, extra
 
@@ -236,13 +236,18 @@ def created_of(lease: bytes) -> int:
     return int.from_bytes(lease[DEADLINE:_LEASE])
 
 
+def is_deadline(deadline: int) -> bool:
+    """Whether it can be told as a time, or means for ever."""
+    return 0 <= deadline <= _LAST_TIME or deadline == FOREVER
+
+
 def times(created: int, deadline: int) -> tuple[int, int]:
     """Time of a store in us and deadline in ms, as a script told them.
 
     Raises:
         ValueError: They can be none.
     """
-    if not (0 <= created < _LAST_CREATED and (0 <= deadline <= _LAST_TIME or deadline == FOREVER)):
+    if not (0 <= created < _LAST_CREATED and is_deadline(deadline)):
         raise ValueError(f"stored at {created} us until {deadline} ms")
     return created, deadline
 
