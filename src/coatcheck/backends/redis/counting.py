@@ -21,7 +21,8 @@ from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
-from .scanning import RunScan, Scan, completed, view_of
+from .runs import RunScan
+from .scanning import Scan, completed, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
