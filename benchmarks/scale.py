@@ -3,6 +3,7 @@
     python -m benchmarks.scale memory     # bytes on each engine, with 1 and 64 partitions
     python -m benchmarks.scale fan-out    # one server against a cluster of three primaries on this machine
     python -m benchmarks.scale primaries  # what 1, 2, 4 and 8 primaries can do, from the CPU time of each
+    python -m benchmarks.scale million    # finding, counting and cleaning up in a large store, and what others notice
 
 Times are medians. CPU time is that of the client and all servers together, on average: the figure to trust on a machine
 that does other things as well. Round trips, pipelines and commands are counted where the client sends them.
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 from coatcheck import RedisArtifactStore
 from coatcheck.testing import ENGINES, Cluster, Server
 
+from . import million
 from .server import BenchServer, NoServerError
 
 KIB = 1024
@@ -211,8 +213,8 @@ def scaling(binary: Path, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["memory", "fan-out", "primaries"])
-    parser.add_argument("--artifacts", type=int, default=50_000, help="for bytes an artifact")
+    parser.add_argument("what", choices=["memory", "fan-out", "primaries", "million"])
+    parser.add_argument("--artifacts", type=int, default=50_000, help="for bytes an artifact; of million")
     parser.add_argument("--leases", type=int, default=20_000, help="for bytes a lease")
     parser.add_argument("--operations", type=int, default=10_000, help="of each kind, for primaries")
     parser.add_argument("--rounds", type=int, default=7)
@@ -225,6 +227,10 @@ def main() -> None:
                     leases(server, options.leases)
             except NoServerError as error:
                 print(error)
+        return
+    if options.what == "million":
+        with BenchServer("valkey") as server:
+            million.measure(server, options.artifacts)
         return
     binary = next(engine for engine in ENGINES if engine.name == "valkey").find()
     if binary is None:

@@ -134,6 +134,10 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.page`."""
         return await self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
 
+    async def page_runs(self, *, prefix: str | None = None, limit: int = 100, after: str | None = None) -> Page[str]:
+        """See `ArtifactStore.page_runs`."""
+        return await self._run(self._operations.page_runs(prefix, limit, after))
+
     @spelled_out(Query.of)
     def iter_artifacts(self, **filters: Unpack[Filters]) -> AsyncIterator[ArtifactMetadata]:
         """See `ArtifactStore.iter_artifacts`."""

@@ -42,9 +42,9 @@ from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
-from .search import Query, check_chosen, check_count, check_limit, cursor_of, place_of, slice_of
+from .search import Query, check_chosen, check_count, check_limit, check_prefix, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
-from .walk import Walk, artifacts, everything, runs
+from .walk import Walk, artifacts, runs
 
 T = TypeVar("T")
 
@@ -224,7 +224,7 @@ class Operations:
         return self.search(Query(), 0, limit)
 
     def list_runs(self) -> Plan[list[str]]:
-        return sorted((yield from everything(runs(self.backend))))
+        return sorted((yield from runs(self.backend).rest()))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return (yield from self.backend.delete_by_run(check_run_id(run_id)))
@@ -233,13 +233,19 @@ class Operations:
         if check_count(limit, "limit") > 0:
             views, _ = yield from self.backend.page(query, None, limit + max(0, check_count(offset, "offset")))
         else:
-            views = yield from everything(artifacts(self.backend, query))
+            views = yield from artifacts(self.backend, query).rest()
         return slice_of(views, query, offset=offset, limit=limit)
 
     def page(self, query: Query, limit: int, after: str | None) -> Plan[Page[ArtifactMetadata]]:
         count, identity = check_limit(limit), self.backend.identity
         views, end = yield from self.backend.page(query, place_of(after, query, identity), count)
         return Page(views, None if end is None else cursor_of(end, query, identity))
+
+    def page_runs(self, prefix: str | None, limit: int, after: str | None) -> Plan[Page[str]]:
+        count, begins = check_limit(limit), check_prefix(prefix)
+        query, identity = ("runs", begins), self.backend.identity
+        runs, end = yield from self.backend.runs_page(begins, place_of(after, query, identity), count)
+        return Page(runs, None if end is None else cursor_of(end, query, identity))
 
     def iter_artifacts(self, walk: Walk[ArtifactMetadata]) -> Plan[list[ArtifactMetadata]]:
         return walk.next()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
-from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from .arguments import check_content_type, check_run_id, check_tags
@@ -31,7 +31,9 @@ MAX_PAGE: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAC: Final = 8  # bytes of a cursor that say whose it is
-_LONGEST: Final = 600  # characters of a cursor
+_LONGEST: Final = 4200  # characters of a cursor: that of a run is as long as its name, in quotes
+_TIME: Final = len("2000-01-01T00:00:00.000000+00:00")
+_BY_TIME: Final = attrgetter("created_at", "artifact_id")
 
 
 class _Any(Enum):
@@ -284,8 +286,12 @@ def slice_of(views: Iterable[ArtifactMetadata], query: Query, *, offset: int, li
     """Bring into the query's order, by id where that says nothing, and cut."""
     start, count = max(0, check_count(offset, "offset")), check_count(limit, "limit")
     stop = min(start + count, sys.maxsize) if count > 0 else None
-    found = sorted(views, key=query.place, reverse=query.descending)
-    return list(islice(found, start, stop))
+    found = list(views)
+    if query.by == "time" and all(len(view.created_at) == _TIME for view in found):  # as text they sort alike
+        found.sort(key=_BY_TIME, reverse=query.descending)
+    else:
+        found.sort(key=query.place, reverse=query.descending)
+    return found[start:stop]
 
 
 def _check_size(value: Any, what: str) -> int | None:
@@ -300,6 +306,11 @@ def _check_prefix(check: Callable[[Any], str], value: Any, what: str) -> str:
         return check(value)
     except InvalidArtifactError as error:
         raise InvalidArtifactError(f"{what}: {error}") from None
+
+
+def check_prefix(value: Any) -> str | None:
+    """What runs are to begin with, if that matters."""
+    return None if value is None else _check_prefix(check_run_id, value, "prefix")
 
 
 def _check_wanted(tags: Any) -> tuple[tuple[str, str | Literal[_Any.ANY]], ...]:

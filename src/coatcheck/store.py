@@ -39,6 +39,7 @@ from .search import (
     ViewFilters,
     check_chosen,
     check_limit,
+    check_prefix,
     cursor_of,
     place_of,
     slice_of,
@@ -235,6 +236,26 @@ class ArtifactStore(ABC):
             best.add(query.place(view), view)
         views, end = best.page()
         return Page(views, None if end is None else cursor_of(end, query, repr(self)))
+
+    def page_runs(self, *, prefix: str | None = None, limit: int = 100, after: str | None = None) -> Page[str]:
+        """Some of the runs that hold a live lease, the last to end first, and a cursor for the next ones.
+
+        A cursor is a place in this order, as with `page`: a run that takes no lease meanwhile is on one page, and on
+        one only. One whose leases last longer by now lies in front. `iter_runs` names each once whatever happens.
+
+        Args:
+            prefix: What they begin with.
+            limit: How many at most: 1 to 1000. A page may hold fewer, even none, and not be the last.
+            after: The `next` of the page before, with the same prefix.
+
+        Raises:
+            InvalidArtifactError: Also: `after` is no cursor, or that of another list or another store.
+        """
+        query, count = ("runs", check_prefix(prefix)), check_limit(limit)
+        start = place_of(after, query, repr(self))
+        left = sorted(run for run in self.iter_runs(prefix) if start is None or run.encode() > start[1])
+        end = (0.0, left[count - 1].encode()) if len(left) > count else None
+        return Page(left[:count], None if end is None else cursor_of(end, query, repr(self)))
 
     @spelled_out(Query.of)
     def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:

@@ -115,6 +115,9 @@ class BackendStore(Face, ArtifactStore):
     ) -> Page[ArtifactMetadata]:
         return self._run(self._operations.page(Query.of(**filters).ordered(by, order), limit, after))
 
+    def page_runs(self, *, prefix: str | None = None, limit: int = 100, after: str | None = None) -> Page[str]:
+        return self._run(self._operations.page_runs(prefix, limit, after))
+
     @spelled_out(Query.of)
     def iter_artifacts(self, **filters: Unpack[Filters]) -> Iterator[ArtifactMetadata]:
         return self._each(self._operations.iter_artifacts, artifacts(self._operations.backend, Query.of(**filters)))

@@ -43,6 +43,13 @@ class Walk(Generic[T]):
                 return new
         return []
 
+    def rest(self) -> Plan[list[T]]:
+        """All that is left of a walk that was not begun; of what came twice, as it came last."""
+        found: dict[str, T] = {}
+        while (some := (yield from self._listing.next())) is not None:
+            found.update(zip(map(self._name, some), some, strict=True))
+        return [item for item in found.values() if self._wanted(item)]
+
 
 def artifacts(backend: Backend, query: Query) -> Walk[ArtifactMetadata]:
     """All that a query wants."""
@@ -53,11 +60,3 @@ def runs(backend: Backend, prefix: str | None = None) -> Walk[str]:
     """All runs that begin with a text."""
     begins = "" if prefix is None else check_run_id(prefix)
     return Walk(backend.runs(), str, lambda run: run.startswith(begins))
-
-
-def everything(walk: Walk[T]) -> Plan[list[T]]:
-    """All of it at once."""
-    found: list[T] = []
-    while batch := (yield from walk.next()):
-        found += batch
-    return found

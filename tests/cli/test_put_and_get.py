@@ -50,6 +50,32 @@ def test_put_takes_run_ttl_type_tags_and_id(coatcheck: Coatcheck, store: Artifac
     assert view.expires_at is not None
 
 
+def test_put_and_link_take_conditions_and_extra(coatcheck: Coatcheck, store: ArtifactStore) -> None:
+    name = ["--id", "name"]
+
+    first = coatcheck(
+        "put", "-", *name, "--if-absent", "--extra", "n=3", "--extra", 'k="=ü"', "--json", stdin=b"1"
+    ).json
+    assert (store.get_metadata("name").extra, first["extra"]) == ({"n": 3, "k": "=ü"}, {"n": 3, "k": "=ü"})
+    late = coatcheck("put", "-", *name, "--if-absent", stdin=b"2")
+    assert (late.code, late.stdout) == (1, "")
+    assert "name" in late.stderr
+    assert coatcheck("put", "-", *name, "--if-digest", first["digest"], stdin=b"2").code == 0
+    assert coatcheck("put", "-", *name, "--if-digest", first["digest"], stdin=b"3").code == 1
+    assert store.load("name").content == b"2"
+    assert [coatcheck("put", "-", "--if-absent", stdin=b"4").code for _ in range(2)] == [0, 1]
+    for wrong in ("n", "=1", "n=", "n=x"):
+        assert coatcheck("put", "-", "--extra", wrong, stdin=b"4").code == 2
+    assert len(store.list_all()) == 2
+
+    assert coatcheck("link", "name", "other", "--run", "r", "--tag", "k=v", "--if-absent").json == {
+        "$artifact": "other"
+    }
+    assert (store.load("other").content, store.list_by_run("r")[0].tags) == (b"2", {"k": "v"})
+    assert coatcheck("link", "name", "other", "--if-absent").code == 1
+    assert coatcheck("link", ABSENT, "third").code == 1
+
+
 def test_get_writes_a_whole_file_or_nothing(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
     view = store.store(b"content")
     out = tmp_path / "out"

@@ -314,6 +314,19 @@ def test_chunks_are_leased_only_as_long_as_a_hold_keeps_them(store, client, keys
     assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
     assert client.pexpiretime(keys.chunk(name, hold.chunks.token, 0)) >= hold.deadline
     assert outcome_of(hold.member, hold.deadline) == "ok"
+    assert client.zrange(keys.needs(name), 0, -1) == []
+    assert store.check().problems == []
+
+
+def test_a_lease_that_is_acquired_ends_its_hold(store, client, keys) -> None:
+    """In the same step: whoever took it may die before chunks follow."""
+    name = chunk(store, TINY).store(shake_128(b"chunked").digest(30_000), run_id="a", ttl=60).artifact_id
+    session = store._operations.backend.session
+    hold = run_plan(session.write(calls.hold(keys, name.encode(), _hold(client, 0).encode(), 120_000)))
+    assert run_plan(follow(session, keys, hold.chunks)) == hold.chunks.total
+    asked = calls.acquire(keys, [calls.Name.of(name)], "b", 120_000, deadline=hold.deadline, hold=hold.member)
+    assert [outcome.kind for outcome in run_plan(session.write(asked))] == ["ok"]
+    assert client.zrange(keys.needs(name.encode()), 0, -1) == []
     assert store.check().problems == []
 
 

@@ -124,6 +124,7 @@ OPERATIONS = {
     "list_runs": lambda s: s.list_runs(),
     "search": lambda s: s.search(tags={"k": "v"}, limit=3),
     "page": lambda s: s.page(limit=2),
+    "page_runs": lambda s: s.page_runs(limit=2),
     "iter_artifacts": lambda s: first(s.iter_artifacts(min_size=1)),
     "iter_run": lambda s: first(s.iter_run("a")),
     "leases": lambda s: s.leases(compute_artifact_id(SHARED)),

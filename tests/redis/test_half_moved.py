@@ -106,6 +106,12 @@ OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "repair": lambda store: store.check(repair=True, grace=0).ok,
 }
 
+
+def second_page_of_runs(store: RedisArtifactStore) -> list[str]:
+    """All behind the first."""
+    return store.page_runs(limit=1000, after=store.page_runs(limit=1).next).items
+
+
 READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     **{f"load {one}": lambda store, one=one: store.load(one) for one in EVERYTHING},
     "load all": lambda store: store.load_many(EVERYTHING),
@@ -122,6 +128,7 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "iterate": lambda store: sorted(view.artifact_id for view in store.iter_artifacts(min_size=1)),
     "metadata of a run": lambda store: sorted(view.artifact_id for view in store.iter_run("r3")),
     "list runs": lambda store: sorted(store.list_runs()),
+    "pages of runs": lambda store: sorted({*store.page_runs(limit=1).items, *second_page_of_runs(store)}),
     "count": lambda store: (store.count(), store.count(min_size=1), store.count(run_id="r3")),
     "facets": lambda store: (store.facets("run_id"), store.facets("content_type", run_id="a")),
     "figures of some": lambda store: store.stats(run_id="a", min_size=1).leases,

@@ -252,6 +252,22 @@ def test_any_score_in_an_index_is_endured(store, client, keys, key, score) -> No
     endure(store)
 
 
+def test_a_deadline_beyond_the_calendar_is_damage(store, client, keys) -> None:
+    name = store.store(SMALL, run_id="a").artifact_id
+    key = keys.artifact(name.encode())
+    client.hset(key, "=a", (2**48 - 2).to_bytes(6) + client.hget(key, "=a")[6:])
+    for read in (
+        lambda: store.run_stats("a"),
+        lambda: store.stats(run_id="a"),
+        lambda: store.facets("content_type", run_id="a"),
+        lambda: store.list_by_run("a"),
+        lambda: store.load(name),
+    ):
+        with pytest.raises(CorruptArtifactError):
+            read()
+    store.delete(name)
+
+
 @pytest.mark.leaves_keys("of any kind")
 @settings(
     max_examples=EXAMPLES // 4,

@@ -115,6 +115,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "iter_artifacts": lambda s: first(s.iter_artifacts()),
     "iter_run": lambda s: first(s.iter_run("a")),
     "iter_runs": lambda s: first(s.iter_runs()),
+    "page_runs": lambda s: s.page_runs(),
     "search": lambda s: s.search(content_type="text/plain", order="asc"),
     "delete_by_run": lambda s: s.delete_by_run("a"),
     "stats": lambda s: s.stats(),

@@ -14,6 +14,9 @@ import redis
 from coatcheck import ArtifactError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
+from coatcheck.backends.redis.storing import UNASKED
+from coatcheck.backends.redis.upload import STAGING_MS
+from coatcheck.sources import Chunking
 
 from ..harnesses import chunk
 from ..sizes import in_turn
@@ -32,6 +35,7 @@ from .test_half_moved import (
     OLD,
     OLD_LARGE,
     OPERATIONS,
+    content as at_home,
     furnish,
 )
 
@@ -168,3 +172,18 @@ def test_an_operation_that_raises_has_changed_nothing(scene, store) -> None:
                         wrong.append(f"{case}: {error} {changed}")
                 scene.restore(*differing(scene.seen(), scene.furniture))
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.leaves_keys("what was sent, for a minute")
+def test_what_was_sent_beside_a_store_that_raises_ends_by_itself(scene, store) -> None:
+    """The only thing that a store which raised leaves: content that no artifact names, and nobody sees."""
+    content = at_home("sent", UNASKED)
+    chunk(store, Chunking())
+    key, before = scene.put(Place("catalog", "created"), "list")
+    with pytest.raises(ArtifactError):
+        store.store(content, run_id="a")
+    assert differing(before, scene.seen()) == [scene.keys.content(compute_artifact_id(content).encode())]
+    [left] = differing(before, scene.seen())
+    assert 0 < scene.client.pttl(left) <= STAGING_MS
+    scene.restore(key)
+    assert store.load(compute_artifact_id(content)) is None

@@ -93,6 +93,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(list(store.iter_artifacts(min_size=1, id_prefix="a")), list[ArtifactMetadata])
     assert_type(list(store.iter_run("a", run_prefix="a")), list[ArtifactMetadata])
     assert_type(list(store.iter_runs(prefix="a")), list[str])
+    assert_type(store.page_runs(prefix="a", after=None), ListPage[str])
     assert_type(store.count(run_id="a", tags={"k": ANY}), int)
     assert_type(store.facets("content_type", min_size=1), dict[str | None, int])
     assert_type(store.stats(run_id="a"), StoreStats)

@@ -405,44 +405,6 @@ def test_images_of_any_file_are_kept_and_of_several_frames_refused(store) -> Non
         load_value(store, store.store(many.getvalue(), content_type="image/png").artifact_id)
 
 
-def test_data_frames_come_back_as_they_were(store) -> None:
-    """For those who have the packages: they are too large to be installed for this."""
-    pytest.importorskip("pyarrow")
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(
-        {"a": [1, 2], "b": ["x", None], "c": pandas.to_datetime(["2026-01-01", None], utc=True)}, index=["p", "q"]
-    )
-    frame["d"] = frame["b"].astype("category")
-    pandas.testing.assert_frame_equal(load_value(store, put(store, frame)), frame)
-    with pytest.raises(InvalidArtifactError, match="cannot be kept as pandas"):
-        store_value(store, pandas.DataFrame({"a": [object()]}))
-    with pytest.raises(ArtifactDecodeError, match="cannot be read as pandas"):
-        load_value(store, store.store(b"PAR1", content_type="application/vnd.apache.parquet").artifact_id)
-
-
-def test_arrow_tables_come_back_as_they_were(store) -> None:
-    arrow = pytest.importorskip("pyarrow")
-    table = arrow.table({"a": [1, None], "b": [["x"], []]}).replace_schema_metadata({"k": "v"})
-    stored = put(store, table)
-    back = load_value(store, stored)
-    assert back.equals(table, check_metadata=True)
-    content = load_value(store, stored, bytes)
-    for cut in (b"", content[:-20], content[:100] + b"\xff" * 50 + content[150:]):
-        with pytest.raises(ArtifactDecodeError, match="cannot be read as arrow"):
-            load_value(store, store.store(cut, content_type="application/vnd.apache.arrow.stream").artifact_id)
-
-
-def test_polars_frames_come_back_as_they_were(store, leaks) -> None:
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame({"a": [1, None], "b": [["x"], []], "c": [date(2026, 1, 1), None]})
-    with leaks.lasting():  # its threads
-        assert load_value(store, put(store, frame)).equals(frame)
-    with pytest.raises(InvalidArtifactError, match="cannot be kept as polars"):
-        store_value(store, polars.DataFrame({"a": [object()]}))
-    with pytest.raises(ArtifactDecodeError, match="cannot be read as polars"):
-        load_value(store, store.store(b"ARROW1", content_type="application/vnd.apache.arrow.file").artifact_id)
-
-
 @pytest.mark.parametrize(
     ("content_type", "extra"),
     [

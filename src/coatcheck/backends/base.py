@@ -146,6 +146,13 @@ class Backend(ABC):
         """Runs that hold a live lease."""
 
     @abstractmethod
+    def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
+        """The first `count` of these behind a place, and a place behind which there are more.
+
+        They are ordered by when the last of their leases ends, the last to end first.
+        """
+
+    @abstractmethod
     def delete_by_run(self, run_id: str) -> Plan[int]:
         """Give up every lease of a run; how many live ones there were."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,6 +104,20 @@ class LocalLists(Backend):
 
     def runs(self) -> Listing[str]:
         return _InPieces(self, None, lambda record: [run for run in record.leases if run is not None])
+
+    def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
+        def look() -> tuple[list[str], Place | None]:
+            ends: dict[str, float] = {}
+            for record in self._records_of(None, self._ids(None)):
+                for run, lease in record.leases.items():
+                    if run is not None and run.startswith(prefix or ""):
+                        ends[run] = max(_ends(lease), ends.get(run, 0.0))
+            places = ((end, run.encode()) for run, end in ends.items())
+            found = heapq.nlargest(count + 1, (place for place in places if start is None or place < start))
+            runs = [run.decode() for _, run in found[:count]]
+            return runs, found[count - 1] if len(found) > count else None
+
+        return self._plan(look)
 
     def count(self, query: Query) -> Plan[int]:
         return self._plan(lambda: sum(1 for _ in self._found(query)))

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "ls": "listing",
     "runs": "runs",
     "rm": "remove",
+    "link": "link",
     "touch": "lifetimes",
     "expire": "lifetimes",
     "prune": "prune",

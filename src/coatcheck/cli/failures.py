@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from coatcheck import (
+    ArtifactConflictError,
     ArtifactDecodeError,
     ArtifactError,
     ArtifactLostError,
@@ -130,7 +131,7 @@ def _told(error: ArtifactError) -> tuple[str, int]:
         for name, typed in _TYPED:
             message = name.sub(typed, message)
         return message, USAGE
-    if isinstance(error, ArtifactNotFoundError):
+    if isinstance(error, ArtifactNotFoundError | ArtifactConflictError):
         return str(error), NOT_DONE
     if isinstance(error, CorruptArtifactError | ArtifactLostError | ArtifactDecodeError):
         return str(error), CORRUPT

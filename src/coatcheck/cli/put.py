@@ -18,7 +18,7 @@ from .failures import CommandError, say
 from .output import printable, write_json
 from .settings import Settings
 from .transfer import transfer_bar
-from .values import parse_tags, parse_ttl
+from .values import parse_extra, parse_tags, parse_ttl
 
 
 def put(
@@ -38,6 +38,13 @@ def put(
     artifact_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="An id of your own instead of the content's hash.")
     ] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option(metavar="K=JSON", help="Kept beside the tags, any JSON value; may be repeated.")
+    ] = None,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if the id stands for nothing yet.")] = False,
+    if_digest: Annotated[
+        str | None, typer.Option(metavar="SHA256", help="Only if the id stands for that content.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metadata, a line for each path.")] = False,
 ) -> None:
     """Store files or directories and print their tickets.
@@ -46,7 +53,8 @@ def put(
     names, permissions and links kept. The tag path says what the file or the directory was called, unless --tag path=…
     does.
 
-    Exit code 1 if something could not be stored: FIFOs, devices, links that lead out of their directory.
+    Exit code 1 if something could not be stored: FIFOs, devices, links that lead out of their directory; or if
+    --if-absent or --if-digest did not hold: then nothing was.
     """
     given = [path for text in paths for path in _expand(text)]
     if artifact_id is not None and len(given) > 1:
@@ -56,6 +64,9 @@ def put(
         "tags": parse_tags(tag or ()),
         "ttl": DEFAULT if ttl is None else parse_ttl(ttl),
         "artifact_id": artifact_id,
+        "extra": parse_extra(extra or ()),
+        "if_absent": if_absent,
+        "if_digest": if_digest,
     }
     putting = _Putting(content_type, options)
     with Settings.of(ctx).open() as store:

@@ -84,6 +84,26 @@ def parse_tags(pairs: Iterable[str]) -> dict[str, str]:
     return tags
 
 
+def parse_extra(pairs: Iterable[str]) -> dict[str, Any]:
+    """JSON values by name, from `name=JSON` pairs.
+
+    Raises:
+        InvalidArtifactError: One has no `=`, or no JSON behind it.
+    """
+    extra = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        try:
+            if not separator or not name:
+                raise ValueError(pair)
+            extra[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            raise InvalidArtifactError(
+                f"invalid extra {pair!r:.200}: write name=JSON, as in retries=3 or name='\"text\"'"
+            ) from None
+    return extra
+
+
 def parse_wanted_tags(texts: Iterable[str]) -> Tags:
     """Tags to look for: `name=value`, or `name` for any value.
 

@@ -1,7 +1,11 @@
 -- What fakeredis lacks for a script, put in front of it in place of its shebang: the library `struct` for integers and
--- strings, permissions, and the reply of a server to HRANDFIELD with a count where the key is absent.
-local struct, redis = {}, setmetatable({}, { __index = redis })
+-- strings, of `bit` what writes hex digits, permissions, and the reply of a server to HRANDFIELD with a count where the key is absent.
+local struct, bit, redis = {}, {}, setmetatable({}, { __index = redis })
 do
+  function bit.tohex(number)
+    return string.format('%08x', number)
+  end
+
   function redis.acl_check_cmd()
     return true
   end

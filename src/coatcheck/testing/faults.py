@@ -34,7 +34,18 @@ from .blocking import Blocking
 _STORES: Final = ("store", "store_many", "store_file", "link")
 _READS: Final = (
     *("load", "load_many", "open", "load_range", "exists", "get_metadata", "metadata_many", "leases"),
-    *("list_by_run", "list_all", "list_runs", "search", "page", "iter_artifacts", "iter_run", "iter_runs", "stats"),
+    *(
+        "list_by_run",
+        "list_all",
+        "list_runs",
+        "search",
+        "page",
+        "page_runs",
+        "iter_artifacts",
+        "iter_run",
+        "iter_runs",
+        "stats",
+    ),
 )
 
 

@@ -43,7 +43,8 @@ LEFT_OUT = {
     f"{REDIS}test_pubsub_reentrant_cancel_from_finalizer": "expects that the test before it left no subscription",
 }
 RACES = "replaced_task_nesting_level"  # says what it expects after the worker may have seen the task
-SLOW = "trace_log or retr or revoke or expired or time_limit or max_retries or eta or interval or backoff or stamp"
+LOGS = "trace_log"  # waits for ever for its result, with Celery's own serializers too, when run alone in this way
+SLOW = "retr or revoke or expired or time_limit or max_retries or eta or interval or backoff or stamp"
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_their_own_tests(redis: Server, tmp_path: Path) -> None:
         path=[source],
         arguments=[
             *"-p celery.contrib.pytest -o python_classes=test_* -W ignore -k".split(),
-            f"not ({SLOW} or {RACES})",
+            f"not ({SLOW} or {RACES} or {LOGS})",
         ],
     )
     check(outcome, at_least=30, may_skip=3)

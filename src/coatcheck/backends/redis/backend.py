@@ -122,6 +122,9 @@ class RedisBackend(Backend):
     def runs(self) -> Listing[str]:
         return self._lists.runs()
 
+    def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
+        return self._lists.runs_page(prefix, start, count)
+
     def count(self, query: Query) -> Plan[int]:
         return self._counting.count(query)
 

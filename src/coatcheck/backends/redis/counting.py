@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...envelope import is_manifest
+from ...errors import CorruptArtifactError
 from ...figures import Tally
 from ...manifest import Manifest
 from ...model import StoreStats
@@ -20,7 +21,8 @@ from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
-from .scanning import RunScan, Scan, completed, view_of
+from .runs import RunScan
+from .scanning import Scan, completed, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
@@ -275,6 +277,8 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
 
 def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
     sums = tallied.sums
+    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
+        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
     values: Counter[str | None] = Counter()
     for value, count in tallied.values.items():
         if by == "run_id":

@@ -15,6 +15,7 @@ from ...ids import is_default_id
 from ...model import Lease
 from ...plan import Plan
 from ...search import Query
+from ...seen import Seen
 from ..base import Progress
 from .batching import CHANGES, PAGE, ROUND, by_partition, pages
 from .chunks import held, new_token, tidy
@@ -92,12 +93,12 @@ class Leasing:
 
     def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
         """See `Backend.touch_run`."""
-        ids: set[str] = set()
-        scan = MemberScan(self._session, lambda keys: keys.run(run_id))
+        seen, scan, count = Seen(), MemberScan(self._session, lambda keys: keys.run(run_id)), 0
         while (members := (yield from scan.next())) is not None:
-            ids.update(found.decode() for _, member, _ in members if (found := artifact_of(member)) is not None)
-        outcomes = yield from self._touch(sorted(ids), run_id, ttl_ms, longer=longer)
-        return sum(outcome.kind == "ok" for outcome in outcomes)
+            named = [found.decode() for _, member, _ in members if (found := artifact_of(member)) is not None]
+            outcomes = yield from self._touch(list(filter(seen.add, named)), run_id, ttl_ms, longer=longer)
+            count += sum(outcome.kind == "ok" for outcome in outcomes)
+        return count
 
     def _touch(
         self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None, *, longer: bool = False

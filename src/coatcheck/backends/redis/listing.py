@@ -11,7 +11,8 @@ from ...plan import Plan
 from ...search import Best, Place, Query
 from ..base import Listing
 from .ordered import InOrder
-from .scanning import RunScan, ViewScan
+from .runs import RunScan, runs_page
+from .scanning import ViewScan
 from .session import Session, heard
 
 
@@ -48,3 +49,7 @@ class Lists:
     def runs(self) -> Listing[str]:
         """See `Backend.runs`."""
         return RunScan(self._session)
+
+    def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
+        """See `Backend.runs_page`."""
+        return heard(runs_page(self._session, prefix, start, count))

@@ -20,6 +20,7 @@ from ...manifest import Manifest
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from ..base import Progress
+from .auditing import Found, sure_members, suspects, unsure_contents, unsure_runs
 from .chunks import number_pages, server_time, tidy
 from .layout import records
 from .layout.keys import Keys
@@ -35,6 +36,9 @@ from .walking import Cursor, Steps
 _PAGE: Final = 500
 _MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
 _HOLD_US: Final = 600_000_000  # how long a lease may take to be taken: ten minutes
+
+_FREQUENT: Final = ("artifact", "content")
+"""Kinds of most keys: no other key of ours has such a word between colons."""
 
 LEFTOVERS: Final = frozenset(
     {
@@ -53,8 +57,8 @@ LOSSES: Final = frozenset(
 )
 """Problems that no repair can undo; of these, only damaged content is removed, so that a store heals it."""
 
-_OfOneKind = list[tuple[Keys, bytes, "re.Match[bytes]"]]
-"""Keys of one kind: partition, key, and what its name says."""
+_OfOneKind = list[Found]
+"""Keys of one kind."""
 
 
 def gc(session: Session, reading: Reading, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
@@ -149,6 +153,7 @@ class Inspection:
         """Show every key of some kinds to who looks at that kind."""
         looked_at = 0
         pattern = self._session.partitions.prefix + b"*"
+        others = [] if "" in rooms else [b":%b:" % kind.encode() for kind in _FREQUENT if kind not in rooms]
         for node in (yield from self._session.primaries()):
             cursor = Cursor()
             while not cursor.ended:
@@ -157,7 +162,8 @@ class Inspection:
                 following, names = yield from self._session.ask_node(node, Command(0, scan, _scanned))
                 kinds: dict[str, _OfOneKind] = {}
                 for key in set(names):
-                    self._sort(key, kinds)
+                    if not any(word in key for word in others):
+                        self._sort(key, kinds)
                 for kind, look in rooms.items():
                     if kind in kinds:
                         yield from heard(look(kinds[kind]))
@@ -191,6 +197,7 @@ class Inspection:
 
     def _artifacts(self, found: _OfOneKind) -> Plan[None]:
         session = self._session
+        found = yield from suspects(session, found, read_data=self._read_data)
         headers = yield from session.read_each([Command(keys.slot, (b"TYPE", key), _same) for keys, key, _ in found])
         headers = yield from session.read_each(
             [
@@ -307,7 +314,7 @@ class Inspection:
     # Indexes ---------------------------------------------------------------------------------------------------
 
     def _runs(self, found: _OfOneKind) -> Plan[None]:
-        for keys, key, match in found:
+        for keys, key, match in (yield from unsure_runs(self._session, found)):
             field = b"=" + match["name"]
             yield from self._index(keys, (key, key), "run", field, keys.artifact_of)
 
@@ -336,7 +343,8 @@ class Inspection:
     def _index(
         self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]
     ) -> Plan[None]:
-        start, steps = 0, Steps()
+        steps = Steps()
+        start = yield from sure_members(self._session, keys, index, kind, name)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
             kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), _same))
@@ -371,7 +379,7 @@ class Inspection:
                 self._found.add("expired-index-member", index[0], repaired=self._repair("expired-index-member"))
             if len(members) < _PAGE:
                 return
-            start += _PAGE - dropped
+            start = yield from sure_members(self._session, keys, index, kind, name, start + _PAGE - dropped)
 
     def _indexes_of_leases(self, found: _OfOneKind) -> Plan[None]:
         """Those of artifacts that are gone, or that few lease, are left over."""
@@ -389,7 +397,8 @@ class Inspection:
     # Contents --------------------------------------------------------------------------------------------------
 
     def _contents(self, found: _OfOneKind) -> Plan[None]:
-        wanted = [(keys, match["name"]) for keys, _, match in found if (keys, match["name"]) not in self._needed]
+        found = [one for one in found if (one[0], one[2]["name"]) not in self._needed]
+        wanted = [(keys, match["name"]) for keys, _, match in (yield from unsure_contents(self._session, found))]
         flag = b"" if self._unreadable else self._flag("orphan-content")
         replies = yield from self._session.write_each(
             [

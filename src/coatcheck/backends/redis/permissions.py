@@ -14,7 +14,7 @@ Role = Literal["reader", "worker", "operator"]
 _SCRIPTS: Final = ("eval", "evalsha", "time")
 _READ: Final = (
     *("exists", "get", "getrange", "strlen"),
-    *("hget", "hgetall", "hlen", "hmget", "hrandfield", "zcount", "zrange", "zscan"),
+    *("hget", "hgetall", "hlen", "hmget", "hrandfield", "zcount", "zmscore", "zrange", "zscan"),
 )
 _WRITE: Final = (
     *("set", "rename", "unlink", "persist", "pexpire", "pexpireat", "pexpiretime"),

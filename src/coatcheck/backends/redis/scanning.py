@@ -11,10 +11,9 @@ from ...plan import Plan
 from ...search import Query
 from ..base import Listing
 from .batching import BATCH_BYTES, PAGE, ask_about
-from .chunks import server_time
 from .labelled import Source, sources
 from .layout import records
-from .layout.keys import Keys, listed, unquoted
+from .layout.keys import Keys, listed
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
@@ -127,7 +126,7 @@ class ViewScan(Scan[ArtifactMetadata]):
 
     def _next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
         found = yield from self.matches()
-        return None if found is None else [view for view in map(view_of, found) if self._query.matches(view)]
+        return None if found is None else views_of(found, self._query)
 
     def matches(self) -> Plan[Sequence[calls.Match] | None]:
         """The same as it is stored."""
@@ -150,7 +149,7 @@ class ViewScan(Scan[ArtifactMetadata]):
 
 def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:
     """The same, without what is not wanted after all: what a scan could not tell is asked for by its name."""
-    left = [(keys, listed(match.member)) for keys, match in found if match.header is None]
+    left = [(keys, listed(match.member)) for keys, match in found if match[2] is None]
     if not left:
         return list(found)
     field = b"" if query.run_id is None else records.lease_field(query.run_id)
@@ -167,43 +166,12 @@ def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[li
     return complete
 
 
+def views_of(found: Sequence[calls.Match], query: Query) -> list[ArtifactMetadata]:
+    """What was found as metadata, as far as a query wants it after all."""
+    views = records.decode_views(found)
+    return [view for view in views if query.matches(view)] if query.is_filter else views
+
+
 def view_of(match: calls.Match) -> ArtifactMetadata:
     """What was found as metadata."""
     return records.decode_view(listed(match.member).decode(), match.header, match.field, match.lease)
-
-
-class RunScan(Listing[str]):
-    """Runs that hold a live lease; one comes for each partition that knows it.
-
-    Args:
-        session: The namespace.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._members = MemberScan(session, lambda keys: keys.runs)
-        self._now = 0.0
-
-    def next(self) -> Plan[Sequence[str] | None]:
-        return heard(self._next())
-
-    def _next(self) -> Plan[Sequence[str] | None]:
-        found = yield from self._members.next()
-        if found is None:
-            return None
-        now = (yield from self._session.read(server_time(self._session.partitions.all[0]))) / 1000
-        live = [run for _, run, ends in found if ends > now + 100]
-        # Indexes end up to a tenth of a second late: whether the last lease of a run is live it says.
-        ending = [(keys, run) for keys, run, ends in found if now < ends <= now + 100]
-        lasts = yield from self._session.read_each(
-            [
-                Command(keys.slot, (b"ZRANGE", keys.run_of(run), b"-1", b"-1", b"WITHSCORES"), _last_score)
-                for keys, run in ending
-            ]
-        )
-        live += [run for (_, run), last in zip(ending, lasts, strict=True) if last > now]
-        return list(map(unquoted, live))
-
-
-def _last_score(reply: Any) -> float:
-    return records.scored(reply)[0][1] if reply else 0.0

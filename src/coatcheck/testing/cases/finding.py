@@ -192,6 +192,34 @@ class Finding:
         assert list(store.iter_runs(prefix="run 3")) == ["run 3"]
         assert list(store.iter_runs(prefix="*")) == []
 
+    def test_pages_of_runs_hold_each_once_the_last_to_end_first(self, store: ArtifactStore) -> None:
+        for n in range(24):
+            store.store(b"%d" % n, run_id=f"run {n % 6}", ttl=1000 * (1 + n % 6))
+        store.store(b"anonymous")
+        store.store(b"0", run_id="é for ever", ttl=None)
+        expected = ["é for ever", *(f"run {n}" for n in (5, 4, 3, 2, 1, 0))]
+        for limit in 1, 3, 6, 7, 100:
+            pages, after = list[list[str]](), None
+            while (page := store.page_runs(limit=limit, after=after)).next is not None:
+                pages.append(page.items)
+                after = page.next
+                store.touch(compute_artifact_id(b"3"), 9000, "run 3")  # in front
+            assert [run for one in [*pages, page.items] for run in one if run != "run 3"] == [
+                run for run in expected if run != "run 3"
+            ]
+            assert all(len(one) <= limit for one in pages)
+            assert store.expire_run("run 3", 4000) == 4
+        assert store.page_runs(prefix="run").items == expected[1:]
+        assert (store.page_runs(prefix="é").items, store.page_runs(prefix="*").items) == (expected[:1], [])
+        after = store.page_runs(limit=1).next
+        for foreign in (store.page_runs(limit=1, prefix="run").next, store.page(limit=1).next, "x"):
+            with pytest.raises(InvalidArtifactError, match="after is no cursor"):
+                store.page_runs(after=foreign)
+        with pytest.raises(InvalidArtifactError, match="after is no cursor"):
+            store.page_runs(prefix="run", after=after)
+        with pytest.raises(InvalidArtifactError, match="prefix: run_id cannot be empty"):
+            store.page_runs(prefix="")
+
     def test_iterators_name_everything_once_whatever_happens(self, store: ArtifactStore) -> None:
         contents = [b"%d" % n for n in range(60)]
         stored = store.store_many(contents, run_id="a", ttl=1000)

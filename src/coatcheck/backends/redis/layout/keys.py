@@ -29,26 +29,27 @@ KINDS: Final = frozenset(_PATTERNS)
 """The first word of every key behind the prefix."""
 
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,200}")
-_BINARY: Final = 16  # bytes of a default id as a member
+BINARY: Final = 16
+"""Bytes of a default id as a member."""
 
 _KEY: Final = {kind.encode(): re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 
 def member_of(artifact_id: bytes) -> bytes:
     """An artifact as a member of indexes: a default id in 16 bytes, any other id in text that never has 16."""
-    if len(artifact_id) == 2 * _BINARY and is_default_id(artifact_id.decode()):
+    if len(artifact_id) == 2 * BINARY and is_default_id(artifact_id.decode()):
         return bytes.fromhex(artifact_id.decode())
-    return b":" + artifact_id if len(artifact_id) != _BINARY - 1 else b"::" + artifact_id
+    return b":" + artifact_id if len(artifact_id) != BINARY - 1 else b"::" + artifact_id
 
 
 def default_member(digest: bytes) -> bytes:
     """The default artifact of a content as a member."""
-    return digest[:_BINARY]
+    return digest[:BINARY]
 
 
 def artifact_of(member: bytes) -> bytes | None:
     """The id of the artifact that a member stands for; `None` where it stands for none."""
-    if len(member) == _BINARY:
+    if len(member) == BINARY:
         return member.hex().encode()
     artifact_id = member.lstrip(b":")
     return artifact_id if _ID.fullmatch(artifact_id) and member_of(artifact_id) == member else None

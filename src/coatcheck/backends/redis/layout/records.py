@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -12,8 +12,8 @@ from ....arguments import Request
 from ....encoding import read_extra
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
-from ....model import ArtifactMetadata, Lease, format_time, trusted
-from .keys import quoted, unquoted
+from ....model import ArtifactMetadata, Lease, filled, format_time, trusted
+from .keys import BINARY, listed, quoted, unquoted
 
 VERSION: Final = 2
 FOREVER: Final = 2**48 - 1
@@ -22,7 +22,9 @@ DEFAULT_TYPE: Final = "application/octet-stream"
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException)
 _LAST_TIME: Final = 253_402_300_799_999  # ms: the end of the year 9999, as far as datetime goes
 _LAST_CREATED: Final = 2**53  # us: beyond, scores are not exact
+_VERSION: Final = bytes((VERSION,))
 _HEADER: Final = 33  # version, digest
+_DIGITS: Final = 20  # of a size
 _LEASE: Final = 13  # deadline, created
 DEADLINE: Final = 6
 """Bytes of a lease that say when it ends: the rest is what it says."""
@@ -32,6 +34,8 @@ LEASES: Final = (b"HRANDFIELD", None, b"%d" % FEW, b"WITHVALUES")
 """The command that reads the hash of an artifact that few lease; `latest_of_few` reads its reply."""
 
 MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
+_CREATED_BITS: Final = 56  # of a lease's two times, read as one number
+_CREATED: Final = (1 << _CREATED_BITS) - 1
 _SHORT: Final = 512  # bytes of a view that are worth remembering
 
 
@@ -119,7 +123,7 @@ def decode_header(header: Any, artifact_id: str) -> Header:
 
 def _header_parts(header: Any, artifact_id: str) -> tuple[str, int]:
     """Digest in hex, and size."""
-    if isinstance(header, bytes) and _HEADER < len(header) <= _HEADER + 20 and header[0] == VERSION:
+    if isinstance(header, bytes) and _HEADER < len(header) <= _HEADER + _DIGITS and header[0] == VERSION:
         digest, size = header[1:_HEADER].hex(), header[_HEADER:]
         if size.isdigit() and (digest[:ID_LENGTH] == artifact_id or not is_default_id(artifact_id)):
             return digest, int(size)
@@ -133,7 +137,11 @@ def _header_error(header: Any, artifact_id: str) -> CorruptArtifactError:
             f"artifact {artifact_id} has metadata of format version {header[0]}; this coatcheck reads version "
             f"{VERSION}: upgrade it"
         )
-    if not isinstance(header, bytes) or not _HEADER < len(header) <= _HEADER + 20 or not header[_HEADER:].isdigit():
+    if (
+        not isinstance(header, bytes)
+        or not _HEADER < len(header) <= _HEADER + _DIGITS
+        or not header[_HEADER:].isdigit()
+    ):
         return CorruptArtifactError(f"metadata of artifact {artifact_id} is damaged; delete() it and store it again")
     return CorruptArtifactError(f"artifact {artifact_id} has the metadata of another; delete() it, store it again")
 
@@ -151,7 +159,7 @@ def _decode_lease(value: Any, artifact_id: str) -> tuple[int, int, View, dict[st
             f"a lease of artifact {artifact_id} is damaged ({error}); store it again to renew it"
         ) from None
     deadline = int.from_bytes(value[:6])
-    if _LAST_TIME < deadline < FOREVER:
+    if not is_deadline(deadline):
         raise CorruptArtifactError(f"a lease of artifact {artifact_id} ends beyond the year 9999; touch() it")
     return deadline, int.from_bytes(value[6:_LEASE]), view, extra
 
@@ -228,13 +236,18 @@ def created_of(lease: bytes) -> int:
     return int.from_bytes(lease[DEADLINE:_LEASE])
 
 
+def is_deadline(deadline: int) -> bool:
+    """Whether it can be told as a time, or means for ever."""
+    return 0 <= deadline <= _LAST_TIME or deadline == FOREVER
+
+
 def times(created: int, deadline: int) -> tuple[int, int]:
     """Time of a store in us and deadline in ms, as a script told them.
 
     Raises:
         ValueError: They can be none.
     """
-    if not (0 <= created < _LAST_CREATED and (0 <= deadline <= _LAST_TIME or deadline == FOREVER)):
+    if not (0 <= created < _LAST_CREATED and is_deadline(deadline)):
         raise ValueError(f"stored at {created} us until {deadline} ms")
     return created, deadline
 
@@ -273,6 +286,40 @@ def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> Arti
         expires_at=format_deadline(deadline),
         extra=extra,
     )
+
+
+def decode_views(found: Iterable[tuple[float, bytes, Any, Any, Any]]) -> list[ArtifactMetadata]:
+    """The same for many members of an index with header, lease field and lease, at two thirds of the cost.
+
+    What is not as it mostly is, `decode_view` looks at.
+    """
+    views = []
+    for _, member, header, field, lease in found:
+        size, times = header[_HEADER:], int.from_bytes(lease[:_LEASE])
+        said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
+        if (
+            said is None
+            or header[: 1 + BINARY] != _VERSION + member
+            or len(member) != BINARY
+            or not (size.isdigit() and len(size) <= _DIGITS)
+            or _LAST_TIME < times >> _CREATED_BITS < FOREVER
+        ):
+            views.append(decode_view(listed(member).decode(), header, field, lease))
+            continue
+        content_type, tags, run_id = said
+        fields = {
+            "artifact_id": member.hex(),
+            "content_type": content_type,
+            "size_bytes": int(size),
+            "created_at": format_time(times & _CREATED),
+            "run_id": run_id,
+            "tags": tags.copy(),
+            "digest": header[1:_HEADER].hex(),
+            "expires_at": format_deadline(times >> _CREATED_BITS),
+            "extra": {},
+        }
+        views.append(filled(ArtifactMetadata, fields))
+    return views
 
 
 @lru_cache(maxsize=256)  # the artifacts of a run mostly share them

@@ -30,12 +30,8 @@ class BlockingTransport(Routed):
         self._process = os.getpid()
 
     def send(self, parts: Sequence[Part]) -> list[Result]:
-        if len(parts) == 1:  # most calls
-            exchange = _exchange(parts[0], monotonic())
-            try:
-                return [next(exchange) or next(exchange)]  # type: ignore[list-item]
-            finally:
-                exchange.close()
+        if len(parts) == 1:
+            return [_exchanged(parts[0])]
         return self.begin(parts).results()
 
     def begin(self, parts: Sequence[Part]) -> _Sent:
@@ -80,6 +76,28 @@ class _Sent:
     def close(self) -> None:
         for exchange in self._exchanges:
             exchange.close()
+
+
+def _exchanged(part: Part) -> Result:
+    """The result of one pipeline by itself, without a generator: most calls."""
+    node, buffers, count, large, within = part
+    start = monotonic()
+    try:
+        wire = node.take(within)
+    except TRANSPORT_ERRORS as error:
+        return not_sent(error, node)
+    clean = False
+    try:
+        wire.send(buffers, count, start, large, within)
+        result: Result = wire.receive()
+        clean = True
+    except TRANSPORT_ERRORS as error:
+        result = broken(error, node)
+    finally:
+        node.give_back(wire, clean=clean)
+    if type(result) is BrokenError:
+        node.forget_idle()
+    return result
 
 
 def _exchange(part: Part, start: float) -> Generator[Result | None, None, None]:

@@ -7,10 +7,14 @@ from . import inspecting, listing, reading, writing
 from .common import Chunks, Name, View
 from .inspecting import (
     EVICTION_POLICY,
+    Audit,
     Checked,
     Found,
     Index,
     Mended,
+    audit_artifacts,
+    audit_contents,
+    audit_index,
     check_artifact,
     check_chunks,
     check_content,
@@ -20,7 +24,7 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Scanned, Sought, StoredContent, Sums, Tallied, Way, facets, scan, tally
+from .listing import NOW, Match, Runs, Scanned, Sought, StoredContent, Sums, Tallied, Way, facets, runs, scan, tally
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
@@ -55,6 +59,7 @@ __all__ = [
     "ALL",
     "EVICTION_POLICY",
     "NOW",
+    "Audit",
     "Checked",
     "Chunks",
     "Found",
@@ -67,6 +72,7 @@ __all__ = [
     "Mended",
     "Name",
     "Outcome",
+    "Runs",
     "Scanned",
     "Sought",
     "StoredContent",
@@ -76,6 +82,9 @@ __all__ = [
     "Way",
     "Where",
     "acquire",
+    "audit_artifacts",
+    "audit_contents",
+    "audit_index",
     "check_artifact",
     "check_chunks",
     "check_content",
@@ -97,6 +106,7 @@ __all__ = [
     "outcomes",
     "permitted",
     "release",
+    "runs",
     "scan",
     "store",
     "store_small",

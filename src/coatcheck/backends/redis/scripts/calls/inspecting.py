@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ...layout.keys import Keys, member_of
 from ..script import Call, Script
 from .common import Name, change_keys, chunks_in, pairs, raw
+
+T = TypeVar("T")
 
 
 class Checked(NamedTuple):
@@ -26,6 +28,32 @@ class Found(NamedTuple):
     size: int
     removed: bool
     chunks: tuple[bytes, int] | None = None
+
+
+Audit = Callable[[Keys, Sequence[bytes]], Call[list[T]]]
+"""Says something of each of some members of a partition."""
+
+
+def audit_artifacts(keys: Keys, members: Sequence[bytes]) -> Call[list[tuple[bytes, int]]]:
+    """`audit_artifacts.lua`: header and stored bytes of each; no header where it has to be looked at by itself."""
+
+    def decode(reply: Any) -> list[tuple[bytes, int]]:
+        return list(zip(reply[::2], map(int, reply[1::2]), strict=True))
+
+    return Call(_AUDIT_ARTIFACTS, keys.slot, keys.catalog, [keys.prefix, *members], decode)
+
+
+def audit_contents(keys: Keys, contents: Sequence[bytes]) -> Call[list[bool]]:
+    """`audit_contents.lua`: whether each, of 16 bytes, is surely needed."""
+    return Call(
+        _AUDIT_CONTENTS, keys.slot, [keys.created], [keys.prefix, *contents], lambda reply: [one == 1 for one in reply]
+    )
+
+
+def audit_index(keys: Keys, index: tuple[bytes, bytes], field: bytes, first: int, count: int) -> Call[tuple[int, bool]]:
+    """`audit_index.lua`: how many members there were from a rank on, and whether all are sure."""
+    arguments = [keys.prefix, field, b"%d" % first, b"%d" % count]
+    return Call(_AUDIT_INDEX, keys.slot, index, arguments, lambda reply: (int(reply[0]), reply[1] == 1))
 
 
 def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:
@@ -153,6 +181,9 @@ def _found(reply: Any) -> Found:
     return Found(problem.decode(), size, removed == 1, chunks_in(chunks))
 
 
+_AUDIT_ARTIFACTS: Final = Script("audit_artifacts")
+_AUDIT_CONTENTS: Final = Script("audit_contents")
+_AUDIT_INDEX: Final = Script("audit_index")
 _CHECK_ARTIFACT: Final = Script("check_artifact")
 _INDEX_LEASE: Final = Script("index_lease")
 _MEND: Final = Script("mend")

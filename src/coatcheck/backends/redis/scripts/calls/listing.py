@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgpack
@@ -24,9 +25,9 @@ NOW: Final = b"now"
 
 
 class Match(NamedTuple):
-    """A member of an index that is wanted: its score, and header, lease field and lease.
+    """A member of an index that is wanted: its score, if it was found in order, and header, lease field and lease.
 
-    Instead of these three `None`: it has to be asked for by its name.
+    Instead of header and lease `None`: it has to be asked for by its name.
     """
 
     score: float
@@ -89,16 +90,55 @@ def scan(
         *(_flag(sought.by_store), _flag(sought.movable), *sought.wanted),
     ]
 
+    in_order, own = way != b"*", sought.field != b""
+    width = 3 + in_order + (not own)
+
     def decode(reply: Any) -> Scanned:
-        more, cursor, last, *found = reply
-        matches = [
-            Match(float(points), *one)
-            for points, *one in zip(found[::5], found[1::5], found[2::5], found[3::5], found[4::5], strict=True)
-        ]
-        place = (float(cursor), last) if last else None
+        more, cursor, last = reply[:3]
+        columns: list[Any] = [reply[at::width] for at in range(3, 3 + width)]
+        if len(columns[0]) != len(columns[-1]):
+            raise ValueError("half a view")
+        scores = map(float, columns.pop(0)) if in_order else repeat(0.0)
+        fields = repeat(sought.field) if own else columns.pop(2)
+        members, headers, leases = columns
+        matches = list(map(Match._make, zip(scores, members, headers, fields, leases, strict=False)))
+        place = (float(cursor), b"" + last) if last else None
         return Scanned(matches, more == 1, place, cursor)
 
     return Call(_SCAN, keys.slot, [index], arguments, decode)
+
+
+class Runs(NamedTuple):
+    """Runs of a partition, each with when its leases there end, the server's time, and a place behind which are more.
+
+    Times in ms.
+    """
+
+    now: float
+    place: Place | None
+    found: list[tuple[bytes, float]]
+
+
+def runs(keys: Keys, start: Place | None, prefix: str | None, *, look: int, most: int, budget: int) -> Call[Runs]:
+    """`runs.lua`.
+
+    Args:
+        keys: The partition.
+        start: The place behind which to begin; `None`: the beginning.
+        prefix: What they begin with.
+        look: Members to look at.
+        most: Runs to find.
+        budget: Bytes to look at, about.
+    """
+    begin, member = (b"", b"") if start is None else (score(start[0]), start[1])
+    arguments = [begin, member, b"%d" % look, b"%d" % most, quoted(prefix), b"%d" % budget]
+
+    def decode(reply: Any) -> Runs:
+        now, last_score, last, *found = reply
+        ends = list(zip(found[::2], map(float, found[1::2]), strict=True))
+        return Runs(float(now), (float(last_score), b"" + last) if last_score else None, ends)
+
+    return Call(_RUNS, keys.slot, [keys.runs], arguments, decode)
 
 
 class Sums(NamedTuple):
@@ -214,6 +254,7 @@ def _filter(query: Query) -> list[bytes]:
     return found
 
 
+_RUNS: Final = Script("runs")
 _SCAN: Final = Script("scan")
 _TALLY: Final = Script("tally")
 _FACETS: Final = Script("facets")

@@ -125,7 +125,7 @@ def store_small(keys: Keys, request: Request, content: Sealed, wish: bytes) -> F
     artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
     values = (
         *keys.of(artifact, content_id),
-        member_of(artifact),
+        default_member(request.digest) if artifact == content_id else member_of(artifact),
         encode_header(request),
         encode_view(request),
         content[0] + content[1],

@@ -32,14 +32,10 @@ local leases, handed_in, hour, day = 0, 0, 0, 0
 local contents = { 0, 0, 0 }
 local values, unknown = {}, {}
 
--- How many live leases an artifact has, and when the last of them ends.
+-- How many live leases an artifact has that has several, and when the last of them ends.
 local function leases_of(id, deadline)
-  local fields = field == '' and call('HLEN', artifact_key(prefix, id)) or 2
-  if fields <= 2 then
-    return 1, deadline
-  end
   local a = artifact_keys(prefix, id)
-  if fields > MANY then
+  if call('HLEN', a.key) > MANY then
     return call('ZCOUNT', a.leases, '(' .. integer(now), '+inf'), index_last(a.leases) or deadline
   end
   local count, all = 0, call('HGETALL', a.key)
@@ -52,11 +48,15 @@ local function leases_of(id, deadline)
   return count, deadline
 end
 
-local function add_content(id, header, size)
-  local name = id_of(content_id_of(header))
+local function add_content(id, member, header, size)
+  local content = content_id_of(header)
+  local name = content == member and id or id_of(content)
   local key = content_key(prefix, name)
   local stored = call('STRLEN', key)
-  local chunked = stored > 62 and (stored - 62) % 13 == 0 and is_manifest(content_start(key))
+  local chunked = stored ~= size + 50 -- as it is without compression
+    and stored > 62
+    and (stored - 62) % 13 == 0
+    and is_manifest(content_start(key))
   if id == name then
     contents[1], contents[2], contents[3] = contents[1] + 1, contents[2] + size, contents[3] + stored
   end
@@ -85,13 +85,17 @@ for i = 1, #page[2], 2 do
   local passed = field == '' and not by_store and tonumber(page[2][i + 1]) <= now
   if not id and not is_marker(member) then
     error(DAMAGED)
-  elseif id and not passed and is_possible(wanted, prefix, id, by_store and page[2][i + 1]) then
-    local header, held, lease = view_at(prefix, id, field, now)
+  elseif
+    id
+    and not passed
+    and (not wanted.filtered or is_possible(wanted, prefix, id, by_store and page[2][i + 1]))
+  then
+    local header, held, lease, several = view_at(prefix, id, field, now)
     if not header then
       if ARGV[6] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
         unknown[#unknown + 1] = member
       end
-    elseif is_wanted(wanted, header, held, lease) then
+    elseif not wanted.filtered or is_wanted(wanted, header, held, lease) then
       check_header(header)
       if is_damaged(lease) then
         error(DAMAGED)
@@ -107,11 +111,14 @@ for i = 1, #page[2], 2 do
         end
       end
       if with_contents then
-        local count, ends = leases_of(id, deadline)
+        local count, ends = 1, deadline
+        if several then
+          count, ends = leases_of(id, deadline)
+        end
         leases, handed_in = leases + count, handed_in + count * size
         hour = hour + (ends <= now + 3600000 and 1 or 0)
         day = day + (ends <= now + 86400000 and 1 or 0)
-        add_content(id, header, size)
+        add_content(id, member, header, size)
       end
     end
   end

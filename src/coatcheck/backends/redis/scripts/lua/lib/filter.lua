@@ -3,12 +3,13 @@
 -- @include leases
 -- @include view
 
-local HEX = string.rep('%02x', 16)
+local hex, unpack_bytes = bit.tohex, struct.unpack
 
 -- The id that a member of an index stands for; nil where it stands for none.
 local function id_of(member)
   if #member == 16 then
-    return string.format(HEX, string.byte(member, 1, 16))
+    local a, b, c, d = unpack_bytes('>I4I4I4I4', member)
+    return hex(a) .. hex(b) .. hex(c) .. hex(d)
   end
   return string.match(member, '^::?([%w_-]+)$')
 end
@@ -34,6 +35,7 @@ local function filter_at(first)
   wanted.sized = wanted.smallest or wanted.largest
   wanted.timed = wanted.earliest or wanted.latest
   wanted.typed = wanted.content_type ~= '' or wanted.kind ~= ''
+  wanted.filtered = wanted.sized or wanted.timed or wanted.typed or #wanted.tags > 0 or wanted.id .. wanted.run ~= ''
   return wanted
 end
 
@@ -97,8 +99,8 @@ local function is_wanted(wanted, header, field, lease)
   return true
 end
 
--- What an index leads to: header, field and lease of a run, or the latest where `field` is ''. Most artifacts have one
--- lease, so that the keys of indexes of many are not made in vain.
+-- What an index leads to: header, field and lease of a run, or the latest where `field` is '', and whether that is one
+-- of several. Most artifacts have one lease, so that the keys of indexes of many are not made in vain.
 local function view_at(prefix, id, field, now)
   local key = artifact_key(prefix, id)
   if field ~= '' then
@@ -106,7 +108,8 @@ local function view_at(prefix, id, field, now)
   end
   local header, held, lease = single_lease(key, now)
   if header == true then
-    return latest_of_many(artifact_keys(prefix, id), now)
+    header, held, lease = latest_of_many(artifact_keys(prefix, id), now)
+    return header, held, lease, true
   end
   return header or nil, held, lease
 end

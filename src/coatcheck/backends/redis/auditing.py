@@ -1,0 +1,122 @@
+"""What surely fits together, many at a time: nearly everything. `maintenance` looks at the rest, one by one.
+
+A script says so of some hundred, and only reads; nothing is decided on its word but that nothing has to be done. What a
+key that it derives does not show, because that has gone ahead to another node, is looked at by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+from ...envelope import is_manifest, unseal
+from ...errors import CorruptArtifactError
+from ...ids import is_default_id
+from ...plan import Plan
+from .batching import PAGE, batches, by_partition, pages
+from .layout import records
+from .layout.keys import Keys
+from .scripts import calls
+from .scripts.script import Command
+from .session import Session
+from .walking import Steps
+
+_ARTIFACTS: Final = 250
+"""Artifacts that one call looks at: eight commands each."""
+
+Found = tuple[Keys, bytes, "re.Match[bytes]"]
+"""A key: partition, name, and what its name says."""
+
+T = TypeVar("T")
+
+
+def suspects(session: Session, found: Sequence[Found], *, read_data: bool) -> Plan[list[Found]]:
+    """Those artifacts that may not fit; with `read_data` also those of which the content is not what was stored."""
+    by_default = [is_default_id(match["name"].decode()) for _, _, match in found]
+    left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
+    some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
+    sound: list[tuple[Found, bytes, int]] = []
+    work, replies = yield from _ask(session, some, _ARTIFACTS, calls.audit_artifacts)
+    for items, reply in zip(work, replies, strict=True):
+        for one, (header, stored) in zip(items, reply, strict=True):
+            if header:
+                sound.append((one, header, stored))
+            else:
+                left.append(one)
+    if read_data:
+        for batch in batches(sound, PAGE, lambda item: item[2]):
+            contents = yield from session.read_each(
+                [Command(keys.slot, (b"GET", keys.content(match["name"])), _same) for (keys, _, match), _, _ in batch]
+            )
+            left += [
+                one
+                for (one, header, _), sealed in zip(batch, contents, strict=True)
+                if not _is_as_stored(one[2]["name"], header, sealed)
+            ]
+    return left
+
+
+def unsure_contents(session: Session, found: Sequence[Found]) -> Plan[list[Found]]:
+    """Those contents of which it is not sure that something needs them."""
+    work, replies = yield from _ask(session, found, PAGE, calls.audit_contents)
+    return [
+        one
+        for items, reply in zip(work, replies, strict=True)
+        for one, sure in zip(items, reply, strict=True)
+        if not sure
+    ]
+
+
+def unsure_runs(session: Session, found: Iterable[Found]) -> Plan[list[Found]]:
+    """Those indexes of runs that are long, or of which a member may stand for nothing."""
+    indexes = list(found)
+    replies = yield from session.read_each(
+        [calls.audit_index(keys, (key, key), b"=" + match["name"], 0, PAGE) for keys, key, match in indexes]
+    )
+    return [one for one, (count, sure) in zip(indexes, replies, strict=True) if not sure or count >= PAGE]
+
+
+def sure_members(
+    session: Session, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, start: int = 0
+) -> Plan[int]:
+    """The first rank, from one on, at which a member of an index may stand for nothing, or where it has ended."""
+    if kind not in ("run", "catalog"):
+        return start
+    steps = Steps()
+    while True:
+        count, sure = yield from session.read(
+            calls.audit_index(keys, index, name if kind == "run" else b"", start, PAGE)
+        )
+        if not sure or steps.in_circles(start) or count < PAGE:
+            return start if not sure else start + count
+        start += count
+
+
+def _ask(
+    session: Session, found: Sequence[Found], count: int, call: calls.Audit[T]
+) -> Plan[tuple[list[list[Found]], list[list[T]]]]:
+    """Ask about keys that are named by 16 bytes; some at a time, and what was said of these."""
+    work = [
+        [found[i] for i in page]
+        for numbers in by_partition(keys for keys, _, _ in found).values()
+        for page in pages(numbers, count)
+    ]
+    replies = yield from session.read_each(
+        [call(items[0][0], [bytes.fromhex(match["name"].decode()) for _, _, match in items]) for items in work]
+    )
+    return work, replies
+
+
+def _is_as_stored(name: bytes, header: bytes, sealed: bytes | None) -> bool:
+    if sealed is None or is_manifest(sealed):
+        return False
+    try:
+        digest, size = records.decode_header(header, name.decode())
+        return len(unseal(sealed, digest)) == size
+    except CorruptArtifactError:
+        return False
+
+
+def _same(reply: bytes | None) -> bytes | None:
+    return reply
