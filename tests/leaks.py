@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -29,11 +30,60 @@ Found = dict[str, str]
 """What identifies a thing, and how to tell it to people."""
 
 
+class Node:
+    """One server that is looked at before and after each test, which has to be cheap.
+
+    Attributes:
+        name: What messages call it.
+        client: Asks it; has one connection.
+        info: What it last said of itself.
+    """
+
+    def __init__(self, name: str, server: Server) -> None:
+        self.name = name
+        self.client = redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30, protocol=2)
+        self.client.ping()  # connects, once for all
+        self.info: dict[str, str] = {}
+        self._counted = ("", "")
+        self._connections: Found = {}
+
+    def ask(self, *commands: tuple[str, ...]) -> None:
+        """Send commands; `hear` returns their replies."""
+        self._line = self.client.connection_pool.get_connection()
+        self._asked = len(commands)
+        self._line.send_packed_command(self._line.pack_commands(commands))
+
+    def hear(self) -> list[Any]:
+        replies = [self._line.read_response() for _ in range(self._asked)]
+        self.client.connection_pool.release(self._line)
+        return replies
+
+    def databases(self) -> list[str]:
+        """Those that have keys, as it last said."""
+        return [name for name in self.info if name.startswith("db")]
+
+    def held(self, info: bytes, users: list[bytes]) -> Found:
+        """Connections and users of it, from what it answered to `_QUESTIONS`."""
+        self.info = dict(_FIELDS.findall(info.decode()))
+        counted = self.info["total_connections_received"], self.info["connected_clients"]
+        if counted != self._counted:  # else nobody has come or gone
+            self.ask(("CLIENT", "ID"), ("CLIENT", "LIST"))
+            mine, connections = self.hear()
+            self._counted, self._connections = counted, _connections(self.name, mine, connections.decode())
+        return self._connections | {
+            f"{self.name} {user}": f"user on {self.name}: {user}" for user in map(bytes.decode, users)
+        }
+
+
+_FIELDS = re.compile(r"^(total_connections_received|connected_clients|role|db\d+):(\S+)", re.MULTILINE)
+_QUESTIONS = (("INFO", "clients", "stats", "replication", "keyspace"), ("ACL", "LIST"))
+
+
 class Watched(NamedTuple):
     """Servers that keep one set of keys."""
 
     name: str
-    clients: list[redis.Redis]
+    nodes: list[Node]
     url: str | None
 
 
@@ -68,16 +118,14 @@ class Leaks:
             servers: One, or all nodes of a cluster.
             url: How a store reaches a cluster.
         """
-        clients = [redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30) for server in servers]
-        for client in clients:
-            client.ping()  # connects, once for all
-        self._watched.append(Watched(name, clients, url))
+        nodes = [Node(f"{name} {number}" if number else name, server) for number, server in enumerate(servers)]
+        self._watched.append(Watched(name, nodes, url))
 
     def close(self) -> None:
         """Look at no server any more."""
         for watched in self._watched:
-            for client in watched.clients:
-                client.close()
+            for node in watched.nodes:
+                node.client.close()
         self._watched.clear()
 
     def begin(self) -> None:
@@ -96,6 +144,7 @@ class Leaks:
         Args:
             damaged: The test said that what it left under its namespaces makes no sense.
         """
+        self._servers()
         keys = [problem for watched in self._watched for problem in self._keys(watched, damaged=damaged)]
         return keys + sorted(self._settled().values())
 
@@ -120,18 +169,27 @@ class Leaks:
             for name in directories + names:
                 path = os.path.join(parent, name)
                 held[path] = f"temporary file {path}"
-        for watched in self._watched:
-            for number, client in enumerate(watched.clients):
-                held |= _clients(f"{watched.name} {number}" if number else watched.name, client)
+        return held | self._servers()
+
+    def _servers(self) -> Found:
+        """What all servers hold for somebody; they are asked together."""
+        held: Found = {}
+        nodes = [node for watched in self._watched for node in watched.nodes]
+        for node in nodes:
+            node.ask(*_QUESTIONS)
+        answers = [node.hear() for node in nodes]
+        for node, answer in zip(nodes, answers, strict=True):
+            held |= node.held(*answer)
         return held
 
     # Keys ------------------------------------------------------------------------------------------------------
 
     def _keys(self, watched: Watched, *, damaged: bool) -> list[str]:
         server = watched.name
-        clients = [client for client in watched.clients if client.info("keyspace") and client.role()[0] == b"master"]
+        full = [node for node in watched.nodes if node.databases() and node.info["role"] == "master"]
+        clients = [node.client for node in full]
         try:
-            leaks = [f"keys in {name} of {server}" for one in clients for name in one.info("keyspace") if name != "db0"]
+            leaks = [f"keys in {name} of {server}" for node in full for name in node.databases() if name != "db0"]
             owned = tuple(f"{namespace}:".encode() for namespace in self._namespaces)
             leaks += [
                 f"key outside of the test's namespaces on {server}: {key!r}"
@@ -202,15 +260,14 @@ def _command_line(pid: str) -> str:
         return "ended"
 
 
-def _clients(name: str, client: redis.Redis) -> Found:
-    """Connections and users of a server; what servers open to each other comes and goes."""
-    with client.pipeline(transaction=False) as pipeline:
-        mine, connections, users = pipeline.client_id().client_list().acl_list().execute()
+def _connections(name: str, mine: int, listed: str) -> Found:
+    """Connections of a server but for ours; what servers open to each other comes and goes."""
+    connections = [dict(field.split("=", 1) for field in line.split(" ")) for line in listed.splitlines()]
     return {
         f"{name} client {one['id']}": f"connection to {name}, last command {one['cmd']}"
         for one in connections
         if int(one["id"]) != mine and not _of_a_server(one)
-    } | {f"{name} {user}": f"user on {name}: {user}" for user in users}
+    }
 
 
 def _of_a_server(connection: dict[str, str]) -> bool:

@@ -31,10 +31,15 @@ def exact(text: str) -> str:
 
 
 def relative(text: str, now: datetime) -> str:
-    """How far away a time is: `3 min ago`, `in 6 d`, `now`."""
+    """How far away a time is: `3 min ago`, `in 6 d`, `now`.
+
+    An age is what has passed in full. What is to come is rounded, or a lease of three days would end "in 2 d" a moment
+    after it was taken.
+    """
     away = (moment(text) - now).total_seconds()
     if abs(away) < 1:
         return "now"
-    unit, name = next((unit, name) for end, unit, name in _STEPS if abs(away) < end)
-    count = f"{int(abs(away) // unit):,} {name}"
-    return f"in {count}" if away > 0 else f"{count} ago"
+    half = 0.5 if away > 0 else 0.0
+    counts = ((int(abs(away) / unit + half), end, unit, name) for end, unit, name in _STEPS)
+    said = next(f"{count:,} {name}" for count, end, unit, name in counts if count * unit < end)
+    return f"in {said}" if away > 0 else f"{said} ago"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, check_ttl
 from .errors import ArtifactError, InvalidArtifactError
+from .explained import explained_by
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -149,31 +150,52 @@ class Run(_Beating):
         self._store = store
 
     def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store`."""
+        """Store a content for this run, with its own TTL unless `ttl` is named.
+
+        Takes and raises what `ArtifactStore.store` does, `run_id` aside.
+        """
         return self._store.store(content, **self._own(details))
 
     def store_text(self, text: str, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_text`."""
+        """Store text for this run, with its own TTL unless `ttl` is named.
+
+        Takes and raises what `ArtifactStore.store_text` does, `run_id` aside.
+        """
         return self._store.store_text(text, **self._own(details))
 
     def store_json(self, data: Any, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_json`."""
+        """Store JSON for this run, with its own TTL unless `ttl` is named.
+
+        Takes and raises what `ArtifactStore.store_json` does, `run_id` aside.
+        """
         return self._store.store_json(data, **self._own(details))
 
     def store_many(self, items: Iterable[Buffer | Payload], **details: Any) -> list[ArtifactMetadata]:
-        """See `ArtifactStore.store_many`."""
+        """Store several contents for this run, with its own TTL unless `ttl` is named.
+
+        Takes and raises what `ArtifactStore.store_many` does, `run_id` aside.
+        """
         return self._store.store_many(items, **self._own(details))
 
     def store_file(self, source: SourceLike, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_file`."""
+        """Store a file or a stream for this run, with its own TTL unless `ttl` is named.
+
+        Takes and raises what `ArtifactStore.store_file` does, `run_id` aside.
+        """
         return self._store.store_file(source, **self._own(details))
 
     def load(self, artifact_id: IdLike) -> Artifact | None:
-        """See `ArtifactStore.load`; `None` where the run has no live lease."""
+        """Load an artifact as this run sees it, with its own type and tags; `None` where it has no live lease.
+
+        Raises what `ArtifactStore.load` does.
+        """
         return self._store.load(artifact_id, run_id=self.run_id)
 
     def list(self) -> list[ArtifactMetadata]:
-        """See `ArtifactStore.list_by_run`."""
+        """All that this run leases, newest first, with its own types and tags.
+
+        Raises what `ArtifactStore.list_by_run` does.
+        """
         return self._store.list_by_run(self.run_id)
 
     def page(
@@ -185,38 +207,63 @@ class Run(_Beating):
         order: Order = "desc",
         **filters: Unpack[ViewFilters],
     ) -> Page[ArtifactMetadata]:
-        """See `ArtifactStore.page`."""
+        """A part of what this run leases, in an order.
+
+        Takes and raises what `ArtifactStore.page` does, `run_id` aside.
+        """
         return self._store.page(limit=limit, after=after, by=by, order=order, run_id=self.run_id, **filters)
 
     def iter_artifacts(self, **filters: Unpack[ViewFilters]) -> Iterator[ArtifactMetadata]:
-        """See `ArtifactStore.iter_run`."""
+        """All that this run leases, in no order and in bounded memory.
+
+        Takes and raises what `ArtifactStore.iter_run` does, `run_id` aside.
+        """
         return self._store.iter_run(self.run_id, **filters)
 
     def count(self, **filters: Unpack[ViewFilters]) -> int:
-        """See `ArtifactStore.count`."""
+        """How many artifacts this run leases, of those that pass the filters.
+
+        Takes and raises what `ArtifactStore.count` does, `run_id` aside.
+        """
         return self._store.count(run_id=self.run_id, **filters)
 
     def stats(self) -> RunStats:
-        """See `ArtifactStore.run_stats`."""
+        """What this run's artifacts come to: number, bytes, times.
+
+        Raises what `ArtifactStore.run_stats` does.
+        """
         return self._store.run_stats(self.run_id)
 
     def touch(self, ttl: Ttl) -> int:
-        """See `ArtifactStore.touch_run`."""
+        """Let every live lease of this run last `ttl` seconds from now, or longer where it does; how many there were.
+
+        Raises what `ArtifactStore.touch_run` does.
+        """
         return self._store.touch_run(self.run_id, ttl)
 
     def expire(self, ttl: Ttl) -> int:
-        """See `ArtifactStore.expire_run`."""
+        """Let every live lease of this run end `ttl` seconds from now; how many there were.
+
+        Raises what `ArtifactStore.expire_run` does.
+        """
         return self._store.expire_run(self.run_id, ttl)
 
     def release(self, artifact_id: IdLike) -> bool:
-        """See `ArtifactStore.release`."""
+        """Give up this run's lease on an artifact; whether there was one.
+
+        Raises what `ArtifactStore.release` does.
+        """
         return self._store.release(artifact_id, self.run_id)
 
     def delete(self) -> int:
-        """See `ArtifactStore.delete_by_run`."""
+        """Give up all leases of this run; how many there were.
+
+        Raises what `ArtifactStore.delete_by_run` does.
+        """
         return self._store.delete_by_run(self.run_id)
 
 
+@explained_by(Run)
 class AsyncRun(_AwaitedBeating):
     """`Run`, awaited: the same names, arguments and results; an asynchronous context manager."""
 
@@ -225,31 +272,31 @@ class AsyncRun(_AwaitedBeating):
         self._store = store
 
     async def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store`."""
+        """See `Run.store`."""
         return await self._store.store(content, **self._own(details))
 
     async def store_text(self, text: str, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_text`."""
+        """See `Run.store_text`."""
         return await self._store.store_text(text, **self._own(details))
 
     async def store_json(self, data: Any, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_json`."""
+        """See `Run.store_json`."""
         return await self._store.store_json(data, **self._own(details))
 
     async def store_many(self, items: Iterable[Buffer | Payload], **details: Any) -> list[ArtifactMetadata]:
-        """See `ArtifactStore.store_many`."""
+        """See `Run.store_many`."""
         return await self._store.store_many(items, **self._own(details))
 
     async def store_file(self, source: AsyncSourceLike, **details: Any) -> ArtifactMetadata:
-        """See `ArtifactStore.store_file`."""
+        """See `Run.store_file`."""
         return await self._store.store_file(source, **self._own(details))
 
     async def load(self, artifact_id: IdLike) -> Artifact | None:
-        """See `ArtifactStore.load`; `None` where the run has no live lease."""
+        """See `Run.load`."""
         return await self._store.load(artifact_id, run_id=self.run_id)
 
     async def list(self) -> list[ArtifactMetadata]:
-        """See `ArtifactStore.list_by_run`."""
+        """See `Run.list`."""
         return await self._store.list_by_run(self.run_id)
 
     async def page(
@@ -261,33 +308,33 @@ class AsyncRun(_AwaitedBeating):
         order: Order = "desc",
         **filters: Unpack[ViewFilters],
     ) -> Page[ArtifactMetadata]:
-        """See `ArtifactStore.page`."""
+        """See `Run.page`."""
         return await self._store.page(limit=limit, after=after, by=by, order=order, run_id=self.run_id, **filters)
 
     def iter_artifacts(self, **filters: Unpack[ViewFilters]) -> AsyncIterator[ArtifactMetadata]:
-        """See `ArtifactStore.iter_run`."""
+        """See `Run.iter_artifacts`."""
         return self._store.iter_run(self.run_id, **filters)
 
     async def count(self, **filters: Unpack[ViewFilters]) -> int:
-        """See `ArtifactStore.count`."""
+        """See `Run.count`."""
         return await self._store.count(run_id=self.run_id, **filters)
 
     async def stats(self) -> RunStats:
-        """See `ArtifactStore.run_stats`."""
+        """See `Run.stats`."""
         return await self._store.run_stats(self.run_id)
 
     async def touch(self, ttl: Ttl) -> int:
-        """See `ArtifactStore.touch_run`."""
+        """See `Run.touch`."""
         return await self._store.touch_run(self.run_id, ttl)
 
     async def expire(self, ttl: Ttl) -> int:
-        """See `ArtifactStore.expire_run`."""
+        """See `Run.expire`."""
         return await self._store.expire_run(self.run_id, ttl)
 
     async def release(self, artifact_id: IdLike) -> bool:
-        """See `ArtifactStore.release`."""
+        """See `Run.release`."""
         return await self._store.release(artifact_id, self.run_id)
 
     async def delete(self) -> int:
-        """See `ArtifactStore.delete_by_run`."""
+        """See `Run.delete`."""
         return await self._store.delete_by_run(self.run_id)

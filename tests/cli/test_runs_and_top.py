@@ -92,6 +92,10 @@ def test_top_fits_the_terminal_and_tells_the_rate(runs: ArtifactStore, url: str,
     assert second[1] == "stored     0.0 a second"
 
 
+def test_one_look_of_top_fits_the_terminal_too(runs: ArtifactStore, url: str) -> None:
+    assert max(map(len, shown("--url", url, "top", "-n", "1", columns=40))) <= 40
+
+
 def test_top_ends_well_when_it_is_interrupted(runs: ArtifactStore, url: str) -> None:
     with process("--url", url, "top", "-n", "1000", "--every", "0.1", stdout=subprocess.PIPE) as running:
         running.stdout.readline()
@@ -102,7 +106,7 @@ def test_top_ends_well_when_it_is_interrupted(runs: ArtifactStore, url: str) -> 
 def test_top_tells_the_memory_of_a_server(engine_home: Path, coatcheck: Coatcheck) -> None:
     looked = coatcheck("top", url=f"embedded://{engine_home}").stdout
 
-    assert re.search(r"^memory     [0-9.]+ MB of any used, .*\.sock$", looked, re.MULTILINE)
+    assert re.search(r"^memory     [0-9.]+ MB used, no maxmemory, .*\.sock$", looked, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", [["--every", "0"], ["--every", "often"], ["-n", "-1"]])

@@ -22,11 +22,13 @@ from coatcheck import (
     ArtifactStore,
     AsyncArtifactStore,
     AsyncInMemoryArtifactStore,
+    AsyncRedisArtifactStore,
     CorruptArtifactError,
     InMemoryArtifactStore,
     RedisArtifactStore,
     StoreStats,
 )
+from coatcheck.testing import Server
 from coatcheck.testing.waiting import eventually
 from coatcheck.ui import app, lookup
 from coatcheck.ui.lookup import HEAD, PAGE
@@ -134,6 +136,31 @@ def test_the_overview_counts_what_is_there(store: InMemoryArtifactStore) -> None
         assert figure in text, text
 
 
+@pytest.mark.parametrize("face", [RedisArtifactStore, AsyncRedisArtifactStore])
+def test_the_overview_tells_the_memory_of_the_server(
+    face: type[RedisArtifactStore | AsyncRedisArtifactStore], valkey: Server, namespace: str
+) -> None:
+    with RedisArtifactStore(valkey.url, namespace=namespace) as store, valkey.client() as client:
+        store.store(b"x")
+        with browse(face(valkey.url, namespace=namespace)) as visitor:
+            assert "no maxmemory" in see(visitor, "/").text
+        client.config_set("maxmemory", 10 * 10**9)
+        try:
+            with browse(face(valkey.url, namespace=namespace)) as visitor:
+                assert "of maxmemory0 %10.0 GB" in "".join(see(visitor, "/").text.split("\n"))
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+def test_a_filtered_list_says_how_many_there_are(store: InMemoryArtifactStore) -> None:
+    for number in range(PAGE + 3):
+        store.store(b"%d" % number, run_id="a", content_type="text/plain", tags={"odd": str(number % 2)})
+    with browse(store) as visitor:
+        assert f"{PAGE + 3} in all" in see(visitor, "/artifacts").text
+        assert f"{PAGE + 3} match" in see(visitor, "/artifacts?run=a&type=text/plain").text
+        assert "26 match" in see(visitor, "/artifacts?tag=odd&value=1").text
+
+
 def test_an_empty_store_says_how_to_begin(store: InMemoryArtifactStore) -> None:
     with browse(store) as visitor:
         assert "coatcheck put" in see(visitor, "/").text
@@ -223,7 +250,7 @@ def test_an_artifact_shows_its_metadata_its_leases_and_its_ticket(store: InMemor
         page = see(visitor, f"/artifacts/{view.artifact_id}")
     assert f'{{"$artifact": "{view.artifact_id}"}}' in page.all("value")
     assert view.digest in page.text
-    for text in ("Leased by 2", "in 1 h", "never", "as text/plain", "6 B", "text/markdown"):
+    for text in ("Leased by 2", "in 2 h", "never", "as text/plain", "6 B", "text/markdown"):
         assert text in " ".join(page.text.split())
     assert datetime.fromisoformat(view.created_at) in map(datetime.fromisoformat, page.all("datetime"))
 
@@ -609,5 +636,15 @@ def test_sizes_and_times_read_as_people_say_them() -> None:
     }
     assert {count: size(count) for count in sizes} == sizes
     now = datetime.now(UTC)
-    for away, said in [(0, "now"), (-59, "59 s ago"), (-60, "1 min ago"), (3600, "in 1 h"), (86_400 * 400, "in 400 d")]:
+    for away, said in [
+        (0, "now"),
+        (-59, "59 s ago"),
+        (-60, "1 min ago"),
+        (-7199, "1 h ago"),
+        (3600, "in 1 h"),
+        (3599.6, "in 1 h"),
+        (86_399, "in 1 d"),
+        (3 * 86_400 - 7, "in 3 d"),
+        (86_400 * 400, "in 400 d"),
+    ]:
         assert relative((now + timedelta(seconds=away)).isoformat(), now) == said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck
+from coatcheck.testing import ArtifactStoreContract, Blocking
 
 
 def test_every_public_name_is_there_for_programs_for_type_checkers_and_for_star() -> None:
@@ -42,3 +45,30 @@ def test_who_needs_little_imports_little(program: str, unneeded: set[str]) -> No
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
     assert not unneeded & set(done.stderr.split())
+
+
+ROOMS = ["", ".doctor", ".keyed", ".moving", ".offloading", ".testing", ".trees", ".ui", ".values"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_everything_public_says_what_it_does_where_help_is_asked(room: str) -> None:
+    package = importlib.import_module(f"coatcheck{room}")
+    silent = []
+    for name in package.__all__:
+        found = getattr(package, name)
+        if not inspect.isclass(found) and not inspect.isfunction(found):
+            continue
+        methods = {}
+        if inspect.isclass(found) and not issubclass(found, (ArtifactStoreContract, Blocking)):  # cases; a wrapper
+            methods = {
+                f"{name}.{own}": method
+                for own, method in inspect.getmembers(
+                    found, lambda one: inspect.isfunction(one) or isinstance(one, property)
+                )
+                if own[0] != "_" and getattr(method, "__module__", package.__name__).startswith("coatcheck")
+            }
+        for where, one in {name: found, **methods}.items():
+            said = inspect.getdoc(one) or ""
+            if not said or said.startswith("See `"):
+                silent.append(where)
+    assert silent == []

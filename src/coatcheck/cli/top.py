@@ -61,7 +61,8 @@ def top(
     pause = parse_duration(every)
     if not pause:
         raise InvalidArtifactError("--every must be more than 0")
-    live = sys.stdout.isatty() and count != 1
+    terminal = sys.stdout.isatty()
+    live = terminal and count != 1
     looks = range(count) if count else itertools.count() if live else range(1)
     with Settings.of(ctx).open() as store, _screen(live=live), suppress(KeyboardInterrupt):
         view, took = _View(store), 0.0
@@ -70,7 +71,7 @@ def top(
                 time.sleep(max(pause, _REST * took))
             began = time.monotonic()
             width, height = shutil.get_terminal_size()
-            lines = view.lines(width if live else _WIDEST)
+            lines = view.lines(width if terminal else _WIDEST)
             took = time.monotonic() - began
             sys.stdout.write((_HOME if live else "") + "\n".join(lines[: height - 1] if live else lines) + "\n")
             sys.stdout.flush()
@@ -101,7 +102,7 @@ class _View:
         """What there is to see, in lines of that width."""
         stats = self._store.stats()
         pairs = [
-            ("artifacts", f"{stats.artifacts:,}, {stats.leases:,} leases, {stats.runs:,} runs"),
+            ("artifacts", ", ".join([f"{stats.artifacts:,}", _many(stats.leases, "lease"), _many(stats.runs, "run")])),
             *self._rate(),
             ("handed in", size(stats.artifact_bytes)),
             ("different", size(stats.content_bytes)),
@@ -132,7 +133,9 @@ class _View:
 
         for server in ask(self._store, thorough=False).servers:
             used, limit = (int(server.info.get(name, 0)) for name in ("used_memory", "maxmemory"))
-            yield "memory", f"{size(used)} of {size(limit) if limit else 'any'} used, {printable(server.name)}"
+            if used:
+                most = f"of {size(limit)} used" if limit else "used, no maxmemory"
+                yield "memory", f"{size(used)} {most}, {printable(server.name)}"
 
     def _largest(self) -> list[tuple[Cell, ...]]:
         runs = itertools.islice(self._store.facets("run_id").items(), _LISTED)
@@ -150,3 +153,7 @@ class _View:
             for view in self._store.page(by="expiry", order="asc", limit=_LISTED).items
             if view.expires_at is not None
         ]
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

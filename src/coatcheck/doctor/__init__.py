@@ -21,7 +21,7 @@ from . import servers, stores
 from .facts import Facts, gather
 from .findings import LEVELS, Diagnosis, Finding, Level
 
-__all__ = ["Diagnosis", "Facts", "Finding", "Level", "aexamine", "ask", "examine", "judge"]
+__all__ = ["Diagnosis", "Facts", "Finding", "Level", "aask", "aexamine", "ask", "examine", "judge"]
 
 
 def examine(
@@ -46,10 +46,7 @@ async def aexamine(
     store: AsyncArtifactStore, *, thorough: bool | None = None, progress: Callable[[int], None] | None = None
 ) -> Diagnosis:
     """`examine`, awaited."""
-    if not isinstance(store, AsyncRedisArtifactStore):
-        raise _not_on_a_server(store)
-    with _no_warning():
-        return judge(await store._run(_facts(store, thorough, progress)))  # noqa: SLF001  # see `_facts`
+    return judge(await aask(store, thorough=thorough, progress=progress))
 
 
 def ask(store: ArtifactStore, *, thorough: bool | None = None, progress: Callable[[int], None] | None = None) -> Facts:
@@ -58,6 +55,16 @@ def ask(store: ArtifactStore, *, thorough: bool | None = None, progress: Callabl
         raise _not_on_a_server(store)
     with _no_warning():
         return store._run(_facts(store, thorough, progress))  # noqa: SLF001  # see `_facts`
+
+
+async def aask(
+    store: AsyncArtifactStore, *, thorough: bool | None = None, progress: Callable[[int], None] | None = None
+) -> Facts:
+    """`ask`, awaited."""
+    if not isinstance(store, AsyncRedisArtifactStore):
+        raise _not_on_a_server(store)
+    with _no_warning():
+        return await store._run(_facts(store, thorough, progress))  # noqa: SLF001  # see `_facts`
 
 
 def _facts(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 from ..arguments import LinkKeywords, StoreKeywords
 from ..asking import Store
+from ..explained import explained_by
 from ..model import Artifact, ArtifactMetadata
 from ..plan import arun, run
 from ..refs import IdLike
@@ -109,6 +110,7 @@ class Keyed(_View):
         return run(self._collection.entries(prefix, after, limit))
 
 
+@explained_by(Keyed)
 class AsyncKeyed(_View):
     """`Keyed`, awaited; a blocking store works in a thread."""
 
@@ -218,6 +220,7 @@ class Versions(_View):
         return run(self._collection.forget(key))
 
 
+@explained_by(Versions)
 class AsyncVersions(_View):
     """`Versions`, awaited; a blocking store works in a thread."""
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 
-from coatcheck import AsyncArtifactReader
+from coatcheck import AsyncArtifactReader, AsyncRedisArtifactStore, RedisArtifactStore
+from coatcheck.doctor import aask, ask
 
 from .words import moment
 
@@ -47,6 +48,7 @@ _SAMPLE: Final = 1000  # newest artifacts that the overview looks at
 _PIECE: Final = 1024 * 1024  # bytes of a content that are sent at a time
 _PATIENCE: Final = 2.0  # seconds for figures that a page can do without
 _ENDING: Final = 8  # artifacts that the overview shows as the next to end
+_SERVERS: Final = 8  # servers of a cluster that it shows
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,29 @@ class Page(Generic[T]):
     Attributes:
         items: What is on it.
         after: What to give for the page behind it; `None`: it is the last.
-        figures: Figures of the whole list, where they were not dear.
-        total: How long the whole list is, where that is known.
+        figures: Figures of the whole list, where it is that of a run and they came in time.
+        total: How long the whole list is, where that was asked and came in time.
     """
 
     items: list[T]
     after: str | None
     figures: Figures | None = None
     total: int | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of one server.
+
+    Attributes:
+        server: Its name.
+        used: Bytes that are in use.
+        limit: Its `maxmemory`; 0: it has none.
+    """
+
+    server: str
+    used: int
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,7 @@ class Overview:
         newest: The artifacts that were stored last, newest first.
         ending: Those that end first.
         everything: Whether there are no others.
+        memory: Of each server, the fullest first; empty where there is none, or none tells.
         now: When this was.
     """
 
@@ -108,6 +126,7 @@ class Overview:
     newest: list[ArtifactMetadata]
     ending: list[ArtifactMetadata]
     everything: bool
+    memory: list[Memory]
     now: datetime
 
     def types(self, count: int) -> list[tuple[str, int]]:
@@ -133,6 +152,7 @@ class Lookup:
         self._store = store
         self._stats: _Recent[StoreStats] = _Recent(lambda: _ask(store.stats))
         self._runs: _Recent[list[str]] = _Recent(lambda: _ask(store.list_runs))
+        self._memory: _Recent[list[Memory]] = _Recent(lambda: _memory_of(store))
 
     async def overview(self) -> Overview:
         """The store at a glance."""
@@ -140,10 +160,17 @@ class Lookup:
             _ask(self._store.search, limit=_SAMPLE + 1),
             _ask(self._store.page, by="expiry", order="asc", limit=_ENDING),
         )
-        await _in_time(self._stats.get())
+        _, memory = await asyncio.gather(_in_time(self._stats.get()), _in_time(self._memory.get()))
         stats, counted = self._stats.last or (None, None)
-        ending = [view for view in first.items if view.expires_at is not None]
-        return Overview(stats, counted, newest[:_SAMPLE], ending, len(newest) <= _SAMPLE, datetime.now(UTC))
+        return Overview(
+            stats,
+            counted,
+            newest[:_SAMPLE],
+            ending=[view for view in first.items if view.expires_at is not None],
+            everything=len(newest) <= _SAMPLE,
+            memory=(memory or [])[:_SERVERS],
+            now=datetime.now(UTC),
+        )
 
     async def runs(self, containing: str, after: str) -> Page[tuple[str, Figures | None]]:
         """Runs by name, with figures as far as these come in time.
@@ -183,11 +210,14 @@ class Lookup:
         Raises:
             InvalidArtifactError: `after` is nothing that a page said.
         """
-        shown, stats = await asyncio.gather(
-            _ask(self._store.page, run_id=run, content_type=content_type, tags=tags, limit=PAGE, after=after or None),
-            self._figures(run) if run is not None and not (content_type or tags) else _nothing(),
+        filters = {"run_id": run, "content_type": content_type, "tags": tags}
+        whole_run = None if content_type or tags else run
+        shown, figures, total = await asyncio.gather(
+            _ask(self._store.page, **filters, limit=PAGE, after=after or None),
+            _in_time(self._figures(whole_run)) if whole_run is not None else _nothing(),
+            _nothing() if whole_run is not None or after else _in_time(_ask(self._store.count, **filters)),
         )
-        return Page(shown.items, shown.next, stats)
+        return Page(shown.items, shown.next, figures, total)
 
     async def artifact(self, artifact_id: str) -> ArtifactMetadata | None:
         """The latest view of an artifact."""
@@ -302,6 +332,21 @@ async def _ask(method: Callable[..., Any], *args: Any, **options: Any) -> Any:
     if iscoroutinefunction(method):
         return await method(*args, **options)
     return await to_thread.run_sync(partial(method, *args, **options), abandon_on_cancel=True)
+
+
+async def _memory_of(store: ArtifactStore | AsyncArtifactStore) -> list[Memory]:
+    """What the servers of a store say of their memory."""
+    if isinstance(store, AsyncRedisArtifactStore):
+        facts = await aask(store, thorough=False)
+    elif isinstance(store, RedisArtifactStore):
+        facts = await _ask(ask, store, thorough=False)
+    else:
+        return []
+    told = [
+        Memory(server.name, *(int(server.info.get(name, 0)) for name in ("used_memory", "maxmemory")))
+        for server in facts.servers
+    ]
+    return sorted((one for one in told if one.used), key=lambda one: one.used / (one.limit or 1 << 60), reverse=True)
 
 
 async def _nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import chain
 from typing import Any, Final, Generic, TypeVar
@@ -46,9 +46,17 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = link((LUA / f"{name}.lua").read_text(encoding="utf-8")).encode()
-        self.digest = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
         self._form = cache(self._make_form)
+
+    @cached_property
+    def source(self) -> bytes:
+        """What a server is sent. Read when it is first needed: no process runs all scripts."""
+        return link((LUA / f"{self.name}.lua").read_text(encoding="utf-8")).encode()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The name that a server gives it: SHA-1 of the source in hex."""
+        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def _make_form(self, keys: int, arguments: int) -> bytes:
         return template((b"EVALSHA", self.digest, b"%d" % keys, *(None,) * (keys + arguments)))
