@@ -34,6 +34,9 @@ DERIVED = {
     "load": {"content"},
     "tally": {"artifact", "leases", "stores", "content"},
     "scan": {"artifact", "leases", "stores"},
+    "audit_artifacts": {"artifact", "leases", "stores", "content", "needs", "run"},
+    "audit_contents": {"artifact", "content"},
+    "audit_index": {"artifact"},
 }
 """Kinds of keys that a script may touch without declaring them."""
 
@@ -108,7 +111,9 @@ def exercise(store: RedisArtifactStore, client, partitions: Partitions) -> None:
     client.delete(home.run("r1"))
     damaged = store.store(b"to be damaged").artifact_id
     client.setrange(partitions.of(damaged).content(damaged.encode()), 55, "xx")
-    store.check(repair=True, read_data=True, grace=0)  # index_lease, drop_content
+    lost = store.store(b"to lose its artifact", ttl=60).artifact_id
+    client.delete(partitions.of(lost).artifact(lost.encode()))
+    store.check(repair=True, read_data=True, grace=0)  # index_lease, check_content, drop_content
     store.store(b"to be damaged")
     with pytest.raises(ZeroDivisionError):  # discard
         store.store_file(io.BytesIO(b"x" * 100_000), progress=lambda done, total: total and done and 1 // 0)
