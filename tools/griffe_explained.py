@@ -18,7 +18,7 @@ class Explained(griffe.Extension):
             if isinstance(method, griffe.Function) and (_refers(method) or _is_short(method)):
                 try:
                     running = getattr(getattr(importlib.import_module(cls.module.path), cls.name), method.name)
-                except ModuleNotFoundError:  # an integration whose framework is not installed here
+                except ImportError:  # an integration whose framework is not installed here
                     continue
                 if _refers(method):
                     method.docstring.value = inspect.getdoc(running) or ""  # type: ignore[union-attr]
