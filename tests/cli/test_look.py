@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import pytest
+from redis import Redis
 
-from coatcheck import ArtifactStore, StoreStats, compute_artifact_id
+from coatcheck import ArtifactStore, RedisArtifactStore, StoreStats, compute_artifact_id
 from coatcheck.cli.app import _OneLine, _show_warning
 from coatcheck.cli.output import printable
+from coatcheck.embedded import start_engine
 
 from .running import EVIL, Coatcheck, on_terminal, shown
 
@@ -74,6 +77,26 @@ def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
     assert coatcheck("gc", "--grace", "0", "--delete").code == 0
     assert not (folder / "orphan.bin").exists()
     assert coatcheck("gc", "--grace", "never").code == 2
+
+
+def test_reindex_says_what_is_found_by_an_index(coatcheck: Coatcheck, engine_home: Path) -> None:
+    url = f"embedded://{engine_home}"
+    with (
+        start_engine(engine_home) as engine,
+        RedisArtifactStore(url) as store,
+        Redis(unix_socket_path=str(engine.socket)) as client,
+    ):
+        store.store(b"x", tags={"kind": "a"}, ttl=60)
+
+        assert coatcheck("reindex", "--tag", "kind", "--type", url=url).stdout == "artifacts looked at: 1\n"
+
+        assert client.keys("coatcheck:*labelled*")
+        assert coatcheck("ls", "--tag", "kind=a", url=url).stdout.count("\n") == 1
+        assert coatcheck("reindex", "--none", url=url).code == 0
+        assert not client.keys("coatcheck:*labelled*")
+    assert coatcheck("reindex", url=url).code == 2
+    assert coatcheck("reindex", "--none", "--type", url=url).code == 2
+    assert "only stores on servers" in coatcheck("reindex", "--tag", "kind").stderr
 
 
 def test_ls_filters(coatcheck: Coatcheck, store: ArtifactStore) -> None:

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "top": "top",
     "gc": "maintain",
     "check": "maintain",
+    "reindex": "maintain",
     "copy": "moving",
     "export": "moving",
     "import": "moving",

@@ -50,6 +50,7 @@ _TYPED: Final = tuple(
         (r"use None for ever", "write never for ever"),
         (r"delete\(\) to remove", "rm to remove"),
         (r"use None where the anonymous lease is meant", "leave it out for the anonymous lease"),
+        (r"has no option 'index_.*", "has no indexes: only stores on servers do"),
         (r"\bttl of\b|\bttl(?= must)", "--ttl"),
     )
 )

@@ -1,4 +1,4 @@
-"""`gc`, `check`: what crashes and evictions left behind, and what does not fit together."""
+"""`gc`, `check`: what crashes and evictions left behind, what does not fit together. `reindex`: indexes by label."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from coatcheck import CheckReport, Problem
+from coatcheck import CheckReport, InvalidArtifactError, Problem
 from coatcheck.humane import size
 
 from .failures import CommandError
@@ -65,6 +65,28 @@ def check(
     with Settings.of(ctx).open() as store, key_count() as tell:
         report = store.check(read_data=read_data, repair=repair, grace=parse_duration(grace), progress=tell)
     _print(report, as_json=as_json)
+
+
+def reindex(
+    ctx: typer.Context,
+    *,
+    tag: Annotated[list[str], typer.Option("--tag", metavar="NAME", help="Index the values of this tag.")] = [],  # noqa: B006
+    has_tag: Annotated[
+        list[str], typer.Option("--has-tag", metavar="NAME", help="Index which artifacts have this tag at all.")
+    ] = [],  # noqa: B006
+    content_type: Annotated[bool, typer.Option("--type", help="Index content types.")] = False,
+    none: Annotated[bool, typer.Option("--none", help="Give up all indexes by label.")] = False,
+) -> None:
+    """Say what lists and counts find by an index.
+
+    What is named is indexed afterwards, for artifacts that are there already too, and nothing else is.
+    Workers go on meanwhile. It can be interrupted and repeated.
+    """
+    if none == bool(tag or has_tag or content_type):
+        raise InvalidArtifactError("say what to index: --tag NAME, --has-tag NAME or --type; or --none")
+    options = {"index_tags": tag, "index_presence": has_tag, "index_content_type": content_type}
+    with Settings.of(ctx).open(**options) as store, counting("artifacts looked at") as tell:
+        typer.echo(f"artifacts looked at: {store.reindex(progress=tell):,}")
 
 
 def _row(problem: Problem) -> tuple[Cell, ...]:

@@ -57,11 +57,11 @@ class Settings:
         assert isinstance(settings, cls)
         return settings
 
-    def open(self) -> ArtifactStore:
-        """Open the store."""
+    def open(self, **options: Any) -> ArtifactStore:
+        """Open the store, perhaps with options that only `open_store` knows."""
         if self.url is not None and "://" not in self.url:
             raise InvalidArtifactError(f"--url is no URL{_hint(self.url)}")
-        return coatcheck.open_store(self.url, namespace=self.namespace)
+        return coatcheck.open_store(self.url, namespace=self.namespace, **options)
 
 
 def _hint(text: str) -> str:
