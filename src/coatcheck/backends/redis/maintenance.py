@@ -262,7 +262,9 @@ class Inspection:
         [content_ends] = yield from self._ends(keys, [keys.content(chunks.content)])
         last = (b"ZRANGE", keys.needs(chunks.content), b"-1", b"-1", b"WITHSCORES")
         held = yield from self._session.read(Command(keys.slot, last, records.scored))
-        expected = {content_ends, *(-1 if math.isinf(score) else int(score) for _, score in held)}
+        # Each hold moves chunks to its own end, or some of them where its call did not come to an end.
+        least = _until(content_ends)
+        latest = max(least, *(score for _, score in held))
         for numbers in number_pages(chunks.total):
             ends = yield from self._ends(keys, [keys.chunk(chunks.content, chunks.token, n) for n in numbers])
             if -2 in ends:
@@ -271,7 +273,7 @@ class Inspection:
                 # In the millisecond of their deadline chunks may be gone before their content.
                 is_ending = 0 <= content_ends <= now
                 return ["lost-content"] if now_ends == content_ends != -2 and not is_ending else []
-            if any(min(abs(end - one) for one in expected) >= _MOVING_MS for end in ends):
+            if not all(least - _MOVING_MS <= _until(end) <= latest + _MOVING_MS for end in ends):
                 if self._repair("wrong-expiry"):
                     yield from tidy(self._session, keys, chunks)
                 return ["wrong-expiry"]
@@ -443,6 +445,11 @@ def _name_of(artifact_id: bytes, header: Any) -> Name:
     """An artifact and its content, from its header."""
     readable = isinstance(header, bytes) and len(header) > 33 and header[0] == records.VERSION
     return Name.of(artifact_id.decode(), records.content_id_of(header[1:33]) if readable else None)
+
+
+def _until(end: int) -> float:
+    """An answer of PEXPIRETIME as a time; for ever is after all others."""
+    return math.inf if end == -1 else end
 
 
 def _scanned(reply: Any) -> tuple[bytes, list[bytes]]:
