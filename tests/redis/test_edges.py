@@ -213,6 +213,8 @@ def _remove(store, query, meanwhile) -> int:
     """Remove what a query wants; something happens after it was looked at."""
     plan = store._operations.delete_where(query, dry_run=False, progress=None)
     result = plan.send(None).run()
+    if query.run_id is None:  # the first trip asked what is indexed
+        result = plan.send(result).run()
     meanwhile()
     try:
         while True:

@@ -90,7 +90,7 @@ class Line:
 def tidy(leaks) -> Iterator[None]:
     """The keys of these tests lie under no namespace."""
     yield
-    for client in (client for watched in leaks._watched for client in watched.clients):
+    for client in (node.client for watched in leaks._watched for node in watched.nodes):
         with contextlib.suppress(redis.ReadOnlyError, redis.ResponseError):  # a replica, a Sentinel
             client.flushall()
             client.wait(client.info("replication")["connected_slaves"], 10_000)

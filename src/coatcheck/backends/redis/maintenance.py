@@ -264,7 +264,7 @@ class Inspection:
         held = yield from self._session.read(Command(keys.slot, last, records.scored))
         # Each hold moves chunks to its own end, or some of them where its call did not come to an end.
         least = _until(content_ends)
-        latest = max(least, *(score for _, score in held))
+        latest = max([least, *(score for _, score in held)])
         for numbers in number_pages(chunks.total):
             ends = yield from self._ends(keys, [keys.chunk(chunks.content, chunks.token, n) for n in numbers])
             if -2 in ends:

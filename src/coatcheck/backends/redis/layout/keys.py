@@ -160,7 +160,11 @@ class Keys:
 
     def values(self, token: bytes) -> bytes:
         """Sorted set: quoted values of a field, by the ends of their indexes."""
-        return b"%blabelled:%b:values" % (self.prefix, token)
+        return self.labels_of(token) + b"values"
+
+    def labels_of(self, token: bytes) -> bytes:
+        """What the indexes of a field begin with."""
+        return b"%blabelled:%b:" % (self.prefix, token)
 
     def chunk(self, content_id: bytes, token: bytes, n: int) -> bytes:
         """String: one chunk of a content. `token` is the upload's own, so that chunks of two uploads never mix."""

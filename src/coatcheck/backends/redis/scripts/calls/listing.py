@@ -218,8 +218,7 @@ def facets(keys: Keys, token: bytes, cursor: bytes, look: int) -> Call[tuple[byt
         following, *found = reply
         return following, list(zip(found[::2], map(int, found[1::2]), strict=True))
 
-    prefix = keys.prefix + b"labelled:" + token + b":"
-    return Call(_FACETS, keys.slot, [keys.values(token)], [prefix, cursor, b"%d" % look], decode)
+    return Call(_FACETS, keys.slot, [keys.values(token)], [keys.labels_of(token), cursor, b"%d" % look], decode)
 
 
 def _flag(value: bool) -> bytes:

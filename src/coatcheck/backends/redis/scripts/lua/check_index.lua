@@ -23,8 +23,8 @@ end
 -- Whether an artifact belongs into the index by label that is looked at.
 local labels
 if kind == 'labelled' then
-  local at = { prefix = string.match(KEYS[1], '^(.*)labelled:') }
-  at.created = at.prefix .. 'catalog:created'
+  local at = { prefix = prefix_of_labelled(KEYS[1]) }
+  at.created = created_key(at.prefix)
   labels = is_index(at.created) and labels_at(at)
 end
 local function is_known_under(member, key)

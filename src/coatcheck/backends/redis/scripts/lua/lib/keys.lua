@@ -27,3 +27,17 @@ end
 local function rare_keys(prefix, id)
   return { prefix .. 'leases:' .. id, prefix .. 'stores:' .. id, prefix .. 'needs:' .. id }
 end
+
+local function created_key(prefix)
+  return prefix .. 'catalog:created'
+end
+
+-- What all indexes of a label begin with, see lib/labels.lua.
+local function labelled_key(prefix, name)
+  return prefix .. 'labelled:' .. name
+end
+
+-- The prefix of an index by label; nil where it is none.
+local function prefix_of_labelled(key)
+  return string.match(key, '^(.*)labelled:')
+end

@@ -7,6 +7,7 @@
 -- is *mixed* until it ends: in one pair for all fields, where readers look, too. So a list that reads an index, then
 -- what is mixed, misses nothing, and the members of an index need no second look to be counted.
 -- @include index
+-- @include keys
 -- @include leases
 -- @include marker
 
@@ -53,12 +54,12 @@ local function labels_at(home, wish)
   end
 
   local function pair_of(name)
-    local key = home.prefix .. 'labelled:' .. name
+    local key = labelled_key(home.prefix, name)
     return { created = key .. ':created', deadlines = key .. ':deadlines' }
   end
 
   local function values_of(name)
-    return home.prefix .. 'labelled:' .. string.sub(name, 1, 14) .. ':values'
+    return labelled_key(home.prefix, string.sub(name, 1, 14)) .. ':values'
   end
 
   -- The part of a name that says the value.
