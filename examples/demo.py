@@ -216,7 +216,7 @@ def look_around(kept: Path) -> None:
     place = f"$PWD/{shlex.quote(str(kept.relative_to(here)))}" if kept.is_relative_to(here) else quote(str(kept))
     shown = command.relative_to(here) if command.is_relative_to(here) else command
     print("", "What is left is there to look at:", f"  export COATCHECK_URL=embedded://{place}", sep="\n")
-    print(f"  {shown} ls --run consumer-2 --limit 5", f"  {shown} ui", sep="\n")
+    print(f"  {shown} ls --run producer-2 --limit 5", f"  {shown} ui", sep="\n")
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def test_what_is_left_of_the_demonstration_can_be_looked_at(files: Path, surroun
         assert page.endswith("coatcheck ui")
         environment = {**surroundings, "COATCHECK_URL": f"embedded://{kept}"}
         listed = run("-m", "coatcheck", *listing.split()[1:], "--json", environment=environment)
-        assert [json.loads(line)["run_id"] for line in listed.stdout.splitlines()] == ["consumer-2"] * 5
+        assert [json.loads(line)["run_id"] for line in listed.stdout.splitlines()] == ["producer-2"] * 5
         again = run("demo.py", "--input", files, "--keep", kept, environment=surroundings)
         assert (again.returncode, again.stderr) == (
             1,
