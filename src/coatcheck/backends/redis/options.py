@@ -219,11 +219,10 @@ class RedisOptions:
 def _check_names(names: Any, what: str) -> tuple[str, ...]:
     """Names of tags, each once."""
     if isinstance(names, str | bytes) or not isinstance(names, Sequence | set | frozenset):
-        raise InvalidArtifactError(f"{what} must be names of tags, as ('kind', 'step'), not {names!r}")
-    found = dict.fromkeys(names)
-    for name in found:
+        raise InvalidArtifactError(f"{what} must be names of tags, as ('kind', 'step'), not {names!r:.100}")
+    for name in names:
         if not isinstance(name, str) or len(name.encode(errors="replace")) > _LONGEST_NAME:
             raise InvalidArtifactError(
                 f"{what} must be names of tags of {_LONGEST_NAME} bytes at most, not {name!r:.100}"
             )
-    return tuple(check_tags(dict.fromkeys(found, "")))
+    return tuple(check_tags(dict.fromkeys(names, "")))
