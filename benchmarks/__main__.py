@@ -32,6 +32,7 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers are stopped on the way out
     results = Results(machine())
+    kept = None if arguments.keep is None else Results.load(arguments.keep)  # a wrong path is told before minutes pass
     code = 0
     try:
         with BenchServer(arguments.engine) as server, _opened(server, arguments, results.about) as bench:
@@ -44,8 +45,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; what was measured until here is kept", file=sys.stderr)
         code = 130
-    if arguments.keep is not None:
-        results.keep(Results.load(arguments.keep), list(listed(PARTS)))
+    if kept is not None:
+        results.keep(kept, list(listed(PARTS)))
     results.save(arguments.out / "results.json")
     whole = results.origins.keys() == listed(PARTS).keys()
     _write(results, arguments.out, write=arguments.write and whole)
