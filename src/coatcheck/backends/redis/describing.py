@@ -15,7 +15,7 @@ from .layout.keys import Keys
 from .scripts import calls
 from .scripts.script import ANY_ID, Command, Filled, Form, IdForm, Repeated, Unit
 from .session import Session
-from .transport.ahead import overlapped
+from .transport.overlapping import overlapped
 
 _GET_LEASES: Final = Form(records.LEASES)
 _GET_OWN: Final = Form((b"HMGET", None, b"h", None), (b"TIME",))

@@ -21,7 +21,7 @@ from .scripts import calls
 from .scripts.calls import Loaded
 from .scripts.script import ANY_ID, Call, Filled, Form, IdForm, Repeated
 from .session import Session
-from .transport.ahead import overlapped
+from .transport.overlapping import overlapped
 
 _SMALL: Final = 16 * 1024  # bytes of a content that comes along
 _TOGETHER: Final = 250  # artifacts of one pipeline

@@ -9,7 +9,7 @@ import pytest
 from coatcheck.backends.redis.batching import BATCH_BYTES, Pace, parts
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.scripts.script import ANY_ID, IdForm
-from coatcheck.backends.redis.transport.ahead import overlapped
+from coatcheck.backends.redis.transport.overlapping import overlapped
 from coatcheck.backends.redis.transport.base import Part, Pipelines
 from coatcheck.backends.redis.transport.resp import pack
 from coatcheck.plan import arun, run
