@@ -289,7 +289,7 @@ CALLS = {
     "touch id": lambda s, v: s.touch(v, 10),
     "touch ttl": lambda s, v: s.touch("name", v),
     "touch run": lambda s, v: s.touch("name", 10, v),
-    "link source": lambda s, v: s.link(v, "new"),
+    "link source": lambda s, v: s.exists(v) and s.link(v, "new"),
     "link id": lambda s, v: s.link("kept", v, if_absent=True),
     "update tags": lambda s, v: s.update_metadata("kept", run_id="kept", tags=v),
     "update extra": lambda s, v: s.update_metadata("kept", run_id="kept", extra=v),

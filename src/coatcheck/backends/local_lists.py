@@ -7,16 +7,14 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from ..figures import Tally
 from ..model import ArtifactMetadata, StoreStats
 from ..plan import Plan
 from ..search import Best, Place, Query
 from .base import Backend, Listing, Progress
-
-if TYPE_CHECKING:
-    from .local import LeaseRecord, Record
+from .local_records import LeaseRecord, Record
 
 T = TypeVar("T")
 

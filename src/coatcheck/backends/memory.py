@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from ..plan import Plan, Work
 from ..sources import Source, TransferProgress
-from .local import Clock, LocalBackend, Record
+from .local import Clock, LocalBackend
+from .local_records import Record
 
 T = TypeVar("T")
 

@@ -19,7 +19,8 @@ from ...folders import Folder
 from ...ids import ID_LENGTH
 from ...plan import Plan, Work
 from ...sources import MIB, Source, TransferProgress
-from ..local import UNUSABLE, Clock, LocalBackend, Orphan, Record, damaged
+from ..local import UNUSABLE, Clock, LocalBackend
+from ..local_records import Orphan, Record, damaged
 from ..opened import OpenedArtifact
 from .directory import Directory, is_unfinished, open_file
 from .opened import OpenedFile

@@ -9,7 +9,7 @@ from typing import Final
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...sources import MIB
-from ..local import damaged
+from ..local_records import damaged
 from ..opened import Block, OpenedArtifact
 
 _LEAST_READ: Final = 64 * 1024

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ...errors import CorruptArtifactError, InvalidArtifactError
 from ...ids import is_default_id, validate_artifact_id
 from ...model import ArtifactMetadata, format_time
-from ..local import LeaseRecord, Record
+from ..local_records import LeaseRecord, Record
 
 VERSION: Final = 1
 _KNOWN: Final = {*ArtifactMetadata.model_fields, "blob_id", "coatcheck"} - {"extra"}  # which lies in `coatcheck`

@@ -18,7 +18,7 @@ from .batching import PAGE, batches, by_partition, pages
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
-from .scripts.script import Command
+from .scripts.script import Command, same
 from .session import Session
 from .walking import Steps
 
@@ -47,7 +47,7 @@ def suspects(session: Session, found: Sequence[Found], *, read_data: bool) -> Pl
     if read_data:
         for batch in batches(sound, PAGE, lambda item: item[2]):
             contents = yield from session.read_each(
-                [Command(keys.slot, (b"GET", keys.content(match["name"])), _same) for (keys, _, match), _, _ in batch]
+                [Command(keys.slot, (b"GET", keys.content(match["name"])), same) for (keys, _, match), _, _ in batch]
             )
             left += [
                 one
@@ -116,7 +116,3 @@ def _is_as_stored(name: bytes, header: bytes, sealed: bytes | None) -> bool:
         return len(unseal(sealed, digest)) == size
     except CorruptArtifactError:
         return False
-
-
-def _same(reply: bytes | None) -> bytes | None:
-    return reply

@@ -24,7 +24,7 @@ from .layout.labels import Wanted, alone, field_of, value_of
 from .runs import RunScan
 from .scanning import Scan, completed, view_of
 from .scripts import calls
-from .scripts.script import Command, Unit
+from .scripts.script import Command, Unit, same
 from .session import Session, heard
 from .walking import Cursor
 
@@ -179,7 +179,7 @@ class Counting:
         """What the chunks of these contents take."""
         manifests = yield from self._session.read_each(
             [
-                Command(keys.slot, (b"GET", keys.content(records.content_id_of(digest))), _same)
+                Command(keys.slot, (b"GET", keys.content(records.content_id_of(digest))), same)
                 for digest, keys in chunked.items()
             ]
         )
@@ -288,7 +288,3 @@ def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
     first = None if sums.first >= records.FOREVER else sums.first
     last = None if sums.last >= records.FOREVER else sums.last
     return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last, values)
-
-
-def _same(reply: Any) -> Any:
-    return reply

@@ -13,7 +13,7 @@ from .batching import PAGE, ROUND, Pace, ask_about, by_partition, pages, parts
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
-from .scripts.script import ANY_ID, Command, Filled, Form, IdForm, Repeated, Unit
+from .scripts.script import ANY_ID, Command, Filled, Form, IdForm, Repeated, Unit, first, same
 from .session import Session
 from .transport.overlapping import overlapped
 
@@ -40,7 +40,7 @@ class Describing:
 
     def _metadata_of_one(self, artifact_id: str) -> Plan[list[ArtifactMetadata | None]]:
         keys, name = self._session.of(artifact_id), artifact_id.encode()
-        fields = yield from self._session.read(Filled(_GET_LEASES, keys.slot, (keys.artifact(name),), _first))
+        fields = yield from self._session.read(Filled(_GET_LEASES, keys.slot, (keys.artifact(name),), first))
         if not fields:
             return [None]
         lease = records.latest_of_few(fields)
@@ -93,7 +93,7 @@ class Describing:
             return view
         keys, field = self._session.of(artifact_id), records.lease_field(run_id)
         (header, lease), (seconds, microseconds) = yield from self._session.read(
-            Filled(_GET_OWN, keys.slot, (keys.artifact(artifact_id.encode()), field), _same)
+            Filled(_GET_OWN, keys.slot, (keys.artifact(artifact_id.encode()), field), same)
         )
         if lease is None:
             return None
@@ -105,7 +105,7 @@ class Describing:
         """See `Backend.exists`."""
         if len(ids) == 1 and is_default_id(ids[0]):
             keys, name = self._session.of(ids[0]), ids[0].encode()
-            both = Filled(_COUNT, keys.slot, (keys.artifact(name), keys.content(name)), _first)
+            both = Filled(_COUNT, keys.slot, (keys.artifact(name), keys.content(name)), first)
             return [(yield from self._session.read(both)) == 2]
         found: dict[str, bool] = dict.fromkeys(ids, False)
         for page in pages(ids, ROUND):
@@ -113,7 +113,7 @@ class Describing:
             if explicit:
                 counts = yield from self._session.read_each(
                     [
-                        Command(keys.slot, (b"EXISTS", keys.artifact(i.encode()), keys.content(content)), _same)
+                        Command(keys.slot, (b"EXISTS", keys.artifact(i.encode()), keys.content(content)), same)
                         for i, content in explicit
                         for keys in (self._session.of(i),)
                     ]
@@ -127,10 +127,10 @@ class Describing:
         work = list(by_partition(map(self._session.of, usual)).items())
         explicit = [] if len(usual) == len(ids) else [i for i in ids if not is_default_id(i)]
         units: list[Unit[Any]] = [
-            Repeated(_count_form(keys), keys.slot, [usual[n].encode() for n in some], _same) for keys, some in work
+            Repeated(_count_form(keys), keys.slot, [usual[n].encode() for n in some], same) for keys, some in work
         ]
         units += (
-            Command(keys.slot, (b"HGET", keys.artifact(i.encode()), b"h"), _same)
+            Command(keys.slot, (b"HGET", keys.artifact(i.encode()), b"h"), same)
             for i in explicit
             for keys in (self._session.of(i),)
         )
@@ -152,11 +152,3 @@ def _count_form(keys: Keys) -> IdForm:
 @lru_cache(maxsize=512)  # partitions
 def _leases_form(keys: Keys) -> IdForm:
     return IdForm((records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:]))
-
-
-def _first(replies: Sequence[Any]) -> Any:
-    return replies[0]
-
-
-def _same(reply: Any) -> Any:
-    return reply

@@ -14,6 +14,7 @@ from .scanning import MemberScan
 from .scripts import calls
 from .scripts.script import Command
 from .session import Session, heard
+from .walking import Steps
 
 
 def reindex(session: Session, fields: Sequence[bytes], progress: Progress) -> Plan[int]:
@@ -75,11 +76,11 @@ def _finish(session: Session, fields: Sequence[bytes]) -> Plan[None]:
 
 def _remove(session: Session, keys: Keys, marker: Marker) -> Plan[None]:
     """The indexes of all values of a field. What the list of values does not know goes with `gc`."""
-    values = keys.values(marker.token)
+    values, steps = keys.values(marker.token), Steps()
     while True:
         page = (b"ZRANGE", values, b"0", b"%d" % (CHANGES - 1))
         some: list[bytes] = yield from session.read(Command(keys.slot, page, list))
-        if not some:
+        if not some or steps.in_circles(some):
             return
         names = [keys.labelled(marker.token + b":" + value, by) for value in some for by in ("created", "deadlines")]
         yield from session.write(Command(keys.slot, (b"UNLINK", *names), int))

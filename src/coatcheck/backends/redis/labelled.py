@@ -13,6 +13,7 @@ from .scripts.script import Command
 from .session import Session
 
 MIXED: Final = b"mixed"
+_BEHIND: Final = b"9007199254740992"  # 2^53: markers stand behind all times of store
 
 By = Literal["created", "deadlines"]
 
@@ -120,6 +121,3 @@ def _smallest(session: Session, found: Mapping[Keys, Sequence[Label]]) -> Plan[d
     )
     size_of = dict(zip(several, sizes, strict=True))
     return {keys: min(labels, key=lambda label: size_of.get(label, 0)) for keys, labels in found.items() if labels}
-
-
-_BEHIND: Final = b"9007199254740992"  # 2^53: markers stand behind all times of store

@@ -19,7 +19,7 @@ from .layout.keys import Keys
 from .reading import INLINE, Found, Reading, content_id_of, damaged, is_small
 from .scripts import calls
 from .scripts.calls import Loaded
-from .scripts.script import ANY_ID, Call, Filled, Form, IdForm, Repeated
+from .scripts.script import ANY_ID, Call, Filled, Form, IdForm, Repeated, first
 from .session import Session
 from .transport.overlapping import overlapped
 
@@ -148,14 +148,10 @@ class Loading:
 
     def _length(self, view: ArtifactMetadata) -> Filled[int]:
         keys = self._session.of(view.artifact_id)
-        return Filled(_GET_LENGTH, keys.slot, (keys.content(content_id_of(view)),), _first)
+        return Filled(_GET_LENGTH, keys.slot, (keys.content(content_id_of(view)),), first)
 
 
 @lru_cache(maxsize=512)  # partitions
 def _form(keys: Keys, longest: int) -> IdForm:
     leases = (records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:])
     return IdForm(leases, (b"GETRANGE", keys.content(ANY_ID), b"0", b"%d" % longest))
-
-
-def _first(replies: Sequence[Any]) -> Any:
-    return replies[0]

@@ -28,7 +28,7 @@ from .mending import mend
 from .reading import Reading
 from .scripts import calls
 from .scripts.calls import Chunks, Name
-from .scripts.script import Command
+from .scripts.script import Command, same
 from .session import Session, heard
 from .upload import STAGING_MS
 from .walking import Cursor, Steps
@@ -198,10 +198,10 @@ class Inspection:
     def _artifacts(self, found: _OfOneKind) -> Plan[None]:
         session = self._session
         found = yield from suspects(session, found, read_data=self._read_data)
-        headers = yield from session.read_each([Command(keys.slot, (b"TYPE", key), _same) for keys, key, _ in found])
+        headers = yield from session.read_each([Command(keys.slot, (b"TYPE", key), same) for keys, key, _ in found])
         headers = yield from session.read_each(
             [
-                Command(keys.slot, (b"HGET", key, b"h") if kind == b"hash" else (b"EXISTS", key), _same)
+                Command(keys.slot, (b"HGET", key, b"h") if kind == b"hash" else (b"EXISTS", key), same)
                 for (keys, key, _), kind in zip(found, headers, strict=True)
             ]
         )
@@ -293,7 +293,7 @@ class Inspection:
         digest = bytes.fromhex(metadata.digest or "")
         content_id = records.content_id_of(digest)
         sealed: bytes | None = yield from self._session.read(
-            Command(keys.slot, (b"GET", keys.content(content_id)), _same)
+            Command(keys.slot, (b"GET", keys.content(content_id)), same)
         )
         if sealed is None:
             return  # deleted meanwhile
@@ -349,11 +349,11 @@ class Inspection:
         start = yield from sure_members(self._session, keys, index, kind, name)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
-            kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), _same))
+            kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), same))
             members: list[bytes] = []
             if kind_of == b"zset":
                 page = (b"ZRANGE", index[0], b"%d" % start, b"%d" % (start + _PAGE - 1))
-                members = yield from self._session.read(Command(keys.slot, page, _same))
+                members = yield from self._session.read(Command(keys.slot, page, same))
             problem, dropped, expired, stale = yield from self._session.write(
                 calls.check_index(
                     keys,
@@ -387,7 +387,7 @@ class Inspection:
         """Those of artifacts that are gone, or that few lease, are left over."""
         for keys, key, match in found:
             artifact = keys.artifact(match["name"])
-            kind = yield from self._session.read(Command(keys.slot, (b"TYPE", artifact), _same))
+            kind = yield from self._session.read(Command(keys.slot, (b"TYPE", artifact), same))
             fields = 0
             if kind == b"hash":
                 fields = yield from self._session.read(Command(keys.slot, (b"HLEN", artifact), int))
@@ -437,7 +437,7 @@ class Inspection:
             if ttl == -1:
                 if self._repair("immortal-staging"):
                     expire = (b"PEXPIRE", key, b"%d" % STAGING_MS)
-                    yield from self._session.write(Command(keys.slot, expire, _same))
+                    yield from self._session.write(Command(keys.slot, expire, same))
                 self._found.add("immortal-staging", key, repaired=self._repair("immortal-staging"))
 
 
@@ -461,7 +461,3 @@ def _scanned(reply: Any) -> tuple[bytes, list[bytes]]:
 
 def _deadlines(prefix: bytes, value: bytes) -> bytes:
     return prefix + value + b":deadlines"
-
-
-def _same(reply: Any) -> Any:
-    return reply

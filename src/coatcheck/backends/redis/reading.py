@@ -21,7 +21,7 @@ from .download import ChunkedArtifact, Fill, lost
 from .fromdisk import CachedArtifact
 from .layout import records
 from .scripts import calls
-from .scripts.script import Filled, Form
+from .scripts.script import Filled, Form, first, same
 from .session import Session
 from .transport.base import MakeLarge
 
@@ -167,7 +167,7 @@ class Reading:
         """What fetches the sealed content; no more than the metadata declare, where that costs nothing."""
         keys, name = self._session.of(view.artifact_id), content_id_of(view)
         if view.size_bytes >= INLINE and self._max_size is None:  # GET is faster then
-            return Filled(_GET_CONTENT, keys.slot, (keys.content(name),), _first)
+            return Filled(_GET_CONTENT, keys.slot, (keys.content(name),), first)
         most = b"%d" % (view.size_bytes + HEADER.size)
         return Filled(_GET_PART, keys.slot, (keys.content(name), most), _first_or_none)
 
@@ -202,7 +202,7 @@ class Reading:
         """Metadata and content of a default id: it tells where the content is. `large`: takes in a large one."""
         keys, name = self._session.of(artifact_id), artifact_id.encode()
         fields, sealed = yield from self._session.read(
-            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), _same, large)
+            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), same, large)
         )
         if not fields:
             return None
@@ -281,16 +281,8 @@ class Reading:
             check_size(view.size_bytes, self._max_size, f"artifact {view.artifact_id}")
 
 
-def _first(replies: Sequence[Any]) -> Any:
-    return replies[0]
-
-
 def _first_or_none(replies: Sequence[Any]) -> Any:
     return replies[0] or None
-
-
-def _same(reply: Any) -> Any:
-    return reply
 
 
 def damaged(view: ArtifactMetadata, error: CorruptArtifactError) -> CorruptArtifactError:

@@ -30,7 +30,7 @@ from .layout.keys import Keys
 from .layout.records import FOREVER
 from .scripts import calls
 from .scripts.calls import Chunks, Outcome
-from .scripts.script import Command
+from .scripts.script import Command, same
 from .session import Session
 
 STAGING_MS: Final = 60_000
@@ -212,8 +212,4 @@ class Upload:
         return self._keys.chunk(self._content_id, self._token, n)
 
     def _command(self, *arguments: Any) -> Command[Any]:
-        return Command(self._keys.slot, arguments, _same)
-
-
-def _same(reply: Any) -> Any:
-    return reply
+        return Command(self._keys.slot, arguments, same)

@@ -27,6 +27,16 @@ _KEY: Final = re.compile(rb"\$(\d+)\r\n([^\r]*)" + re.escape(ANY_ID))
 _FILLED: Final = 512 * 1024  # bytes up to which a command is made by one formatting operation, which copies them
 
 
+def same(reply: Any) -> Any:
+    """Decodes a reply that means what it is."""
+    return reply
+
+
+def first(replies: Sequence[Any]) -> Any:
+    """Decodes the only reply of a form."""
+    return replies[0]
+
+
 def link(text: str) -> str:
     """A script with the files of `lua/lib/` that it includes, each once, before what needs it."""
     included: set[str] = set()
