@@ -34,7 +34,6 @@ class RunScan(Listing[str]):
     def __init__(self, session: Session) -> None:
         self._session = session
         self._members = MemberScan(session, lambda keys: keys.runs)
-        self._now = 0.0
 
     def next(self) -> Plan[Sequence[str] | None]:
         return heard(self._next())
