@@ -305,6 +305,10 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.leases`."""
         return await self._run(self._operations.leases(artifact_id))
 
+    async def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        """See `ArtifactStore.leases_many`."""
+        return await self._run(self._operations.leases_many(ids))
+
     async def list_runs(self) -> list[str]:
         """See `ArtifactStore.list_runs`."""
         return await self._run(self._operations.list_runs())

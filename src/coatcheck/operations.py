@@ -215,7 +215,11 @@ class Operations:
         return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))
 
     def leases(self, artifact_id: IdLike) -> Plan[list[Lease]]:
-        return (yield from self.backend.leases(id_of(artifact_id)))
+        [leases] = yield from self.backend.leases([id_of(artifact_id)])
+        return leases
+
+    def leases_many(self, ids: Iterable[IdLike]) -> Plan[list[list[Lease]]]:
+        return self._many(self.backend.leases, ids)
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         return self.search(Query(run_id=check_run_id(run_id)), 0, 0)

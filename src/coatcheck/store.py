@@ -547,6 +547,10 @@ class ArtifactStore(ABC):
         """The live leases of an artifact, oldest store first; empty where there is no such artifact."""
         raise self._unsupported("leases")
 
+    def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        """`leases` for many ids, in order."""
+        return [self.leases(artifact_id) for artifact_id in check_ids(ids)]
+
     def list_runs(self) -> list[str]:
         """The runs that hold a live lease, sorted."""
         raise self._unsupported("list_runs")
@@ -613,7 +617,7 @@ class ArtifactStore(ABC):
     def touch_run(self, run_id: str, ttl: Ttl) -> int:
         """Let every live lease of a run last `ttl` seconds from now, or as long as it does if that is longer.
 
-        Lease by lease: if it is interrupted, or repeated, those that were renewed stay so.
+        Some at a time: if it is interrupted, or repeated, those that were renewed stay so.
 
         Returns:
             How many leases there were.
@@ -623,7 +627,7 @@ class ArtifactStore(ABC):
     def expire_run(self, run_id: str, ttl: Ttl) -> int:
         """Let every live lease of a run end `ttl` seconds from now, be that later or earlier than before.
 
-        For what is to be kept for a while after the run has ended. Lease by lease, as `touch_run`. What the run stores
+        For what is to be kept for a while after the run has ended. Some at a time, as `touch_run`. What the run stores
         from then on lasts as long as it says.
 
         Returns:

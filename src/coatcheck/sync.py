@@ -237,6 +237,9 @@ class BackendStore(Face, ArtifactStore):
     def leases(self, artifact_id: IdLike) -> list[Lease]:
         return self._run(self._operations.leases(artifact_id))
 
+    def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        return self._run(self._operations.leases_many(ids))
+
     def list_runs(self) -> list[str]:
         return self._run(self._operations.list_runs())
 

@@ -38,7 +38,7 @@ def damage(store, client, keys):
     stored = store.store(b"content" * 200, run_id="a", ttl=600)
     store.store(b"content" * 200, run_id="b", ttl=6000)
     store.store(b"named", artifact_id="name", run_id="a")
-    store.store(b"neighbour", run_id="n")
+    plain = store.store(b"neighbour", run_id="n", ttl=600).artifact_id.encode()  # one lease: an audit passes it
     shared = stored.artifact_id.encode()
     member = member_of(shared)
     artifact, content, run = keys.artifact(shared), keys.content(shared), keys.run("a")
@@ -67,6 +67,11 @@ def damage(store, client, keys):
             "header damaged": lambda: client.hset(artifact, "h", "\x02"),
             "lease damaged": lambda: client.hset(artifact, "=a", "x"),
             "wrong type": lambda: (client.delete(run), client.set(run, "x")),
+            "plain artifact immortal": lambda: client.persist(keys.artifact(plain)),
+            "plain content immortal": lambda: client.persist(keys.content(plain)),
+            "plain bit flipped": lambda: client.setrange(keys.content(plain), 52, b"\xff\x00\xff"),
+            "plain needs of a wrong type": lambda: client.set(keys.needs(plain), "x"),
+            "member of one twin": lambda: client.zadd(keys.deadlines, {":dead": 5e12}),
         }[what]()
         return stored.artifact_id
 
@@ -89,6 +94,9 @@ REPAIRABLE = {
     "orphan": {"orphan-content"},
     "staging immortal": {"immortal-staging"},
     "artifact gone": {"stale-index-member", "orphan-content"},
+    "plain artifact immortal": {"wrong-expiry"},
+    "plain content immortal": {"wrong-expiry"},
+    "member of one twin": {"stale-index-member"},
 }
 
 
@@ -117,6 +125,7 @@ LOST = {
     "lease damaged": "damaged-metadata",
     "wrong type": "wrong-type",
     "truncated": "damaged-content",
+    "plain needs of a wrong type": "wrong-type",
 }
 
 
@@ -135,8 +144,12 @@ def test_losses_are_reported_and_nothing_else_is_touched(store, damage, what) ->
         assert store.check(read_data=True).problems == []
 
 
-def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage) -> None:
-    tag = damage("bit flipped")
+@pytest.mark.parametrize(
+    ("what", "content"), [("bit flipped", b"content" * 200), ("plain bit flipped", b"neighbour")], ids=["two", "one"]
+)
+def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage, what, content) -> None:
+    damage(what)
+    tag = compute_artifact_id(content)
     assert store.check().problems == []
     report = store.check(read_data=True)
     assert kinds(report) == {"damaged-content": 1}
@@ -145,8 +158,8 @@ def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage
         store.load(tag)
     assert store.check(read_data=True, repair=True).ok
     assert store.find_missing([tag]) == [tag]
-    store.store(b"content" * 200, run_id="a")
-    assert store.load_text(tag) == "content" * 200
+    store.store(content, run_id="a")
+    assert store.load_text(tag) == content.decode()
     assert store.check(read_data=True).problems == []
 
 

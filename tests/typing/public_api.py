@@ -110,6 +110,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     store.page(by="name")  # type: ignore[arg-type]
     store.iter_run("a", run_id="a")  # type: ignore[misc]
     assert_type(store.leases("name"), list[Lease])
+    assert_type(store.leases_many(["name"]), list[list[Lease]])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
     assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
     assert_type(store.update_many([view], extra=lambda old: {**old, "n": 1}), list[ArtifactMetadata | None])

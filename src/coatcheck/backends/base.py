@@ -125,8 +125,8 @@ class Backend(ABC):
         """Give up a lease; whether there was a live one."""
 
     @abstractmethod
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        """Live leases, oldest store first."""
+    def leases(self, ids: Sequence[str]) -> Plan[list[list[Lease]]]:
+        """Live leases of each, oldest store first, in order."""
 
     @abstractmethod
     def listing(self, query: Query) -> Listing[ArtifactMetadata]:
