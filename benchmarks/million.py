@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -37,19 +38,24 @@ class Row(NamedTuple):
     rate_of: int = 0
 
 
-def fill(store: RedisArtifactStore, count: int) -> float:
-    """Store so many small artifacts, of 2,000 runs, five types and three tags; how many a second."""
-    began = time.perf_counter()
+def fill(store: RedisArtifactStore, count: int) -> tuple[float, datetime]:
+    """Store so many small artifacts, of 2,000 runs, five types and three tags; how many a second, and when half was.
+
+    The time is the server's.
+    """
+    began, middle = time.perf_counter(), datetime.now(UTC)
     for start in range(0, count, BATCH):
         number = start // BATCH
-        store.store_many(
+        views = store.store_many(
             [b"%d" % n + os.urandom(56) for n in range(start, min(start + BATCH, count))],
             run_id=f"run-{number % RUNS:04}",
             content_type=TYPES[number % len(TYPES)],
             tags={"step": f"step-{number % 7}", "kind": f"kind-{number % 3}", "batch": str(number)},
             ttl=86_400,
         )
-    return count / (time.perf_counter() - began)
+        if start <= count // 2:
+            middle = views[0].created
+    return count / (time.perf_counter() - began), middle
 
 
 def _neighbour(url: str, pipe: Connection) -> None:
@@ -88,11 +94,10 @@ def neighbour(url: str) -> Iterator[Callable[[], float]]:
         process.join()
 
 
-def rows(store: RedisArtifactStore, count: int) -> list[Row]:
-    """All that is measured; what removes comes last."""
+def rows(store: RedisArtifactStore, count: int, middle: datetime) -> list[Row]:
+    """All that is measured; what removes comes last. `middle`: before it half of them were stored."""
     newest = "≤ 10 x PING"
     after = store.page().next
-    middle = store.search(limit=1, offset=count // 2)[0].created_at
 
     def scanned() -> None:
         assert store.count(tags={"batch": "none"}) == 0
@@ -159,11 +164,12 @@ def measure(server: BenchServer, count: int) -> None:
     """Fill, and print a line for each row."""
     with RedisArtifactStore(server.url) as store, neighbour(server.url) as others:
         print(f"{server.version}, {count:,} artifacts, load {os.getloadavg()[0]:.1f}")
-        print(f"filled at {fill(store, count):,.0f}/s, {server.used_memory() / count:,.0f} bytes each", flush=True)
+        rate, middle = fill(store, count)
+        print(f"filled at {rate:,.0f}/s, {server.used_memory() / count:,.0f} bytes each", flush=True)
         pings = [_timed(server.control.ping) for _ in range(500)]
         print(f"PING {1000 * statistics.median(pings):.3f} ms | others, quiet: {others():.1f} ms")
         print("what | goal | ms: min, median, max | server CPU ms | a second | others' p99.9 ms")
-        for row in rows(store, count):
+        for row in rows(store, count, middle):
             row.call() if row.rounds > 1 else None  # once before: the server knows the scripts
             others()
             cpu, taken = server.cpu_seconds(), sorted(_timed(row.call) for _ in range(row.rounds))

@@ -11,6 +11,7 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    Anonymous,
     LinkKeywords,
     Payload,
     StoreKeywords,
@@ -336,11 +337,11 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.run_stats`."""
         return await self._run(self._operations.run_stats(run_id))
 
-    async def touch_run(self, run_id: str, ttl: Ttl) -> int:
+    async def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """See `ArtifactStore.touch_run`."""
         return await self._run(self._operations.touch_run(run_id, ttl))
 
-    async def expire_run(self, run_id: str, ttl: Ttl) -> int:
+    async def expire_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """See `ArtifactStore.expire_run`."""
         return await self._run(self._operations.expire_run(run_id, ttl))
 

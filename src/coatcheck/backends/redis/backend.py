@@ -137,7 +137,7 @@ class RedisBackend(Backend):
     def stats(self, query: Query) -> Plan[StoreStats]:
         return self._counting.stats(query)
 
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
         return heard(self._leasing.touch_run(run_id, ttl_ms, longer=longer))
 
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:

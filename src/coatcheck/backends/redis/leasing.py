@@ -21,7 +21,7 @@ from .batching import CHANGES, PAGE, ROUND, Pace, by_partition, pages
 from .chunks import held, new_token, tidy
 from .layout import records
 from .layout.keys import Keys, artifact_of
-from .scanning import MemberScan, ViewScan, view_of
+from .scanning import Index, MemberScan, ViewScan, view_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
@@ -105,9 +105,10 @@ class Leasing:
         [outcome] = yield from self._touch([artifact_id], run_id, ttl_ms)
         return outcome.kind == "ok"
 
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
         """See `Backend.touch_run`."""
-        seen, scan, count = Seen(), MemberScan(self._session, lambda keys: keys.run(run_id)), 0
+        index: Index = (lambda keys: keys.created) if run_id is None else (lambda keys: keys.run(run_id))
+        seen, scan, count = Seen(), MemberScan(self._session, index), 0
         while (members := (yield from scan.next())) is not None:
             named = [found.decode() for _, member, _ in members if (found := artifact_of(member)) is not None]
             outcomes = yield from self._touch(list(filter(seen.add, named)), run_id, ttl_ms, longer=longer)
@@ -136,7 +137,7 @@ class Leasing:
         while (seen := (yield from heard(_seen(scan, query)))) is not None:
             ids, says = list(seen), [says for says, _ in seen.values()]
             outcomes = yield from (
-                self._delete(ids, says) if query.run_id is None else self._release(ids, query.run_id, says)
+                self._release(ids, query.run_id, says) if query.is_of_one else self._delete(ids, says)
             )
             for (_, one), outcome in zip(seen.values(), outcomes, strict=True):
                 count, size = count + (outcome.kind == "ok"), size + one * (outcome.kind == "ok")
