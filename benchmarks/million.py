@@ -1,6 +1,7 @@
 """What finding, counting and cleaning up take in a store of a million, and what others notice of it.
 
     python -m benchmarks.scale million --artifacts 1000000
+    python -m benchmarks.scale storm --artifacts 1000000
 
 Each row is measured once or some times on one server, after the store was filled by `store_many`. Meanwhile another
 process loads 1 KiB every two milliseconds: its p99.9 is beside each row. A million artifacts of 64 bytes take about a
@@ -14,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -135,7 +137,7 @@ def rows(store: RedisArtifactStore, count: int, middle: datetime) -> list[Row]:
 
 
 def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Callable[[], float]) -> None:
-    """Let a fifth of them end in one second, and print what becomes of lists, memory and others."""
+    """Let some end in one second, and print what becomes of lists, memory and others while eight threads store."""
     ends = time.time() + max(5.0, count / 10_000)
     before = server.used_memory()
     for start in range(0, count, BATCH):
@@ -144,18 +146,24 @@ def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Ca
     held = server.used_memory() - before
     time.sleep(max(0.0, ends - time.time()))
     others()
-    for seconds in (0.0, 1.0, 10.0):
-        until = time.time() + seconds
-        while time.time() < until:  # traffic: what others store drops what has ended
+    stored = [0] * 8
+
+    def traffic(number: int, until: float) -> None:
+        while time.time() < until:  # what others store drops what has ended
             store.store(os.urandom(64), run_id="traffic", ttl=60)
-            time.sleep(0.001)
+            stored[number] += 1
+
+    for seconds in (0, 1, 9):
+        with ThreadPoolExecutor(len(stored)) as threads:
+            for number in range(len(stored)):
+                threads.submit(traffic, number, time.time() + seconds)
         began = time.perf_counter()
         store.page(limit=100)
         page = 1000 * (time.perf_counter() - began)
         left = server.control.info("memory")["used_memory"] - before
         print(
-            f"storm of {count:,}, {seconds:.0f} s later | page {page:.1f} ms | {left / held:.0%} of its memory | "
-            f"others {others():.1f} ms",
+            f"storm of {count:,}, {seconds} s later | {sum(stored):,} stored | page {page:.1f} ms | "
+            f"{left / held:.0%} of its memory | others {others():.1f} ms",
             flush=True,
         )
 
@@ -177,6 +185,13 @@ def measure(server: BenchServer, count: int) -> None:
             times = ", ".join(f"{1000 * one:,.2f}" for one in (taken[0], statistics.median(taken), taken[-1]))
             rate = f"{row.rate_of / taken[0]:,.0f}" if row.rate_of else ""
             print(f"{row.name} | {row.goal} | {times} | {1000 * cpu:,.2f} | {rate} | {others():.1f}", flush=True)
+
+
+def measure_storm(server: BenchServer, count: int) -> None:
+    """Fill, then let a fifth as many end in one second."""
+    with RedisArtifactStore(server.url) as store, neighbour(server.url) as others:
+        print(f"{server.version}, {count:,} artifacts, load {os.getloadavg()[0]:.1f}")
+        print(f"filled at {fill(store, count)[0]:,.0f}/s; others, quiet: {others():.1f} ms", flush=True)
         storm(store, server, count // 5, others)
 
 

@@ -56,6 +56,22 @@ def ended(client, *names: bytes) -> None:
     eventually(lambda: client.exists(*names) == 0)
 
 
+def test_what_ended_at_once_is_freed_by_what_others_store(valkey, namespace, client) -> None:
+    """A server left to itself keeps for long what has expired: here it frees nothing unasked."""
+    client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    try:
+        with RedisArtifactStore(valkey.url, namespace=namespace) as store:
+            before = client.dbsize()
+            last = store.store_many([b"%d" % n for n in range(900)], run_id="a", ttl=0.2)[-1].artifact_id
+            eventually(lambda: store.find_missing([last]) == [last])
+            assert client.dbsize() - before >= 1700
+            for n in range(2):
+                store.store_many([b"%d of %d" % (m, n) for m in range(10)], run_id="b")
+            assert client.dbsize() - before < 60  # what is new, and indexes
+    finally:
+        client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
 KINDS = [b"needs:", b"run:", b"runs", b"catalog:deadlines", b"catalog:created"]
 
 
