@@ -136,9 +136,9 @@ def rows(store: RedisArtifactStore, count: int, middle: datetime) -> list[Row]:
     ]
 
 
-def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Callable[[], float]) -> None:
+def storm(store: RedisArtifactStore, server: BenchServer, count: int, rate: float, others: Callable[[], float]) -> None:
     """Let some end in one second, and print what becomes of lists, memory and others while eight threads store."""
-    ends = time.time() + max(5.0, count / 10_000)
+    ends = time.time() + 5 + 2 * count / rate
     before = server.used_memory()
     for start in range(0, count, BATCH):
         contents = [os.urandom(64) for _ in range(min(BATCH, count - start))]
@@ -150,7 +150,7 @@ def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Ca
 
     def traffic(number: int, until: float) -> None:
         while time.time() < until:  # what others store drops what has ended
-            store.store(os.urandom(64), run_id="traffic", ttl=60)
+            store.store(b"%d: %d" % (number, stored[number] % 100), run_id="traffic", ttl=60)
             stored[number] += 1
 
     for seconds in (0, 1, 9):
@@ -191,8 +191,9 @@ def measure_storm(server: BenchServer, count: int) -> None:
     """Fill, then let a fifth as many end in one second."""
     with RedisArtifactStore(server.url) as store, neighbour(server.url) as others:
         print(f"{server.version}, {count:,} artifacts, load {os.getloadavg()[0]:.1f}")
-        print(f"filled at {fill(store, count)[0]:,.0f}/s; others, quiet: {others():.1f} ms", flush=True)
-        storm(store, server, count // 5, others)
+        rate, _ = fill(store, count)
+        print(f"filled at {rate:,.0f}/s; others, quiet: {others():.1f} ms", flush=True)
+        storm(store, server, count // 5, rate, others)
 
 
 def _timed(call: Callable[[], object]) -> float:
