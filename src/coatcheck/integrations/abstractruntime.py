@@ -271,7 +271,7 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
         ascending = _text(order).lower() == "asc"
         start = max(0, int(offset or 0))
         stop = start + int(limit) if int(limit) > 0 else None
-        filters = {
+        filters: dict[str, Any] = {
             "run_id": _run(run_id),
             "content_type": _text(content_type) or None,
             "created_after": _text(created_after) or None,
