@@ -375,12 +375,7 @@ local function look()
   for i = 1, count do
     local argument = 4 * i + 1
     if results[i] and labels then -- it went the short way
-      local times = results[i]
-      local names = labels.with(nil, nil, field, times .. ARGV[argument + 2])
-      writes[i] = function()
-        labels.extend(ARGV[argument], names, lease_created(times), lease_deadline(times), prunes)
-        return times
-      end
+      labels.take(ARGV[argument], results[i] .. ARGV[argument + 2])
     elseif not results[i] then
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
@@ -399,6 +394,9 @@ if wrote then
     error(reason, 0)
   end
   finish()
+  if labels then
+    labels.note(prunes)
+  end
 else
   look()
 end
