@@ -246,7 +246,8 @@ local function unmet(a, view)
   return nil
 end
 
--- Ends what an explicit id stood for.
+-- Ends what an explicit id stood for. The catalog keeps its member, which is written anew: with its last one a
+-- partition would forget what it indexes.
 local function replace(a, many, fields)
   local first = #KEYS - 3
   local old = { content = KEYS[first], needs = KEYS[first + 1], named = KEYS[first + 2] }
@@ -259,7 +260,6 @@ local function replace(a, many, fields)
       run_drop(string.sub(name, 2), a.id)
     end
   end
-  catalog_drop({ a.id })
   need_drop(old, a.id)
   content_settle(old, now)
 end
@@ -357,11 +357,20 @@ local function store(a, header, view, sealed, created)
       index_extend(a.needs, a.id, longest)
     end
     run_extend(a.id, deadline)
-    catalog_extend(a.id, created, longest)
     if labels then
       labels.drop(a.id, a.labels or {}, names)
-      labels.extend(a.id, names, created, longest, prunes)
       a.labels = names
+    end
+    if replaced then -- it may end earlier than before
+      catalog_set(a.id, created, longest)
+      if labels then
+        labels.set(a.id, names, created, longest)
+      end
+    else
+      catalog_extend(a.id, created, longest)
+      if labels then
+        labels.extend(a.id, names, created, longest, prunes)
+      end
     end
     if settling then
       if run ~= '' then
