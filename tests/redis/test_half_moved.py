@@ -28,7 +28,7 @@ HOME_NUMBER = 11
 HOME = CUT.all[HOME_NUMBER]  # all that these tests store lies in one partition
 CHUNKING = Chunking(size=10_000, threshold=20_000, window=8)
 RUNS = [f"r{n}" for n in range(66)]  # more than the hash of an artifact tells of by itself
-LONG, LONGER, SHORT = 600, 6000, 60
+LONG, LONGER, SHORT = 7200, 72_000, 60
 
 
 def content(text: str, length: int = 0) -> bytes:
