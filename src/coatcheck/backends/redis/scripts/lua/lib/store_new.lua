@@ -42,6 +42,8 @@ if where == 'inline' and #ARGV == 8 and KEYS[5] == KEYS[10] and us % 32 ~= 0 the
       call('UNLINK', artifact)
       redis.pcall('ZREM', deadlines, id)
       return listed
+    elseif made == 1 then -- the artifact was there, without a lease of this run
+      call('HDEL', artifact, field)
     end
   end
 end
