@@ -74,15 +74,14 @@ class Storing:
         return (yield from self._concluded(request, keys, outcome))
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
-        keys = self._session.of(request.artifact_id)
-        if request.size <= self._inline and request.is_plain:
-            sealed = self._seal(request)
-            outcome = yield from self._session.write(calls.store_small(keys, request, sealed, self._session.wish))
+        keys, times = self._session.of(request.artifact_id), None
+        if request.size <= self._inline and request.artifact_id == request.default_id and request.is_plain:
+            small = calls.store_small(keys, request, self._seal(request), wishes=bool(self._session.wish))
+            times = yield from self._session.write(small)
+        if times is not None:
+            view = records.stored_view(request, *times)
         else:
             [outcome] = yield from self._session.write(self._call(keys, [request]))
-        if outcome.kind == "ok" and not outcome.token:
-            view = records.stored_view(request, outcome.created, outcome.deadline)
-        else:
             view = yield from self._finish(request, keys, outcome)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
