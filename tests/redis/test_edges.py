@@ -10,6 +10,7 @@ from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUn
 from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
+from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.upload import Upload
 from coatcheck.envelope import seal
@@ -106,6 +107,35 @@ def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> 
     slow = store.store(CONTENT, artifact_id="name")
     assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
     assert slow.created_at > fast.created_at
+
+
+@pytest.mark.parametrize("index", ["with its index", "without it"])
+@pytest.mark.parametrize("way", ["alone", "in a batch", "beside the script"])
+def test_what_the_catalog_and_the_server_lost_is_stored_again_and_no_lease_gets_shorter(
+    store, client, keys, way, index
+) -> None:
+    content = CONTENT * 5_000 if way == "beside the script" else CONTENT
+    name = store.store(content, run_id="a", ttl=900).artifact_id
+    if index == "with its index":  # else only the artifact itself knows how long this lease is
+        store.store(content, run_id="b")
+    store.store(b"other", run_id="c", ttl=900)  # so that no index of this run has to end later
+    for run in "a", "c":
+        client.unlink(keys.content(name.encode()))
+        for catalog in keys.catalog:
+            client.zrem(catalog, member_of(name.encode()))
+        if index == "without it" and run == "a":
+            client.unlink(keys.run(run))
+            store.store(b"another", run_id=run, ttl=900)
+        before = {lease.run_id: lease.expires_at for lease in store.leases(name)}
+        if way == "in a batch":
+            store.store_many([b"new", content], run_id=run, ttl=60)
+        else:
+            store.store(content, run_id=run, ttl=60)
+        after = {lease.run_id: lease.expires_at for lease in store.leases(name)}
+        assert after == {run: after[run]} | before
+    assert after["c"] < after["a"]
+    assert store.load(name).content == content
+    assert store.check(read_data=True, grace=0).problems == []
 
 
 def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys) -> None:

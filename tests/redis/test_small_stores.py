@@ -40,17 +40,17 @@ def long_ways(monkeypatch) -> list[str]:
     return called
 
 
-def leases_of(store: RedisArtifactStore) -> dict[str | None, float | None]:
+def leases_of(store: RedisArtifactStore, name: str = NAME) -> dict[str | None, float | None]:
     """Hours until the leases of the content end."""
     now = datetime.now(UTC)
     return {
         lease.run_id: lease.expires_at and round((datetime.fromisoformat(lease.expires_at) - now) / timedelta(hours=1))
-        for lease in store.leases(NAME)
+        for lease in store.leases(name)
     }
 
 
-def sound(store: RedisArtifactStore) -> bool:
-    assert store.load(NAME, required=True).content == CONTENT
+def sound(store: RedisArtifactStore, name: str = NAME) -> bool:
+    assert store.load(name, required=True).content == CONTENT
     return store.check(read_data=True).problems == []
 
 
@@ -72,15 +72,16 @@ AGAIN: dict[str, tuple[list[tuple[str | None, int | None]], dict[str | None, int
 
 
 @pytest.mark.parametrize("what", AGAIN)
-def test_a_store_takes_one_script_call(what, store, client, keys, long_ways) -> None:
+@pytest.mark.parametrize("name", [NAME, "named"], ids=["by its hash", "named"])
+def test_leases_last_as_long_as_any_store_said(what, name, store, client, keys, long_ways) -> None:
     stores, leases = AGAIN[what]
     for run, hours in stores:
-        view = store.store(CONTENT, run_id=run, ttl=hours and hours * HOUR, tags={"n": str(hours)})
-    assert long_ways == []
-    assert leases_of(store) == leases
-    assert store.get_metadata(NAME) == view
-    assert sound(store)
-    ends = [client.pexpiretime(key) for key in (keys.artifact(NAME.encode()), keys.content(NAME.encode()))]
+        view = store.store(CONTENT, artifact_id=name, run_id=run, ttl=hours and hours * HOUR, tags={"n": str(hours)})
+    assert long_ways == ([] if name == NAME else [name] * len(stores))
+    assert leases_of(store, name) == leases
+    assert store.get_metadata(name) == view
+    assert sound(store, name)
+    ends = [client.pexpiretime(key) for key in (keys.artifact(name.encode()), keys.content(NAME.encode()))]
     assert (ends[0] == -1) is (None in leases.values())
     assert ends[0] == ends[1]
 
@@ -119,7 +120,6 @@ REASONS: dict[str, Prepare] = {
     "it is compressed in another way": store_otherwise,
     "its content is lost": damaged(lambda client, keys: client.delete(keys.content(NAME.encode()))),
     "its content is cut off": damaged(lambda client, keys: client.set(keys.content(NAME.encode()), b"\2")),
-    "its content is longer": damaged(lambda client, keys: client.append(keys.content(NAME.encode()), b"x")),
     "its artifact is lost": damaged(lambda client, keys: client.delete(keys.artifact(NAME.encode()))),
     "it is in no catalog": damaged(lambda client, keys: client.zrem(keys.deadlines, MEMBER)),
     "its lease is damaged": damaged(lambda client, keys: client.hset(keys.artifact(NAME.encode()), "=a", b"x")),
@@ -139,12 +139,15 @@ def test_the_long_way_is_taken_where(reason, store, client, keys, long_ways) -> 
     assert sound(store)
 
 
-def test_the_long_way_is_taken_where_something_is_to_be_indexed_by_label(client, namespace, long_ways) -> None:
-    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as store:
-        store.store(CONTENT, run_id="a", tags={"k": "v"})
+@pytest.mark.parametrize("worker", ["that knows it", "that does not"])
+def test_what_is_indexed_by_label_is_found_by_it(worker, store, client, namespace, long_ways) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as indexing:
+        indexing.store(b"first", tags={"k": "w"})
+        long_ways.clear()
+        (indexing if worker == "that knows it" else store).store(CONTENT, run_id="a", tags={"k": "v"})
         assert long_ways == [NAME]
-        assert [view.artifact_id for view in store.search(tags={"k": "v"})] == [NAME]
-        assert store.check().problems == []
+        assert [view.artifact_id for view in indexing.search(tags={"k": "v"})] == [NAME]
+        assert sound(indexing)
 
 
 def test_a_lease_that_others_outlast_does_not_end_with_its_content(store, long_ways) -> None:

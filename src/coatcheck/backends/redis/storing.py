@@ -75,9 +75,8 @@ class Storing:
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
         keys, times = self._session.of(request.artifact_id), None
-        if request.size <= self._inline and request.artifact_id == request.default_id and request.is_plain:
-            small = calls.store_small(keys, request, self._seal(request), wishes=bool(self._session.wish))
-            times = yield from self._session.write(small)
+        if self._is_small(request):
+            times = yield from self._session.write(calls.store_small(keys, request, self._seal(request)))
         if times is not None:
             view = records.stored_view(request, *times)
         else:
@@ -119,6 +118,15 @@ class Storing:
     @property
     def _unasked(self) -> int:
         return min(UNASKED, self.chunking.threshold - 1)
+
+    def _is_small(self, request: StoreRequest) -> bool:
+        """Whether it is tried by the script for what most stores are."""
+        return (
+            request.size <= self._inline
+            and request.artifact_id == request.default_id
+            and request.is_plain
+            and not self._session.wish
+        )
 
     def _is_placed(self, request: Request) -> bool:
         """Whether its content is put beside the script unasked: not where it may be refused."""

@@ -106,13 +106,21 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     if sent then
       local times = struct.pack('>I6I7', deadline, us + i - 1)
       local added = call('ZADD', created, 'NX', us + i - 1, id) == 1
-      if added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, times .. ARGV[argument + 2]) == 2 then
+      local made = added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, times .. ARGV[argument + 2])
+      if made == 2 then
         if score ~= '+inf' then
           call('PEXPIREAT', artifact, score)
         end
         by_deadline[#by_deadline + 1], by_deadline[#by_deadline + 2] = score, id
         results[i] = times
       else -- its content was lost, or its artifact's key is of another type
+        if made == 1 then -- the run had no lease
+          call('HDEL', artifact, field)
+        elseif made == 0 then -- how long its lease was says an index, or else that the artifact ends with it
+          local lasts = tonumber(redis.pcall('ZSCORE', run_index or deadlines, id)) or call('PEXPIRETIME', artifact)
+          lasts = lasts < 0 and 281474976710655 or math.min(lasts, 281474976710655)
+          call('HSET', artifact, field, struct.pack('>I6', lasts) .. string.sub(times, 7) .. ARGV[argument + 2])
+        end
         if where == 'inline' then
           call('UNLINK', content)
         end

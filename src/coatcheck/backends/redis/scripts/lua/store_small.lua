@@ -5,10 +5,9 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content
--- ARGV[7] '1', or nothing: whether something is to be indexed by label where the partition is empty
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
---   the clock went back, or something is indexed by label, or is to be
+--   the clock went back, or something is indexed by label
 --   only one of artifact and content is there, or the artifact is in no catalog
 --   many lease it, or its header or the run's own lease is not as it should be
 --   the content lies there otherwise than it was sent: compressed in another way, in chunks, cut off
@@ -21,7 +20,7 @@ local time = call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local deadline = ARGV[3] == '' and 281474976710655 or now + ARGV[3]
-if call('ZCOUNT', created, us, '+inf') > 0 or (ARGV[7] and call('EXISTS', created) == 0) then
+if call('ZCOUNT', created, us, '+inf') > 0 then
   return false
 end
 
