@@ -20,6 +20,7 @@ from coatcheck.sources import Chunking
 
 from ..harnesses import chunk
 from ..sizes import in_turn
+from .snapshot import Snapshot, Value
 from .test_half_moved import (
     ALSO_FEW,
     CHUNKING,
@@ -53,8 +54,14 @@ NEW_ID = compute_artifact_id(NEW)
 CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE))]
 NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
 
-SEVERAL = {"acquire", "delete by run", "delete where", "end a run", "release where", "renew a run"}
+SEVERAL = {"delete where", "end a run", "renew a run"}
 """Operations on several artifacts that take several script calls, each of them all or nothing."""
+
+TOGETHER: dict[str, Callable[[RedisArtifactStore], object]] = {
+    "delete several": lambda store: store.delete_many([FEW_ID, NAME, LARGE_ID, LARGE_NAME, "nothing"]),
+    "acquire several": lambda store: store.find_missing([ALSO_FEW, FEW_ID, NAME, NEW_ID], ttl=60, run_id="c"),
+}
+"""Several artifacts, of which only the server knows what some stand for: one script call changes all."""
 
 INSPECTIONS = {"gc", "repair"}
 """Operations that find what is of another type and say so: they never raise."""
@@ -89,45 +96,19 @@ PLACES = [
 ]
 
 
-Value = tuple[int, bytes]
-"""When a key ends, and what is in it."""
-
-
-class Scene:
+class Scene(Snapshot):
     """A furnished partition, put back as it was as often as needed."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self.client = client
+        super().__init__(client, keys.prefix)
         self.keys = keys
-        self.furniture = self.seen()
-
-    def seen(self) -> dict[bytes, Value]:
-        names = sorted(self.client.scan_iter(match=self.keys.prefix + b"*", count=10_000))
-        return dict(zip(names, self._values(names), strict=True))
-
-    def _values(self, names: Iterable[bytes]) -> list[Value]:
-        with self.client.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.pexpiretime(name).dump(name)
-            replies = pipeline.execute()
-        return list(zip(replies[::2], replies[1::2], strict=True))
 
     def put(self, place: Place, kind: str) -> tuple[bytes, dict[bytes, Value]]:
         """Something of another type in that place; its key, and what is there now."""
         key = place.key(self.keys, self.furniture)
         self.client.unlink(key)
         TYPES[kind](self.client, key)
-        return key, {**self.furniture, key: self._values([key])[0]}
-
-    def restore(self, *names: bytes) -> None:
-        """What was there at first."""
-        with self.client.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.unlink(name)
-                if name in self.furniture:
-                    ends, value = self.furniture[name]
-                    pipeline.restore(name, max(0, ends), value, absttl=True)
-            pipeline.execute()
+        return key, {**self.furniture, **self.values([key])}
 
 
 @pytest.fixture
@@ -157,7 +138,7 @@ def differing(one: dict[bytes, Value], other: dict[bytes, Value]) -> list[bytes]
 def test_an_operation_that_raises_has_changed_nothing(scene, store) -> None:
     wrong = []
     for row, place in enumerate(PLACES):
-        for column, (what, operation) in enumerate(OPERATIONS.items()):
+        for column, (what, operation) in enumerate((OPERATIONS | TOGETHER).items()):
             for kind in types_for(place, row + column):
                 key, before = scene.put(place, kind)
                 case = f"{what}, where {place.kind} of {place.of or 'all'} is a {kind}"
@@ -166,11 +147,11 @@ def test_an_operation_that_raises_has_changed_nothing(scene, store) -> None:
                 except ArtifactError as error:
                     changed = differing(before, scene.seen())
                     if what in SEVERAL and changed:
-                        scene.restore(key)
+                        scene.restore([key])
                         changed = store.check(grace=0).problems
                     if changed or what in INSPECTIONS:
                         wrong.append(f"{case}: {error} {changed}")
-                scene.restore(*differing(scene.seen(), scene.furniture))
+                scene.restore(differing(scene.seen(), scene.furniture))
     assert not wrong, "\n".join(wrong)
 
 
@@ -185,5 +166,5 @@ def test_what_was_sent_beside_a_store_that_raises_ends_by_itself(scene, store) -
     assert differing(before, scene.seen()) == [scene.keys.content(compute_artifact_id(content).encode())]
     [left] = differing(before, scene.seen())
     assert 0 < scene.client.pttl(left) <= STAGING_MS
-    scene.restore(key)
+    scene.restore([key])
     assert store.load(compute_artifact_id(content)) is None
