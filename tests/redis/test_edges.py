@@ -7,7 +7,7 @@ from hashlib import shake_128
 
 import pytest
 from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
-from coatcheck.arguments import Details, Request
+from coatcheck.request import Details, Request
 from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of

@@ -19,7 +19,7 @@ from coatcheck import (
     RedisArtifactStore,
     compute_artifact_id,
 )
-from coatcheck.arguments import Details, StoreRequest
+from coatcheck.request import Details, StoreRequest
 from coatcheck.backends.redis.batching import BATCH_BYTES, PAGE
 from coatcheck.backends.redis.layout.keys import KINDS, member_of
 from coatcheck.backends.redis.layout.records import MANY

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck.arguments import Details, StoreRequest
+from coatcheck.request import Details, StoreRequest
 from coatcheck.backends.redis.layout.keys import artifact_of, listed, member_of
 from coatcheck.backends.redis.layout.records import (
     FEW,
