@@ -91,6 +91,7 @@ def test_the_server_with_its_options_serves_workers_and_nobody_else(compose) -> 
         ):
             with RedisArtifactStore(f"redis://{user}:{password}@{server.address}/0") as store:
                 found = [finding for finding in examine(store).findings if finding.level != "good"]
+            found = [finding for finding in found if finding.name not in ("latency", "slowlog")]  # a busy machine's
             assert {(finding.level, finding.name) for finding in found} == {("note", name) for name in notes}
     finally:
         server.stop()

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from coatcheck import RedisArtifactStore
 from coatcheck.testing import Server
 
+from ..conftest import binary_of
 from .gallery import fill
 
 PICTURES = Path(__file__).parents[2] / "build" / "ui"
@@ -66,12 +67,14 @@ def serving(url: str, *arguments: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def site(server_of: Callable[[str], Server]) -> Iterator[Site]:
-    """A store as on a working day."""
-    server = server_of("valkey")
-    with RedisArtifactStore(server.url, namespace="gallery") as store:
+def site() -> Iterator[Site]:
+    """A store as on a working day. Its pictures are published: its address is no path of this machine."""
+    with (
+        Server(binary_of("valkey"), "--maxmemory", "16mb", tcp=True) as server,
+        RedisArtifactStore(server.tcp_url, namespace="gallery") as store,
+    ):
         ids = fill(store)
-        with serving(f"--url {server.url} --namespace gallery", "--allow-delete") as address:
+        with serving(f"--url {server.tcp_url} --namespace gallery", "--allow-delete") as address:
             yield Site(address, store, ids)
 
 

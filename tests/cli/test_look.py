@@ -19,20 +19,20 @@ from .running import EVIL, Coatcheck, on_terminal, shown
 
 def test_show_tells_metadata_and_leases(coatcheck: Coatcheck, store: ArtifactStore) -> None:
     store.store(b"x", run_id="one", ttl=60)
-    view = store.store(b"x", run_id="two", tags={"k": "v"})
+    view = store.store(b"x", run_id="two", tags={"k": "v"}, extra={"prices": [1, 2.5], "für": "ü"})
 
     printed = coatcheck("show", view.artifact_id, "--json").json
 
     assert printed.pop("leases") == [lease.model_dump() for lease in store.leases(view.artifact_id)]
     assert printed == view.to_dict()
     text = coatcheck("show", view.artifact_id).stdout
-    for expected in ("one", "two", "k=v", view.digest, "size\t1\n"):
+    for expected in ("one", "two", 'k=v\tprices=[1, 2.5] für="ü"\n', view.digest, "size\t1\n"):
         assert str(expected) in text
 
 
 def test_what_others_wrote_is_not_obeyed(coatcheck: Coatcheck, store: ArtifactStore, url: str) -> None:
     kind = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", EVIL)  # the store refuses control characters in a content type
-    view = store.store(b"x", run_id=EVIL, content_type=kind, tags={EVIL: EVIL})
+    view = store.store(b"x", run_id=EVIL, content_type=kind, tags={EVIL: EVIL}, extra={EVIL: EVIL})
 
     pages = [coatcheck(*words).raw for words in (["ls"], ["runs"], ["show", view.artifact_id], ["ls", "--json"])]
     pages += [on_terminal("--url", url, *words)[1] for words in (["ls"], ["runs"], ["show", view.artifact_id])]

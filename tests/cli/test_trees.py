@@ -66,6 +66,22 @@ def test_a_tree_is_listed(coatcheck: Coatcheck, tree: Path) -> None:
     }
 
 
+def test_one_file_of_a_tree_is_written(coatcheck: Coatcheck, tree: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"sub/\xff:x")
+    (tree / odd).write_text("odd")
+    ticket = coatcheck("put", str(tree)).stdout.strip()
+    artifact_id = ticket_of(ticket)
+
+    assert coatcheck("get", f"{ticket}:sub/same.txt").stdout == "a"
+    assert coatcheck("get", f"{artifact_id[:12]}:{odd}").stdout == "odd"
+    coatcheck("get", f"{artifact_id}:sub/large", "-o", str(tmp_path / "large"))
+    assert (tmp_path / "large").read_bytes() == bytes(9 << 20)
+    for path in ("sub", "link", "../a.txt", ""):
+        refused = coatcheck("get", f"{artifact_id}:{path}")
+        assert (refused.code, refused.stderr) == (1, f"error: {path!r} is no file of artifact {artifact_id}\n")
+    assert coatcheck("get", f"{compute_artifact_id(b'a')}:a.txt").code == 4
+
+
 def test_what_cannot_be_stored_is_said_and_counts(coatcheck: Coatcheck, tree: Path) -> None:
     os.mkfifo(tree / "pipe")
     (tree / "out").symlink_to("/etc/passwd")

@@ -55,16 +55,19 @@ class Fuzzer:
         except told:
             pass
         except Exception as error:  # noqa: BLE001  # that is the question
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self.raw.setdefault(
-                f"{type(error).__name__} in {where.name}", f"{what}: {error!r}\n{traceback.format_exc(limit=-4)}"
-            )
+            self.note(what, error)
         else:
             for one in result if isinstance(result, list) else [result]:
                 if isinstance(one, Artifact):
                     self.compare(one.artifact_id, one.content, one.metadata.digest)
             return result
         return None
+
+    def note(self, what: str, error: Exception) -> None:
+        """Note an error that is not ours."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        trace = "".join(traceback.format_exception(error, limit=-4))
+        self.raw.setdefault(f"{type(error).__name__} in {where.name}", f"{what}: {error!r}\n{trace}")
 
     def compare(self, artifact_id: str, content: bytes, digest: str | None) -> None:
         """Note content that is not what its name says."""

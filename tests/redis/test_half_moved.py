@@ -28,7 +28,7 @@ HOME_NUMBER = 11
 HOME = CUT.all[HOME_NUMBER]  # all that these tests store lies in one partition
 CHUNKING = Chunking(size=10_000, threshold=20_000, window=8)
 RUNS = [f"r{n}" for n in range(66)]  # more than the hash of an artifact tells of by itself
-LONG, LONGER, SHORT = 600, 6000, 60
+LONG, LONGER, SHORT = 7200, 72_000, 60
 
 
 def content(text: str, length: int = 0) -> bytes:
@@ -144,7 +144,7 @@ def seen(store: RedisArtifactStore) -> dict[str, Any]:
         if expires_at is None:
             return "for ever"
         left = datetime.datetime.fromisoformat(expires_at) - datetime.datetime.now(datetime.UTC)
-        return next(text for text, ttl in {"short": 100, "long": 1000, "longer": 9000}.items() if left.seconds < ttl)
+        return next(text for text, ttl in {"short": 100, "long": 9000, "longer": 80_000}.items() if left.seconds < ttl)
 
     found: dict[str, Any] = {}
     for artifact in store.load_many([*EVERYTHING, *map(compute_artifact_id, (NEW, NEW_LARGE))]):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from coatcheck import ArtifactStore
 
+ID: Final = 'An id, the beginning of one, or {"$artifact": "<id>"}.'
 _MOST: Final = 50
 _PATIENCE: Final = 1.0  # seconds for one exchange; nobody waits longer at a prompt
 
@@ -28,7 +29,7 @@ def run_option(text: str) -> Any:
     return typer.Option("--run", metavar="RUN", autocompletion=runs, help=text)
 
 
-def id_argument(text: str = 'An id, the beginning of one, or {"$artifact": "<id>"}.') -> Any:
+def id_argument(text: str = ID) -> Any:
     """The argument that names an artifact.
 
     Args:

@@ -19,6 +19,7 @@ SHORT: Final = 12
 
 _BEGINNING: Final = re.compile(r"[0-9a-f]{4,31}")
 _DEFAULT: Final = re.compile(r"[0-9a-f]{32}")
+_IN_TREE: Final = re.compile(r"(\s*\{[^{}]*\}|[^{:]*):(.*)", re.DOTALL)
 
 
 def short_id(artifact_id: str) -> str:
@@ -41,6 +42,12 @@ def find_id(store: ArtifactStore, text: str) -> str:
         some = " and ".join(sorted(found)[:2])
         raise InvalidArtifactError(f"{len(found)} ids begin with {artifact_id}, as {some}: type more")
     return found.pop() if found else artifact_id
+
+
+def split_path(text: str) -> tuple[str, str | None]:
+    """`TICKET:PATH` taken apart. No id has a colon, and no ticket one behind its brace."""
+    found = _IN_TREE.fullmatch(text)
+    return (found[1], found[2]) if found else (text, None)
 
 
 def find_ids(store: ArtifactStore, texts: Iterable[str]) -> list[str]:

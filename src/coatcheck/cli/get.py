@@ -1,4 +1,4 @@
-"""`get`: the content behind a ticket, a tree, or all that a run leases."""
+"""`get`: the content behind a ticket, a tree or one file of it, or all that a run leases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coatcheck.ids import TREE_TYPE
 
 from . import complete
 from .failures import CommandError
-from .found import find_id
+from .found import find_id, split_path
 from .output import is_printable
 from .settings import Settings
 from .target import check_target, write_file
@@ -33,7 +33,7 @@ def get(
     *,
     ticket: Annotated[
         str | None,
-        complete.id_argument(),
+        complete.id_argument(f"{complete.ID} ID:PATH is a file of a tree."),
     ] = None,
     output: Annotated[
         str | None,
@@ -44,9 +44,9 @@ def get(
     run: Annotated[str | None, complete.run_option("Everything that this run leases.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file; its permissions stay.")] = False,
 ) -> None:
-    """Write a content, a tree or all of a run.
+    """Write a content, a tree or one of its files, or all of a run.
 
-    A content goes to standard output or to a file, a tree or all that a run leases to a new directory.
+    A content or a file goes to standard output or to a file, a tree or all that a run leases to a new directory.
 
     A terminal is given plain UTF-8 text only, without control or hidden characters; with -o - it is given anything.
     """
@@ -61,14 +61,12 @@ def get(
         if run is not None and target is not None:
             _restore(store, run, target, whole_run=True)
         else:
-            _get(store, find_id(store, ticket or ""), target, force=force, raw=output == "-")
+            _get(store, ticket or "", target, force=force, raw=output == "-")
 
 
-def _get(store: ArtifactStore, artifact_id: str, target: Path | None, *, force: bool, raw: bool) -> None:
-    reader = store.open(artifact_id)
-    if reader is None:
-        raise CommandError(f"no artifact {artifact_id}")
-    with reader:
+def _get(store: ArtifactStore, text: str, target: Path | None, *, force: bool, raw: bool) -> None:
+    with _open(store, text) as reader:
+        artifact_id = reader.metadata.artifact_id
         if reader.metadata.content_type == TREE_TYPE and not raw:
             if target is None:
                 raise CommandError(f"{artifact_id} is a directory: name a new one by -o, or list it by ls")
@@ -84,6 +82,19 @@ def _get(store: ArtifactStore, artifact_id: str, target: Path | None, *, force: 
                 "write it to a file with -o FILE, or to the terminal with -o -"
             )
         _write_stream(sys.stdout.buffer, reader, quiet=to_terminal)
+
+
+def _open(store: ArtifactStore, text: str) -> ArtifactReader:
+    ticket, path = split_path(text)
+    artifact_id = find_id(store, ticket)
+    if path is not None:
+        from coatcheck.trees import open_tree  # noqa: PLC0415  # a file of its own needs none of it
+
+        return open_tree(artifact_id, store).open(path)
+    reader = store.open(artifact_id)
+    if reader is None:
+        raise CommandError(f"no artifact {artifact_id}")
+    return reader
 
 
 def _restore(store: ArtifactStore, name: str, target: Path, *, whole_run: bool = False) -> None:

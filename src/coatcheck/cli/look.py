@@ -14,7 +14,7 @@ from .found import find_id
 from .output import write_json
 from .settings import Settings
 from .table import Cell, Column, write_pairs, write_table
-from .words import count_cell, run_cell, size_cell, tags_cell, time_cell
+from .words import count_cell, extra_cell, run_cell, size_cell, tags_cell, time_cell
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, a line for each.")]
 
@@ -24,6 +24,7 @@ _LEASES: Final = (
     Column("EXPIRES"),
     Column("TYPE", rank=2, least=8),
     Column("TAGS", rank=3, least=8),
+    Column("EXTRA", rank=4, least=8),
 )
 
 
@@ -68,6 +69,7 @@ def _lease_row(lease: Lease) -> tuple[Cell, ...]:
         time_cell(lease.expires_at),
         Cell(lease.content_type),
         tags_cell(lease.tags),
+        extra_cell(lease.extra),
     )
 
 

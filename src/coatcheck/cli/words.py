@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from coatcheck.humane import moment, relative, size
 
@@ -46,3 +47,8 @@ def time_cell(time: str | None) -> Cell:
 def tags_cell(tags: Mapping[str, str]) -> Cell:
     """Tags in one line."""
     return Cell(" ".join(f"{name}={value}" for name, value in tags.items()))
+
+
+def extra_cell(extra: Mapping[str, Any]) -> Cell:
+    """Extra in one line, as `put --extra` takes it but for quotes of the shell."""
+    return Cell(" ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in extra.items()))

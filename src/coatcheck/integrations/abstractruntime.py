@@ -21,22 +21,27 @@ import coatcheck
 from coatcheck import FileArtifactStore, InMemoryArtifactStore
 
 from .abstractruntime_metadata import (
-    EXTRA,
     HAS_DESCRIPTORS,
     PREFIX,
+    SAID_SESSION,
+    SESSION,
     Artifact,
     Base,
     Change,
     Theirs,
     compute_id,
     kept_of,
+    says_descriptor,
     shown_of,
 )
 from .opening import LazyStore
 
 _KINDS: Final = ("semantic_kind", "render_kind", "modality")
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
-_PLACES: Final = ("session_id", "workflow_id", "node_id")
+_PLACES: Final = (SESSION, "workflow_id", "node_id")
+_SHARED: Final = "shared"  # a tag: for every session
+_NAMES: Final = 2  # that an id may have in the store: see `_names`
+_INDEXES: Final = {"index_tags": (SESSION, SAID_SESSION), "index_presence": (_SHARED,)}
 
 
 class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever version is installed
@@ -51,11 +56,12 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
 
     Args:
         store: A coatcheck store; or a URL, as `coatcheck.open_store` takes it; `None`: `$COATCHECK_URL`.
-        **options: For `open_store`: `namespace`, `default_ttl`, …
+        **options: For `open_store`: `namespace`, `default_ttl`, … A Redis store that is opened here indexes sessions
+            and what they share, unless `index_tags` and `index_presence` say otherwise.
     """
 
     def __init__(self, store: coatcheck.ArtifactStore | str | None = None, **options: Any) -> None:
-        self._lazy = LazyStore(store, **options)
+        self._lazy = LazyStore(store, _INDEXES, **options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._lazy!r})"
@@ -97,7 +103,7 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
             content, content_type=content_type, run_id=run, tags=_tags(tags), artifact_id=name, **described
         )
         inner = self._lazy.get()
-        keywords = {"content_type": content_type, "run_id": run, "tags": made.tags, **kept_of(made)}
+        keywords = {"content_type": content_type, "run_id": run, **kept_of(made)}
         if given and not _looks_like_a_hash(name):
             view = inner.store(content, artifact_id=PREFIX + name, **keywords)
         else:
@@ -210,11 +216,12 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
     def list_by_run(self, run_id: str) -> list[Any]:
         """What a run stored, newest first."""
         run = _run(run_id)
-        return [] if run is None else _unique(self._lazy.get().list_by_run(run))
+        return [] if run is None else _shown(_unique(self._lazy.get().list_by_run(run)))
 
     def list_all(self, *, limit: int = 1000) -> list[Any]:
         """All artifacts, newest first; `limit <= 0`: all of them."""
-        return _unique(self._lazy.get().list_all(limit=int(limit)))
+        length = max(0, int(limit))
+        return _shown(_unique(self._lazy.get().list_all(limit=_NAMES * length))[: length or None])
 
     def list_session_candidates(self, session_id: str, *, owner_run_id: str | None = None) -> list[Any]:
         """What a session may see, newest first: its owner's, what has its tag, what has the tag `shared`."""
@@ -222,8 +229,8 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
         session, owner = _text(session_id), _run(owner_run_id)
         found = [] if owner is None else inner.list_by_run(owner)
         if session:
-            found += inner.search(tags={"session_id": session}, limit=0)
-        return _sorted(_unique([*found, *inner.search(tags={"shared": coatcheck.ANY}, limit=0)]))
+            found += inner.search(tags={SESSION: session}, limit=0)
+        return _shown(_sorted(_unique([*found, *inner.search(tags={_SHARED: coatcheck.ANY}, limit=0)])))
 
     def search(
         self,
@@ -261,22 +268,28 @@ class RuntimeArtifactStore(Base):  # type: ignore[misc]  # a class of whatever v
         }
         if run_id is not None and _run(run_id) is None:
             return []
-        found = self._lazy.get().search(
-            run_id=_run(run_id),
-            content_type=_text(content_type) or None,
-            tags=_tags(tags) or None,
-            created_after=_text(created_after) or None,
-            created_before=_text(created_before) or None,
-            limit=0,
-        )
-        places = {described[name] for name in _PLACES if name in described}
-        matching = _unique(view for view in found if _may_lie(view, places))
-        if described:
-            matching = [shown for shown in matching if _matches(shown, described)]
         ascending = _text(order).lower() == "asc"
         start = max(0, int(offset or 0))
         stop = start + int(limit) if int(limit) > 0 else None
-        return _sorted(matching, ascending=ascending)[start:stop]
+        filters: dict[str, Any] = {
+            "run_id": _run(run_id),
+            "content_type": _text(content_type) or None,
+            "created_after": _text(created_after) or None,
+            "created_before": _text(created_before) or None,
+            "limit": 0 if described or stop is None else _NAMES * stop,
+            "order": "asc" if ascending else "desc",
+        }
+        inner = self._lazy.get()
+        found = _unique(
+            view
+            for asked in _asked(_tags(tags), described.get(SESSION))
+            for view in inner.search(tags=asked, **filters)
+        )
+        if not described:
+            return _shown(_sorted(found, ascending=ascending)[start:stop])
+        places = {described[name] for name in _PLACES if name in described}
+        shown = [shown_of(view) for view in found if _may_lie(view, places)]
+        return _sorted((one for one in shown if _matches(one, described)), ascending=ascending)[start:stop]
 
     # Maintenance ------------------------------------------------------------------------------------------------
 
@@ -357,18 +370,30 @@ def _store_once(inner: coatcheck.ArtifactStore, content: bytes, name: str, keywo
             condition = {"if_absent": True} if there is None else {"if_digest": digest}
 
 
-def _unique(views: Iterable[coatcheck.ArtifactMetadata]) -> list[Any]:
+def _asked(tags: dict[str, str], session: str | None) -> list[dict[str, str] | None]:
+    """The tags to look for, in turn: a session is said by one of two."""
+    if session is None:
+        return [tags or None]
+    return [{**tags, name: session} for name in (SESSION, SAID_SESSION) if tags.get(name, session) == session]
+
+
+def _unique(views: Iterable[coatcheck.ArtifactMetadata]) -> list[coatcheck.ArtifactMetadata]:
     """Each artifact once, in order; ours where an id has two names."""
-    shown: dict[str, coatcheck.ArtifactMetadata] = {}
+    unique: dict[str, coatcheck.ArtifactMetadata] = {}
     for view in views:
         name = view.artifact_id.removeprefix(PREFIX)
-        if name not in shown or view.artifact_id != name:
-            shown[name] = view
-    return [shown_of(view) for view in shown.values()]
+        if name not in unique or view.artifact_id != name:
+            unique[name] = view
+    return list(unique.values())
 
 
-def _sorted(shown: Iterable[Any], *, ascending: bool = False) -> list[Any]:
-    return sorted(shown, key=lambda one: (one.created_at, one.artifact_id), reverse=not ascending)
+def _shown(views: Iterable[coatcheck.ArtifactMetadata]) -> list[Any]:
+    return [shown_of(view) for view in views]
+
+
+def _sorted(found: Iterable[Any], *, ascending: bool = False) -> list[Any]:
+    """By time, then by id: views, or what is shown of them."""
+    return sorted(found, key=lambda one: (one.created_at, one.artifact_id.removeprefix(PREFIX)), reverse=not ascending)
 
 
 def _may_lie(view: coatcheck.ArtifactMetadata, places: set[str]) -> bool:
@@ -376,7 +401,7 @@ def _may_lie(view: coatcheck.ArtifactMetadata, places: set[str]) -> bool:
 
     Cheap, and asked of all; what AbstractRuntime says of an artifact takes longer to find out.
     """
-    return EXTRA in view.extra or places <= {tag.strip() for tag in view.tags.values()}
+    return says_descriptor(view) or places <= {tag.strip() for tag in view.tags.values()}
 
 
 def _matches(shown: Any, described: Mapping[str, str]) -> bool:

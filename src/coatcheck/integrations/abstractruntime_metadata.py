@@ -24,6 +24,8 @@ compute_id: Any = ar.compute_artifact_id
 
 PREFIX: Final = "ar-"
 EXTRA: Final = "abstractruntime"
+SESSION: Final = "session_id"  # the tag that AbstractRuntime takes an artifact's session from
+SAID_SESSION: Final = " session_id"  # a session that the descriptor says and that tag does not: so an index finds it
 HAS_DESCRIPTORS: Final = hasattr(ar, "ArtifactDescriptor")
 _VERSION: Final = 1
 
@@ -44,12 +46,12 @@ class Change:
 
     def _tags(self, old: dict[str, str]) -> dict[str, str]:
         self._old_tags = old
-        tags: dict[str, str] = self._made(self._view.extra).tags
+        tags: dict[str, str] = kept_of(self._made(self._view.extra))["tags"]
         return tags
 
     def _extra(self, old: dict[str, Any]) -> dict[str, Any]:
         others = {name: value for name, value in old.items() if name != EXTRA}
-        return {**others, **kept_of(self._made(old)).get("extra", {})}
+        return {**others, **kept_of(self._made(old))["extra"]}
 
     def _made(self, extra: dict[str, Any]) -> Any:
         shown = shown_of(self._view.model_copy(update={"tags": self._old_tags, "extra": extra}))
@@ -68,21 +70,30 @@ def _derived(view: coatcheck.ArtifactMetadata) -> dict[str, Any]:
         "size_bytes": view.size_bytes,
         "created_at": view.created_at,
         "run_id": view.run_id,
-        "tags": dict(view.tags),
+        "tags": {name: value for name, value in view.tags.items() if name != SAID_SESSION},
     }
 
 
 def kept_of(made: Any) -> dict[str, Any]:
-    """What of AbstractRuntime's metadata has to be kept beside the tags, as the keyword `extra`; mostly nothing."""
+    """What of AbstractRuntime's metadata has to be kept, as keywords: `tags`, and `extra`, which is mostly empty."""
     if not HAS_DESCRIPTORS:
-        return {}
+        return {"tags": made.tags, "extra": {}}
     said = made.to_dict()
     plain = _Metadata.from_dict({**said, "descriptor": None, "metadata": None, "access": None}).to_dict()
     kept = {name: said[name] for name in ("metadata", "access") if said[name] != plain[name]}
     own = {name: value for name, value in said["descriptor"].items() if value != plain["descriptor"][name]}
     if own:
         kept["descriptor"] = own
-    return {"extra": {EXTRA: {"version": _VERSION, **kept}}} if kept else {}
+    session = said["descriptor"][SESSION]
+    # No tag of AbstractRuntime's begins with a blank.
+    found_by = {SAID_SESSION: session} if session and session != made.tags.get(SESSION) else {}
+    return {"tags": {**made.tags, **found_by}, "extra": {EXTRA: {"version": _VERSION, **kept}} if kept else {}}
+
+
+def says_descriptor(view: coatcheck.ArtifactMetadata) -> bool:
+    """Whether a descriptor says more than follows from type, tags and run, as far as this version can tell."""
+    kept = view.extra.get(EXTRA)
+    return kept is not None and (kept["version"] != _VERSION or "descriptor" in kept)
 
 
 def shown_of(view: coatcheck.ArtifactMetadata) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from coatcheck import (
@@ -17,7 +19,7 @@ from coatcheck import (
 class _Lazy:
     """What both faces share. No lock is held while a store is opened, so that a forked child cannot wait for one."""
 
-    def __init__(self, place: Any, options: dict[str, Any], kind: type) -> None:
+    def __init__(self, place: Any, options: dict[str, Any], kind: type, of_redis: Mapping[str, Any]) -> None:
         if place is not None and not isinstance(place, str | kind):
             name = kind.__name__
             raise InvalidArtifactError(
@@ -28,6 +30,7 @@ class _Lazy:
         inspect.signature(open_store).bind(place, **options)
         self._place: Any = place
         self._options = options
+        self._of_redis = dict(of_redis)
         self._opened: dict[str, Any] = {}
         if isinstance(place, kind):
             self._opened["store"] = place
@@ -48,6 +51,11 @@ class _Lazy:
     def options(self) -> dict[str, Any]:
         """What else `open_store` is told."""
         return dict(self._options)
+
+    def _all_options(self) -> dict[str, Any]:
+        """Also those that only a Redis store has, where it is one."""
+        place = self._place or os.environ.get("COATCHECK_URL", "")
+        return self._options if place.startswith(("memory:", "file:")) else {**self._of_redis, **self._options}
 
     @property
     def is_given(self) -> bool:
@@ -70,6 +78,7 @@ class LazyStore(_Lazy):
 
     Args:
         place: A URL; `None` for `$COATCHECK_URL`; or an open store, which stays its owner's.
+        of_redis: For `open_store` where that makes a Redis store, unless `options` say otherwise.
         options: For `open_store`.
 
     Raises:
@@ -77,14 +86,16 @@ class LazyStore(_Lazy):
         TypeError: An option that no store has.
     """
 
-    def __init__(self, place: str | ArtifactStore | None = None, /, **options: Any) -> None:
-        super().__init__(place, options, ArtifactStore)
+    def __init__(
+        self, place: str | ArtifactStore | None = None, of_redis: Mapping[str, Any] = {}, /, **options: Any
+    ) -> None:
+        super().__init__(place, options, ArtifactStore, of_redis)
 
     def get(self) -> ArtifactStore:
         """The store. Threads that come at once get the same one."""
         store: ArtifactStore | None = self._opened.get("store")
         if store is None:
-            made = open_store(self._place, **self._options)
+            made = open_store(self._place, **self._all_options())
             store = self._opened.setdefault("store", made)
             if store is not made:
                 made.close()
@@ -100,7 +111,7 @@ class LazyAsyncStore(_Lazy):
     """`LazyStore` for asyncio."""
 
     def __init__(self, place: str | AsyncArtifactStore | None = None, /, **options: Any) -> None:
-        super().__init__(place, options, AsyncArtifactStore)
+        super().__init__(place, options, AsyncArtifactStore, {})
 
     async def get(self) -> AsyncArtifactStore:
         """The store. Tasks that come at once get the same one."""

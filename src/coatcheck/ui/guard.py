@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import secrets
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log: Final = logging.getLogger(__name__)
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -45,13 +48,22 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        unheard = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal unheard
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-            await send(message)
+                try:
+                    await send(message)
+                except Exception as error:  # noqa: BLE001  # no failure of ours: servers differ in what they raise
+                    # Whoever asked broke the rules of HTTP meanwhile, and got the server's own answer.
+                    unheard = True
+                    _log.warning("%s %r was not answered: %s", scope["method"], scope["path"], error)
+            elif not unheard:
+                await send(message)
 
         refusal = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
         await (refusal or self._application)(scope, receive, send_guarded)

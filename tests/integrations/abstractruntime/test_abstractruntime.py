@@ -15,6 +15,7 @@ import abstractruntime
 import abstractruntime.storage.artifacts as ar
 import pytest
 from abstractruntime import Effect, EffectType, RunStatus, StepPlan, WorkflowSpec, create_scheduled_runtime
+from redis import Redis
 
 from coatcheck import CorruptArtifactError, FileArtifactStore, InMemoryArtifactStore, open_store
 from coatcheck.integrations.abstractruntime import RuntimeArtifactStore
@@ -187,6 +188,33 @@ def test_finding(store) -> None:
     assert [shown.artifact_id for shown in store.list_all(limit=2)] == ids[:0:-1]
     with pytest.raises(TypeError):
         store.search(colour="red")
+
+
+def test_a_session_is_found_by_what_the_descriptor_says(store) -> None:
+    tagged = store.store(b"tagged", run_id="r", tags={"session_id": " s "})
+    said = store.store(b"said", run_id="r", tags={"session_id": "s"}, descriptor={"session_id": "t"})
+
+    def found(session: str, **filters) -> list[str]:
+        return [shown.artifact_id for shown in store.search(session_id=session, **filters)]
+
+    assert (found("s"), found("t")) == ([tagged.artifact_id], [said.artifact_id])
+    assert found("s", tags={"session_id": " s "}) == [tagged.artifact_id]
+    assert found("t", tags={"session_id": "t"}) == found("t", tags={"session_id": " s "}) == []
+    assert store.get_metadata(tagged.artifact_id).tags == {"session_id": " s "}
+    store.update_metadata(tagged.artifact_id, descriptor={"session_id": "u"})
+    store.update_metadata(said.artifact_id, tags={"session_id": "t"}, replace_tags=True)
+    assert (found("s"), found("t"), found("u")) == ([], [said.artifact_id], [tagged.artifact_id])
+    assert store.get_metadata(said.artifact_id).tags == {"session_id": "t"}
+
+
+def test_sessions_have_an_index_on_redis(valkey, namespace: str) -> None:
+    with RuntimeArtifactStore(valkey.url, namespace=namespace) as store:
+        store.store(b"x", run_id="r", tags={"session_id": "s", "shared": "yes", "other": "o"})
+        with Redis.from_url(valkey.url) as redis:
+            indexes = {*redis.scan_iter(f"{namespace}:labelled:*:created")}
+        assert len(indexes) == 2
+        assert [len(store.search(session_id="s")), len(store.list_session_candidates("t"))] == [1, 1]
+        store.delete_by_run("r")
 
 
 UPDATES = [

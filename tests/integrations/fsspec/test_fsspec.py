@@ -281,13 +281,13 @@ def test_files_expire_and_their_directories_after_them(valkey, namespace: str) -
 def test_a_directory_that_expires_while_a_file_is_written_is_made_again(valkey, namespace: str, monkeypatch) -> None:
     fs = CoatcheckFileSystem(valkey.url, namespace, skip_instance_cache=True)
     fs.pipe_file("dir/brief", b"1", ttl=100)
-    find_missing = fs._store.find_missing
+    find_missing = fs._tree.store.find_missing
 
     def expired(ids: list[str], **options: object) -> list[str]:
-        fs._store.delete_many(ids)
+        fs._tree.store.delete_many(ids)
         return find_missing(ids, **options)
 
-    monkeypatch.setattr(fs._store, "find_missing", expired)
+    monkeypatch.setattr(fs._tree.store, "find_missing", expired)
     fs.pipe("dir/file", b"2")
     assert fs.isdir("dir")
     fs.close()

@@ -181,7 +181,7 @@ def test_a_thread_that_is_deleted_while_it_is_read_is_no_error(url: str, namespa
     with CoatcheckSaver(url, namespace=namespace) as saver, open_store(url, namespace=namespace) as store:
         graph = chain(one, ask, checkpointer=saver)
         graph.invoke({"document": DOCUMENT}, THREAD)
-        plan = saver._plans.get_tuple(THREAD)
+        plan = saver._reading.get_tuple(THREAD)
         answer = next(plan)(store)
         records = plan.send(answer)(store)
         saver.delete_thread("t")

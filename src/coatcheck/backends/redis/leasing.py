@@ -198,7 +198,7 @@ class Leasing:
                 [change(keys, changing.names_of(some)) for keys, some in work]
             )
             for (keys, some), outcomes in zip(work, replies, strict=True):
-                if outcomes[0].kind == "later":
+                if all(outcome.kind == "later" for outcome in outcomes):
                     raise ValueError("nothing was changed, and it is told to ask later")
                 for i, outcome in zip(some, outcomes, strict=True):
                     singly = rarely.get(outcome.kind) if rarely else None

@@ -21,8 +21,10 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from coatcheck import ArtifactStore
 
 from ..faces import Faces
-from .checkpoints import Checkpoints
+from .reading import Reading
 from .threads import page_length, pages
+from .upkeep import Upkeep
+from .writing import Writing
 
 
 class CoatcheckSaver(BaseCheckpointSaver[str]):
@@ -63,15 +65,25 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{secrets.token_hex(8)}"
 
+    # These are made each time, because `with_allowlist` changes the serializer of a copy.
+
     @property
-    def _plans(self) -> Checkpoints:  # made each time, because `with_allowlist` changes the serializer of a copy
-        return Checkpoints(self.serde, self._ttl)
+    def _reading(self) -> Reading:
+        return Reading(self.serde)
+
+    @property
+    def _writing(self) -> Writing:
+        return Writing(self.serde, self._ttl)
+
+    @property
+    def _upkeep(self) -> Upkeep:
+        return Upkeep(self._reading, self._ttl)
 
     # The blocking face -------------------------------------------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """A checkpoint with its values and pending writes: the one that is named, or the thread's latest."""
-        return self._faces.run(self._plans.get_tuple(config))
+        return self._faces.run(self._reading.get_tuple(config))
 
     def list(
         self,
@@ -82,12 +94,12 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """Checkpoints of a thread, or of all threads, newest first."""
-        found = self._faces.run(self._plans.candidates(config, before))
+        found = self._faces.run(self._reading.candidates(config, before))
         left = len(found) if limit is None else limit
         for part in pages(found, page_length(filter, limit)):
             if left <= 0:
                 return
-            tuples = self._faces.run(self._plans.page(part, filter))[:left]
+            tuples = self._faces.run(self._reading.page(part, filter))[:left]
             left -= len(tuples)
             yield from tuples
 
@@ -99,35 +111,35 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Keep a checkpoint. The values that it shares with earlier ones are not sent again, and last as long."""
-        return self._faces.run(self._plans.put(config, checkpoint, metadata, new_versions))
+        return self._faces.run(self._writing.put(config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Keep what a task wrote before the next checkpoint is made."""
-        self._faces.run(self._plans.put_writes(config, writes, task_id, task_path))
+        self._faces.run(self._writing.put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all of a thread."""
-        self._faces.run(self._plans.delete_thread(thread_id))
+        self._faces.run(self._upkeep.delete_thread(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs of LangGraph's made, in all threads. Looks at the whole store."""
-        self._faces.run(self._plans.delete_for_runs(run_ids))
+        self._faces.run(self._upkeep.delete_for_runs(run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread; its contents are kept once."""
-        self._faces.run(self._plans.copy_thread(source_thread_id, target_thread_id))
+        self._faces.run(self._upkeep.copy_thread(source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete all but the latest checkpoint of each namespace, and what that is made from; or all (`"delete"`)."""
-        self._faces.run(self._plans.prune(thread_ids, strategy))
+        self._faces.run(self._upkeep.prune(thread_ids, strategy))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """What delta channels are made from: their last snapshots, and what was written since."""
-        return self._faces.run(self._plans.history(config, channels))
+        return self._faces.run(self._reading.history(config, channels))
 
     def close(self) -> None:
         """Give back connections. Whoever goes on opens new ones."""
@@ -143,7 +155,7 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See `get_tuple`."""
-        return await self._faces.arun(self._plans.get_tuple(config))
+        return await self._faces.arun(self._reading.get_tuple(config))
 
     async def alist(
         self,
@@ -154,12 +166,12 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """See `list`."""
-        found = await self._faces.arun(self._plans.candidates(config, before))
+        found = await self._faces.arun(self._reading.candidates(config, before))
         left = len(found) if limit is None else limit
         for part in pages(found, page_length(filter, limit)):
             if left <= 0:
                 return
-            tuples = (await self._faces.arun(self._plans.page(part, filter)))[:left]
+            tuples = (await self._faces.arun(self._reading.page(part, filter)))[:left]
             left -= len(tuples)
             for one in tuples:
                 yield one
@@ -172,35 +184,35 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """See `put`."""
-        return await self._faces.arun(self._plans.put(config, checkpoint, metadata, new_versions))
+        return await self._faces.arun(self._writing.put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """See `put_writes`."""
-        await self._faces.arun(self._plans.put_writes(config, writes, task_id, task_path))
+        await self._faces.arun(self._writing.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """See `delete_thread`."""
-        await self._faces.arun(self._plans.delete_thread(thread_id))
+        await self._faces.arun(self._upkeep.delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """See `delete_for_runs`."""
-        await self._faces.arun(self._plans.delete_for_runs(run_ids))
+        await self._faces.arun(self._upkeep.delete_for_runs(run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """See `copy_thread`."""
-        await self._faces.arun(self._plans.copy_thread(source_thread_id, target_thread_id))
+        await self._faces.arun(self._upkeep.copy_thread(source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """See `prune`."""
-        await self._faces.arun(self._plans.prune(thread_ids, strategy))
+        await self._faces.arun(self._upkeep.prune(thread_ids, strategy))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """See `get_delta_channel_history`."""
-        return await self._faces.arun(self._plans.history(config, channels))
+        return await self._faces.arun(self._reading.history(config, channels))
 
     async def aclose(self) -> None:
         """See `close`."""

@@ -8,6 +8,7 @@ A thread is a run. It leases three kinds of artifacts, told apart by a tag: *che
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -23,6 +24,7 @@ Where = tuple[str, str]
 
 KIND: Final = "langgraph"  # the tag that says what an artifact is
 CHECKPOINT, VALUE, WRITE = "checkpoint", "value", "write"
+FORMAT: Final = "1"  # of checkpoints; their tag `format` says it
 PAGE: Final = 50  # checkpoints whose contents are loaded at a time
 
 
@@ -119,6 +121,14 @@ def value_name(thread: str, namespace: str, channel: str, version: str | float |
 def write_name(thread: str, namespace: str, checkpoint: str, task: str, number: int) -> str:
     """The artifact that a task's write is."""
     return prefix_of(WRITE, thread, namespace, checkpoint) + hash_of(task, number)
+
+
+def lifetime_of(kind: str, ttl: float | timedelta | None) -> float | None:
+    """Seconds that an artifact of a kind is kept: values longer than the rest, so that no checkpoint outlives them."""
+    if ttl is None:
+        return None
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    return seconds + 60 if kind == VALUE else seconds
 
 
 def page_length(filter: Mapping[str, Any] | None, limit: int | None) -> int:  # noqa: A002

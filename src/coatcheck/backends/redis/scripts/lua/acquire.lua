@@ -12,10 +12,13 @@
 --                   {'absent'}                   metadata or content are missing, or cut off; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'later'}                    nothing written: another one asks for a call that knows more, see
+--                     lib/postponed.lua
 -- A lease is never shortened. A new one gets content type and tags of the latest live one; an old one keeps its own,
 -- and its time.
 
 -- @include artifact
+-- @include postponed
 
 local us = now_in_microseconds()
 local now = math.floor(us / 1000)
@@ -52,7 +55,7 @@ for i = 1, (#ARGV - 5) / 2 do
     end
   end
 end
-if #changes == 0 then
+if postponed(replies) or #changes == 0 then
   return replies
 end
 check_partition()

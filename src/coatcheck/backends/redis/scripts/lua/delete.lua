@@ -14,9 +14,11 @@
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
 --                   {'crowded'}                  nothing written: too many lease it, see ARGV[2]
---                   {'later'}                    nothing written: enough was done in this call
+--                   {'later'}                    nothing written: enough was done in this call, or another one asks for
+--                     one that knows more, see lib/postponed.lua
 
 -- @include artifact
+-- @include postponed
 
 local now = math.floor(now_in_microseconds() / 1000)
 check_partition()
@@ -60,6 +62,9 @@ for i = 1, (#ARGV - 2) / 4 do
   end
 end
 
+if postponed(replies) then
+  return replies
+end
 for _, one in ipairs(wanted) do
   if one.many then
     leases_bury(one.a, KEYS[4])

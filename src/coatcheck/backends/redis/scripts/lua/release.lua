@@ -13,9 +13,11 @@
 --                   {'changed'}                  nothing written: the lease says something else
 --                   {'other', content id}        nothing written: the id stands for this content
 --                   {'chunked', token, count}    nothing written: these chunks have to follow then, see follow.lua
---                   {'later'}                    nothing written: enough was done in this call
+--                   {'later'}                    nothing written: enough was done in this call, or another one asks for
+--                     one that knows more, see lib/postponed.lua
 
 -- @include artifact
+-- @include postponed
 
 local now = math.floor(now_in_microseconds() / 1000)
 local run, field = ARGV[2], lease_field(ARGV[2])
@@ -59,6 +61,9 @@ for i = 1, (#ARGV - 2) / 4 do
   end
 end
 
+if postponed(replies) then
+  return replies
+end
 for i = 1, #gone, 1000 do
   call('UNLINK', unpack(gone, i, math.min(i + 999, #gone)))
 end
