@@ -99,7 +99,7 @@ class TestContract(Contract):
         ["memory", "file"],
         ["redis7", "redis8"],
         ["fakeredis", "valkey in 64 partitions"],
-        ["valkey cluster", "redis7 cluster"],
+        ["valkey cluster", "indexed cluster"],
         ["cached", "sentinels", "tls"],
     )
 

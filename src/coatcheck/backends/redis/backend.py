@@ -51,7 +51,7 @@ class RedisBackend(Backend):
             durability=options.durability,
             wish=wish([new_marker(field) for field in options.fields]),
         )
-        self._fields = options.fields
+        self.fields = options.fields
         self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
         self.namespace = options.namespace
@@ -157,7 +157,7 @@ class RedisBackend(Backend):
         )
 
     def reindex(self, progress: Progress) -> Plan[int]:
-        return reindex(self.session, self._fields, progress)
+        return reindex(self.session, self.fields, progress)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises."""

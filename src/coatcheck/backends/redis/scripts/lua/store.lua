@@ -246,7 +246,8 @@ local function unmet(a, view)
   return nil
 end
 
--- Ends what an explicit id stood for.
+-- Ends what an explicit id stood for. The catalog keeps its member, which is written anew: with its last one a
+-- partition would forget what it indexes.
 local function replace(a, many, fields)
   local first = #KEYS - 3
   local old = { content = KEYS[first], needs = KEYS[first + 1], named = KEYS[first + 2] }
@@ -259,7 +260,6 @@ local function replace(a, many, fields)
       run_drop(string.sub(name, 2), a.id)
     end
   end
-  catalog_drop({ a.id })
   need_drop(old, a.id)
   content_settle(old, now)
 end
@@ -357,11 +357,20 @@ local function store(a, header, view, sealed, created)
       index_extend(a.needs, a.id, longest)
     end
     run_extend(a.id, deadline)
-    catalog_extend(a.id, created, longest)
     if labels then
       labels.drop(a.id, a.labels or {}, names)
-      labels.extend(a.id, names, created, longest, prunes)
       a.labels = names
+    end
+    if replaced then -- it may end earlier than before
+      catalog_set(a.id, created, longest)
+      if labels then
+        labels.set(a.id, names, created, longest)
+      end
+    else
+      catalog_extend(a.id, created, longest)
+      if labels then
+        labels.extend(a.id, names, created, longest, prunes)
+      end
     end
     if settling then
       if run ~= '' then
@@ -383,12 +392,7 @@ local function look()
   for i = 1, count do
     local argument = 4 * i + 1
     if results[i] and labels then -- it went the short way
-      local times = results[i]
-      local names = labels.with(nil, nil, field, times .. ARGV[argument + 2])
-      writes[i] = function()
-        labels.extend(ARGV[argument], names, lease_created(times), lease_deadline(times), prunes)
-        return times
-      end
+      labels.take(ARGV[argument], results[i] .. ARGV[argument + 2])
     elseif not results[i] then
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
@@ -407,6 +411,9 @@ if wrote then
     error(reason, 0)
   end
   finish()
+  if labels then
+    labels.note(prunes)
+  end
 else
   look()
 end
