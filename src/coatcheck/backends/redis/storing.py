@@ -74,15 +74,13 @@ class Storing:
         return (yield from self._concluded(request, keys, outcome))
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
-        keys = self._session.of(request.artifact_id)
-        if request.size <= self._inline and request.is_plain:
-            sealed = self._seal(request)
-            outcome = yield from self._session.write(calls.store_small(keys, request, sealed, self._session.wish))
+        keys, times = self._session.of(request.artifact_id), None
+        if self._is_small(request):
+            times = yield from self._session.write(calls.store_small(keys, request, self._seal(request)))
+        if times is not None:
+            view = records.stored_view(request, *times)
         else:
             [outcome] = yield from self._session.write(self._call(keys, [request]))
-        if outcome.kind == "ok" and not outcome.token:
-            view = records.stored_view(request, outcome.created, outcome.deadline)
-        else:
             view = yield from self._finish(request, keys, outcome)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
@@ -120,6 +118,15 @@ class Storing:
     @property
     def _unasked(self) -> int:
         return min(UNASKED, self.chunking.threshold - 1)
+
+    def _is_small(self, request: StoreRequest) -> bool:
+        """Whether it is tried by the script for what most stores are."""
+        return (
+            request.size <= self._inline
+            and request.artifact_id == request.default_id
+            and request.is_plain
+            and not self._session.wish
+        )
 
     def _is_placed(self, request: Request) -> bool:
         """Whether its content is put beside the script unasked: not where it may be refused."""
