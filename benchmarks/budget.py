@@ -9,10 +9,11 @@ from typing import Any
 
 from hiredis import Reader
 
-from coatcheck.arguments import StoreRequest, check_details
+from coatcheck.arguments import check_details
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.envelope import seal
+from coatcheck.request import StoreRequest
 
 from .bench import KIB, Bench, measurement
 from .page import number

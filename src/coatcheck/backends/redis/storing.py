@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import ContentCache
 from ...compression import Zstd
 from ...envelope import Sealed, seal
@@ -13,6 +12,7 @@ from ...errors import InvalidArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...refs import conflict
+from ...request import Request, SourceRequest, StoreRequest
 from ...sources import BytesSource, Chunking, Source, TransferProgress
 from .batching import batches, by_partition, together, without_rivals
 from .chunks import held, known, new_token, tidy

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
-from .....arguments import Request
 from .....envelope import Sealed
+from .....request import Request
 from ...layout import records
 from ...layout.keys import Keys, default_member, member_of, quoted
 from ...layout.labels import Marker
