@@ -177,6 +177,15 @@ def test_an_index_by_label_of_another_type_is_told_and_nothing_is_left(client, n
         assert {key: client.dump(key) for key in keys_of()} == before
 
 
+def test_the_latest_store_is_shown_though_others_last_longer(store, long_ways) -> None:
+    store.store(CONTENT, run_id="a", ttl=2 * HOUR)
+    assert store.find_missing([NAME], ttl=3 * HOUR, run_id="b") == []
+    assert store.get_metadata(NAME).run_id == "b"
+    store.store(CONTENT, run_id="c", ttl=HOUR)
+    assert store.get_metadata(NAME).run_id == "c"
+    assert long_ways == []
+
+
 def test_a_lease_that_others_outlast_does_not_end_with_its_content(store, long_ways) -> None:
     store.store(CONTENT, run_id="long", ttl=HOUR)
     store.store(CONTENT, run_id="short", ttl=0.05)
