@@ -150,6 +150,15 @@ def test_what_is_indexed_by_label_is_found_by_it(worker, store, client, namespac
         assert sound(indexing)
 
 
+def test_the_latest_store_is_shown_though_others_last_longer(store, long_ways) -> None:
+    store.store(CONTENT, run_id="a", ttl=2 * HOUR)
+    assert store.find_missing([NAME], ttl=3 * HOUR, run_id="b") == []
+    assert store.get_metadata(NAME).run_id == "b"
+    store.store(CONTENT, run_id="c", ttl=HOUR)
+    assert store.get_metadata(NAME).run_id == "c"
+    assert long_ways == []
+
+
 def test_a_lease_that_others_outlast_does_not_end_with_its_content(store, long_ways) -> None:
     store.store(CONTENT, run_id="long", ttl=HOUR)
     store.store(CONTENT, run_id="short", ttl=0.05)
