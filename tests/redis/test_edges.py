@@ -139,9 +139,10 @@ def test_what_the_catalog_and_the_server_lost_is_stored_again_and_no_lease_gets_
     assert store.check(read_data=True, grace=0).problems == []
 
 
-def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys) -> None:
+@pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])
+def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys, size) -> None:
     for ttl in (60, 600, None):
-        store.store(b"%r" % ttl, run_id="a", ttl=ttl)
+        store.store(shake_128(b"%r" % ttl).digest(size), run_id="a", ttl=ttl)
         for index in (*keys.catalog, keys.run("a")):
             left = client.ttl(index)
             assert left == -1 if ttl is None else ttl - 30 < left <= ttl
