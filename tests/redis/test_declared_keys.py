@@ -21,7 +21,7 @@ from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, f
 DERIVED = {
     "acquire": {"labelled", "artifact", "content"},
     "store": {"run", "labelled", "artifact", "content"},
-    "store_small": {"labelled"},
+    "store_small": {"labelled", "artifact", "content"},
     "touch": {"run", "labelled"},
     "release": {"run", "labelled"},
     "delete": {"run", "labelled"},
