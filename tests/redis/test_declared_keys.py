@@ -21,6 +21,7 @@ from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, f
 DERIVED = {
     "acquire": {"labelled"},
     "store": {"run", "labelled"},
+    "store_small": {"labelled"},
     "touch": {"run", "labelled"},
     "release": {"run", "labelled"},
     "delete": {"run", "labelled"},
@@ -125,6 +126,9 @@ def test_scripts_touch_keys_of_their_slot_and_few_that_they_do_not_declare(store
     partitions = Partitions(namespace, 64)
     with valkey.client() as client:
         exercise(store, client, partitions)
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as plain:  # store_small: nothing is indexed
+        for run in "a", "b", "a":
+            plain.store(b"small", run_id=run)
     undeclared: dict[str, set[str]] = defaultdict(set)
     ran = set()
     script, declared = "", []

@@ -19,7 +19,6 @@ from coatcheck import (
     RedisArtifactStore,
     compute_artifact_id,
 )
-from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.batching import BATCH_BYTES, PAGE
 from coatcheck.backends.redis.layout.keys import KINDS, member_of
 from coatcheck.backends.redis.layout.records import MANY
@@ -28,6 +27,7 @@ from coatcheck.backends.redis.scripts.script import LUA, link
 from coatcheck.envelope import MANIFEST, header, seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run
+from coatcheck.request import Details, StoreRequest
 from coatcheck.testing import eventually
 
 from .wire import Wire
@@ -238,19 +238,6 @@ def test_indexes_do_not_keep_expired_members_of_batches(store, client, keys) -> 
     assert client.zcard(keys.deadlines) == 3
 
 
-def test_new_artifacts_take_turns_to_drop_expired_members(store, client, keys) -> None:
-    for n in range(20):
-        store.store(b"%d" % n, run_id="a", ttl=0.001)
-        store.store(b"%d" % n, run_id=f"short {n}", ttl=0.001)
-    eventually(lambda: not client.exists(keys.run("short 19")))  # indexes end a little late
-    for n in range(150):  # one in eight does
-        store.store(b"last %d" % n, run_id="a")
-    assert client.zcard(keys.run("a")) == 150
-    assert client.zcard(keys.runs) == 1
-    assert client.zcard(keys.created) == 150
-    assert client.zcard(keys.deadlines) == 150
-
-
 def test_indexes_end_with_their_last_member(store, client, keys) -> None:
     indexes = [keys.run("a"), *keys.catalog]
     for ttl, longest in ((10, 10), (50, 50), (30, 50)):
@@ -387,7 +374,7 @@ def test_compression_is_as_the_store_says(server, client, namespace, keys) -> No
     ids=["small", "large", "large buffer", "many"],
 )
 def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, server, namespace, monkeypatch) -> None:
-    import coatcheck.arguments
+    import coatcheck.request
     from coatcheck.backends.redis import storing
 
     threads = set()
@@ -399,7 +386,7 @@ def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, ser
 
         return wrapper
 
-    monkeypatch.setattr(coatcheck.arguments, "compute_digest", watched(coatcheck.arguments.compute_digest))
+    monkeypatch.setattr(coatcheck.request, "compute_digest", watched(coatcheck.request.compute_digest))
     monkeypatch.setattr(storing, "seal", watched(storing.seal))
 
     async def main() -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.layout.keys import artifact_of, listed, member_of
 from coatcheck.backends.redis.layout.records import (
     FEW,
@@ -25,6 +24,7 @@ from coatcheck.backends.redis.layout.records import (
 )
 from coatcheck.errors import CorruptArtifactError
 from coatcheck.ids import is_default_id
+from coatcheck.request import Details, StoreRequest
 
 HEADER = b"%c%b1" % (VERSION, hashlib.sha256(b"x").digest())
 TIMES = (1_700_000_000_000).to_bytes(6) + (1_700_000_000_000_000).to_bytes(7)

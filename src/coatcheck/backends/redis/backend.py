@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
 from ...figures import Tally
 from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
+from ...request import Request, SourceRequest, StoreRequest
 from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress

@@ -18,12 +18,12 @@ from typing import Any, Final
 import xxhash
 
 from ...ahead import Ahead
-from ...arguments import Request
 from ...compression import Zstd
 from ...envelope import RAW, pack
 from ...errors import StoreUnavailableError
 from ...manifest import Entry, Manifest
 from ...plan import Plan
+from ...request import Request
 from ...sources import Chunking, Source, TransferProgress
 from .chunks import new_token, number_pages, server_time, tidy
 from .layout.keys import Keys

@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ....arguments import Request
 from ....encoding import read_extra
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
 from ....model import ArtifactMetadata, Lease, filled, format_time
+from ....request import Request
 from .keys import BINARY, listed, quoted, unquoted
 
 VERSION: Final = 2
