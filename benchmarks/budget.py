@@ -9,10 +9,11 @@ from typing import Any
 
 from hiredis import Reader
 
-from coatcheck.arguments import StoreRequest, check_details
+from coatcheck.arguments import check_details
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.envelope import seal
+from coatcheck.request import StoreRequest
 
 from .bench import KIB, Bench, measurement
 from .page import number
@@ -34,7 +35,7 @@ def server_time(bench: Bench) -> Iterator[Row]:
 
     def new_store(*, by_hash: bool = True) -> tuple[bytes, bytes]:
         request = StoreRequest(os.urandom(KIB), details)
-        call = calls.store_small(keys, request, seal(request.content, request.digest), b"")
+        call = calls.store_small(keys, request, seal(request.content, request.digest))
         return request.artifact_id.encode(), b"".join(call.packed(by_hash=by_hash))
 
     def spent(commands: Sequence[bytes], *names: str) -> float:

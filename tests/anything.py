@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, timedelta, timezone
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from .sizes import EXAMPLES
+
 SETTINGS = settings(
-    max_examples=int(os.environ.get("COATCHECK_EXAMPLES", "200")),
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,

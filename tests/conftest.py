@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -19,6 +20,22 @@ from .leaks import Leaks
 # A shell that starts a job in the background makes it ignore SIGINT, and so would every program the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MEMORY = Path("/dev/shm")
+ENOUGH = 4 * 2**30  # bytes that are free there
+
+
+def has_room_for_programs(directory: Path) -> bool:
+    """Whether tests may put their files there: some of them are programs."""
+    if not directory.is_dir():
+        return False
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize > ENOUGH and not found.f_flag & os.ST_NOEXEC
+
+
+# Files of tests lie in memory where that can be: a disk takes milliseconds for each fsync and shows no test any more.
+if "TMPDIR" not in os.environ and has_room_for_programs(MEMORY):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def require(engine: Engine) -> Path:
@@ -42,6 +59,12 @@ FAILED = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_keys(why): what lies in the test's namespace makes no sense in the end")
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests are looked through by each collection of garbage, unless they are set apart."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

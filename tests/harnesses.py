@@ -22,11 +22,14 @@ from coatcheck.testing.servers.tls import TlsServer
 ENGINE_NAMES = [engine.name for engine in ENGINES]
 
 # Where stores lie on real servers: the engine or fixture, and options.
+INDEXED = {"index_tags": ("n", "k", "kind"), "index_presence": ("k", "who"), "index_content_type": True}
+
 REDIS_PLACES = {
     **{name: (name, {}) for name in ENGINE_NAMES},
     "valkey in 64 partitions": ("valkey", {"partitions": 64}),
     "valkey cluster": ("valkey_cluster", {}),
     "redis7 cluster": ("redis7_cluster", {}),
+    "indexed cluster": ("redis7_cluster", INDEXED),
     "sentinels": ("sentinels", {}),
     "tls": ("tls_server", {}),
 }

@@ -60,7 +60,7 @@ def test_the_snippets_of_a_page(page: Path, place: Path, valkey: Server, leaks) 
 
 
 def test_the_snippets_are_typed(tmp_path: Path) -> None:
-    """Strictly, all at once: a type checker takes long to begin."""
+    """Strictly, all at once, and as `make check` does it: what that knows of the package is not found out again."""
     for page in PAGES:
         one: list[str] = []
         for title, source in snippets(page):
@@ -70,13 +70,14 @@ def test_the_snippets_are_typed(tmp_path: Path) -> None:
                 assert not (tmp_path / title).exists(), f"two snippets have the title {title}"
                 (tmp_path / title).write_text(source)
         name = re.sub(r"\W", "_", str(page.relative_to(ROOT).with_suffix("")))
-        (tmp_path / f"{name}.py").write_text("\n".join(one) + "\n")
+        # The last line is an option: given to mypy, it would be one of the package too.
+        (tmp_path / f"{name}.py").write_text("\n".join([*one, "# mypy: allow-redefinition"]) + "\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--allow-redefinition", *tmp_path.glob("*.py")],
+        [sys.executable, "-m", "mypy", *tmp_path.glob("*.py")],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "MYPYPATH": f"{ROOT / 'src'}:{tmp_path}"},
+        env={**os.environ, "MYPYPATH": f"src:{tmp_path}"},
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

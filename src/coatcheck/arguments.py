@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from .encoding import encode_extra
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import ID_LENGTH, REF_KEY, compute_digest, exact, is_default_id
+from .ids import REF_KEY, exact, is_default_id
 from .model import ArtifactMetadata
 from .refs import IdLike, id_of
+from .request import Condition, Details
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-    from .sources import Source
 
 MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
 """A TTL above 100 years is a mistake in units; `None` is the way to say for ever."""
@@ -124,89 +123,6 @@ class Payload:
         if self.extra is not None:
             own["extra"] = self.extra
         return own
-
-
-class Condition(NamedTuple):
-    """What has to be so for a store to take place.
-
-    Attributes:
-        digest: What is under the id has this SHA-256; `None`: nothing is under it.
-        token: The call's own. Once it has stored something, sending it again is no conflict.
-    """
-
-    digest: bytes | None
-    token: bytes
-
-
-class Details(NamedTuple):
-    """What is known of an item before its content was read. `extra` is JSON, empty where there is none."""
-
-    artifact_id: str | None
-    content_type: str
-    run_id: str | None
-    tags: dict[str, str]
-    ttl_ms: int | None
-    extra: str = ""
-    exact_ttl: bool = False
-    condition: Condition | None = None
-
-
-class Request:
-    """One item to store, checked and hashed. Backends take nothing else. `default_id`: the content's own."""
-
-    __slots__ = (
-        "artifact_id",
-        "condition",
-        "content_type",
-        "default_id",
-        "digest",
-        "exact_ttl",
-        "extra",
-        "run_id",
-        "size",
-        "tags",
-        "ttl_ms",
-    )
-
-    def __init__(self, digest: bytes, size: int, details: Details) -> None:
-        self.digest = digest
-        self.size = size
-        self.default_id = digest.hex()[:ID_LENGTH]
-        artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details[:5]
-        self.extra, self.exact_ttl, self.condition = details[5:]
-        if artifact_id is None:
-            artifact_id = self.default_id
-        elif artifact_id != self.default_id and is_default_id(artifact_id):
-            raise InvalidArtifactError(
-                f"artifact_id {artifact_id} looks like the hash of other content, which it would mean for ever: "
-                "choose another artifact_id, or leave it out"
-            )
-        self.artifact_id = artifact_id
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is stored whatever is there, and shortens nothing."""
-        return self.condition is None and not self.exact_ttl
-
-
-class StoreRequest(Request):
-    """An item whose content is in memory."""
-
-    __slots__ = ("content",)
-
-    def __init__(self, content: bytes, details: Details) -> None:
-        super().__init__(compute_digest(content), len(content), details)
-        self.content = content
-
-
-class SourceRequest(Request):
-    """An item whose content is read piece by piece."""
-
-    __slots__ = ("source",)
-
-    def __init__(self, source: Source, details: Details) -> None:
-        super().__init__(source.digest, source.size, details)
-        self.source = source
 
 
 def check_content(content: object, max_size: int | None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack
 
 from .arguments import spelled_out
-from .backends.redis import RedisBackend, RedisKeywords, RedisOptions, Target
+from .backends.redis import RedisBackend, RedisKeywords, RedisOptions, Target, told
 from .events import OnEvent, watched
 from .operations import Operations
 
@@ -51,8 +51,9 @@ class RedisFace(Face, Generic[Client]):
         on_event: OnEvent | None = None,
         **options: Unpack[RedisKeywords],
     ) -> None:
-        chosen = RedisOptions(namespace=namespace, **options)
-        self._target = self._target_class.of(url_or_client, tls=chosen.tls, timeout=chosen.timeout)
+        place, said = told(url_or_client)
+        chosen = RedisOptions(namespace=namespace, **{**options, **said})
+        self._target = self._target_class.of(place, tls=chosen.tls, timeout=chosen.timeout)
         self._options = {**chosen.as_dict(), "default_ttl": default_ttl, "on_event": on_event}
         self._shown = f"{self._target.shown}, namespace={namespace!r}"
         self._redis = RedisBackend(self._target.transport(), chosen)

@@ -13,13 +13,9 @@ from typing import IO, Any, TypeVar
 
 from .arguments import (
     DEFAULT,
-    Details,
     LinkKeywords,
     Payload,
-    Request,
-    SourceRequest,
     StoreKeywords,
-    StoreRequest,
     Ttl,
     TtlOrDefault,
     check_bound,
@@ -42,6 +38,7 @@ from .model import Artifact, ArtifactMetadata, CheckReport, Lease, Page, Removal
 from .plan import Plan, Work
 from .reader import Cursor
 from .refs import IdLike, id_of, not_found
+from .request import Details, Request, SourceRequest, StoreRequest
 from .search import Query, check_chosen, check_count, check_limit, check_prefix, cursor_of, place_of, slice_of
 from .sources import Chunking, TransferProgress, open_source, read_source, spool
 from .walk import Walk, artifacts, runs

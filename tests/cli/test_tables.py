@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from typer.testing import CliRunner
 
 from coatcheck import ArtifactStore
+from coatcheck.cli.app import COMMANDS, app
 from coatcheck.cli.table import Cell, Column, fit
 from coatcheck.cli.words import time_cell
 
@@ -32,15 +34,21 @@ def filled(store: ArtifactStore, tmp_path: Path) -> ArtifactStore:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_every_line_fits(filled: ArtifactStore, url: str, columns: int, tmp_path: Path) -> None:
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "a").touch()
-    commands = [["ls"], ["runs"], ["stats"], ["gc", "--grace", "0"], ["-h"], ["put", "-h"], ["get", "-h"]]
-    for words in commands:
+def test_every_line_fits(filled: ArtifactStore, url: str, columns: int) -> None:
+    for words in (["ls"], ["runs"], ["stats"], ["gc", "--grace", "0"]):
         lines = [
             line for line in shown("--url", url, *words, columns=columns) if not line.startswith(("error:", "left out"))
         ]
         assert len(lines) > 1
+        assert max(map(cell_len, lines)) <= columns, words
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_every_help_fits(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (["-h"], *([name, "-h"] for name in COMMANDS)):
+        lines = CliRunner().invoke(app, words, prog_name="coatcheck").stdout.splitlines()
+        assert len(lines) > 5
         assert max(map(cell_len, lines)) <= columns, words
 
 

@@ -125,6 +125,9 @@ def test_scripts_touch_keys_of_their_slot_and_few_that_they_do_not_declare(store
     partitions = Partitions(namespace, 64)
     with valkey.client() as client:
         exercise(store, client, partitions)
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as plain:  # store_small: nothing is indexed
+        for run in "a", "b", "a":
+            plain.store(b"small", run_id=run)
     undeclared: dict[str, set[str]] = defaultdict(set)
     ran = set()
     script, declared = "", []

@@ -7,7 +7,6 @@ from hashlib import shake_128
 
 import pytest
 from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
-from coatcheck.arguments import Details, Request
 from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
@@ -16,6 +15,7 @@ from coatcheck.backends.redis.upload import Upload
 from coatcheck.envelope import seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run as run_plan
+from coatcheck.request import Details, Request
 from coatcheck.search import Query
 from coatcheck.sources import BytesSource
 from coatcheck.testing import waiting

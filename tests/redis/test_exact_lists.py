@@ -114,6 +114,16 @@ def test_runs_and_figures_count_what_is_there_all_the_time(store, small_pages) -
             assert 300 <= store.stats().artifacts <= 360
 
 
+def test_a_run_is_on_one_page_although_its_leases_end_one_by_one(store) -> None:
+    for n in range(24):
+        store.store(b"%d" % n, run_id=f"run {n % 3}", ttl=1000 + n)
+    named, page = [], store.page_runs(limit=1)
+    while page.next is not None:
+        named += page.items
+        page = store.page_runs(limit=1, after=page.next)
+    assert named + page.items == ["run 2", "run 1", "run 0"]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 25, 300])
 def test_a_limited_list_is_the_beginning_of_the_whole(store, small_pages, limit) -> None:
     store.store_many(LASTING, tags=KEPT)

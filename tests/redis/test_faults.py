@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pytest
@@ -31,6 +31,7 @@ from coatcheck.testing import Blocking, Server
 from ..harnesses import chunk
 from ..sizes import each_in_turn, in_turn
 from .proxy import FAULTS, FaultProxy
+from .snapshot import Snapshot
 
 SHARED, LARGE = b"shared content", hashlib.shake_128(b"large").digest(150_000)
 NEW, NEW_LARGE = b"new content", hashlib.shake_128(b"new large").digest(150_000)
@@ -167,9 +168,7 @@ def repeatable(operation: str):
     return act
 
 
-def prepare(store) -> None:
-    for view in store.list_all(limit=0):
-        store.delete(view.artifact_id)
+def furnish(store) -> None:
     store.store(SHARED, run_id="a", ttl=900)
     store.store(SHARED, run_id="b")
     store.store(LARGE, run_id="b", ttl=900)
@@ -239,23 +238,30 @@ def direct(valkey, namespace):
         yield chunk(store, CHUNKING)
 
 
+@pytest.fixture
+def snapshot(direct, valkey, namespace) -> Iterator[Snapshot]:
+    """What every operation finds there at first."""
+    furnish(direct)
+    with valkey.client() as client:
+        yield Snapshot(client, namespace.encode() + b":")
+
+
 def faults(nth: int) -> Sequence[str]:
     """What to do to the nth command of an operation: where there are many, each meets one fault in turn."""
     return FAULTS if nth <= 6 else in_turn(FAULTS, nth)
 
 
 @pytest.mark.parametrize(("operation", "twin"), each_in_turn(OPERATIONS, ["sync", "async"]))
-def test_a_fault_at_any_command_is_survived(operation, faulty, direct, proxy) -> None:
+def test_a_fault_at_any_command_is_survived(operation, faulty, direct, proxy, snapshot) -> None:
     patient = faulty(retry_for=20)
     act = OPERATIONS[operation]
-    prepare(direct)
     act(patient)
     after = state(direct)
     nth, hit = 0, True
     while hit:
         nth += 1
         for fault in faults(nth):
-            prepare(direct)
+            snapshot.restore()
             proxy.arm(nth, fault)
             act(patient)
             hit = proxy.done.is_set()
@@ -265,10 +271,9 @@ def test_a_fault_at_any_command_is_survived(operation, faulty, direct, proxy) ->
 
 
 @pytest.mark.parametrize(("operation", "twin"), each_in_turn(OPERATIONS, ["async", "sync"]))
-def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, faulty, direct, proxy) -> None:
+def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, faulty, direct, proxy, snapshot) -> None:
     hasty = faulty(retry_for=0)
     act = repeatable(operation)
-    prepare(direct)
     before = state(direct)
     act(hasty)
     after = state(direct)
@@ -276,7 +281,7 @@ def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, fa
     while hit:
         nth += 1
         for fault in faults(nth):
-            prepare(direct)
+            snapshot.restore()
             proxy.arm(nth, fault)
             try:
                 act(hasty)
@@ -322,9 +327,8 @@ def test_a_store_that_is_sent_twice_keeps_its_deadline(faulty, direct, proxy) ->
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, direct, namespace) -> None:
+def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, direct, namespace, snapshot) -> None:
     act = repeatable(operation)
-    prepare(direct)
     act(direct)
     after = state(direct)
 
@@ -334,7 +338,7 @@ def test_a_cancelled_call_can_be_repeated_and_harms_no_other(operation, valkey, 
             finished, ticks = False, 0
             while not finished:
                 ticks += 1
-                await asyncio.to_thread(prepare, direct)
+                await asyncio.to_thread(snapshot.restore)
                 task = asyncio.ensure_future(act(store))
                 for _ in range(ticks):
                     await asyncio.sleep(0)

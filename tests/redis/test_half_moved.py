@@ -144,7 +144,7 @@ def seen(store: RedisArtifactStore) -> dict[str, Any]:
         if expires_at is None:
             return "for ever"
         left = datetime.datetime.fromisoformat(expires_at) - datetime.datetime.now(datetime.UTC)
-        return next(text for text, ttl in {"short": 100, "long": 1000, "longer": 9000}.items() if left.seconds < ttl)
+        return next(text for text, ttl in {"short": 100, "long": 9000, "longer": 80_000}.items() if left.seconds < ttl)
 
     found: dict[str, Any] = {}
     for artifact in store.load_many([*EVERYTHING, *map(compute_artifact_id, (NEW, NEW_LARGE))]):

@@ -131,13 +131,18 @@ def test_an_index_answers_what_a_look_at_everything_does(indexed: RedisArtifactS
     eventually(lambda: keys_of() == [])
 
 
-def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore) -> None:
+def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore, server, namespace) -> None:
     """What was mixed then is not any more."""
     for run_id, kind in (("r1", "a"), ("r2", "b")):
-        [view] = indexed.store_many([b"x"], run_id=run_id, tags={"kind": kind}, ttl=0.05)
+        [_, view] = indexed.store_many([b"for ever"], run_id=run_id, tags={"kind": kind}) + indexed.store_many(
+            [b"x"], run_id=run_id, tags={"kind": kind}, ttl=600
+        )
+    assert indexed.touch(view, 0.05, "r1")
+    assert indexed.touch(view, 0.05, "r2")
     eventually(lambda: not indexed.exists(view.artifact_id))
     indexed.store(b"x", tags={"kind": "a"})
-    assert (indexed.count(tags={"kind": "a"}), indexed.facets("tag:kind")) == (1, {"a": 1})
+    assert (indexed.count(tags={"kind": "a"}), indexed.facets("tag:kind")) == (1, {"a": 1, "b": 1})
+    assert server.client().zcount(f"{namespace}:labelled:mixed:deadlines", "+inf", "+inf") == 1
     assert indexed.check().problems == []
 
 

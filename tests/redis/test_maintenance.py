@@ -38,9 +38,10 @@ def damage(store, client, keys):
     stored = store.store(b"content" * 200, run_id="a", ttl=600)
     store.store(b"content" * 200, run_id="b", ttl=6000)
     store.store(b"named", artifact_id="name", run_id="a")
-    store.store(b"neighbour", run_id="n")
+    alone = store.store(b"neighbour", run_id="n")
     shared = stored.artifact_id.encode()
     member = member_of(shared)
+    single = keys.content(alone.artifact_id.encode())
     artifact, content, run = keys.artifact(shared), keys.content(shared), keys.run("a")
     needs = keys.needs(compute_artifact_id(b"named").encode())
 
@@ -57,6 +58,8 @@ def damage(store, client, keys):
             "artifact immortal": lambda: client.persist(artifact),
             "content immortal": lambda: client.persist(content),
             "content passing": lambda: client.expire(content, 5),
+            "single passing": lambda: client.expire(single, 50),
+            "single flipped": lambda: client.setrange(single, 50, b"?"),
             "index immortal": lambda: client.persist(keys.run("b")),
             "score wrong": lambda: client.zadd(run, {member: 5e12}),
             "time impossible": lambda: client.zadd(keys.created, {member: "inf"}),
@@ -68,7 +71,7 @@ def damage(store, client, keys):
             "lease damaged": lambda: client.hset(artifact, "=a", "x"),
             "wrong type": lambda: (client.delete(run), client.set(run, "x")),
         }[what]()
-        return stored.artifact_id
+        return (alone if what == "single flipped" else stored).artifact_id
 
     return do
 
@@ -83,6 +86,7 @@ REPAIRABLE = {
     "artifact immortal": {"wrong-expiry"},
     "content passing": {"wrong-expiry"},
     "content immortal": {"wrong-expiry"},
+    "single passing": {"wrong-expiry"},
     "index immortal": {"wrong-expiry"},
     "score wrong": {"unindexed-lease"},
     "time impossible": {"unindexed-artifact"},
@@ -135,8 +139,9 @@ def test_losses_are_reported_and_nothing_else_is_touched(store, damage, what) ->
         assert store.check(read_data=True).problems == []
 
 
-def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage) -> None:
-    tag = damage("bit flipped")
+@pytest.mark.parametrize("what", ["bit flipped", "single flipped"])
+def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage, what) -> None:
+    tag = damage(what)
     assert store.check().problems == []
     report = store.check(read_data=True)
     assert kinds(report) == {"damaged-content": 1}
@@ -145,8 +150,9 @@ def test_damaged_content_is_found_by_reading_and_healed_by_storing(store, damage
         store.load(tag)
     assert store.check(read_data=True, repair=True).ok
     assert store.find_missing([tag]) == [tag]
-    store.store(b"content" * 200, run_id="a")
-    assert store.load_text(tag) == "content" * 200
+    content = b"neighbour" if what == "single flipped" else b"content" * 200
+    store.store(content, run_id="a")
+    assert store.load(tag).content == content
     assert store.check(read_data=True).problems == []
 
 

@@ -19,7 +19,6 @@ from coatcheck import (
     RedisArtifactStore,
     compute_artifact_id,
 )
-from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.batching import BATCH_BYTES, PAGE
 from coatcheck.backends.redis.layout.keys import KINDS, member_of
 from coatcheck.backends.redis.layout.records import MANY
@@ -28,6 +27,7 @@ from coatcheck.backends.redis.scripts.script import LUA, link
 from coatcheck.envelope import MANIFEST, header, seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import run
+from coatcheck.request import Details, StoreRequest
 from coatcheck.testing import eventually
 
 from .wire import Wire
@@ -179,7 +179,8 @@ def test_names_of_keys_are_written_in_one_place_a_language() -> None:
         for path in Path(str(LUA)).rglob("*.lua")
         if any(named.search(text) for text in re.findall(r"'[^'\n]*'", re.sub(r"--.*", "", path.read_text())))
     }
-    assert in_lua == {"keys", "load"}  # it derives the name of a content, to read it
+    # Most stores need no key of an index by label; a load derives the name of a content, to read it.
+    assert in_lua == {"keys", "labelled", "load"}
     folder = Path(coatcheck.__file__).parent
     in_python = {
         path.name
@@ -386,7 +387,7 @@ def test_compression_is_as_the_store_says(server, client, namespace, keys) -> No
     ids=["small", "large", "large buffer", "many"],
 )
 def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, server, namespace, monkeypatch) -> None:
-    import coatcheck.arguments
+    import coatcheck.request
     from coatcheck.backends.redis import storing
 
     threads = set()
@@ -398,7 +399,7 @@ def test_the_event_loop_neither_hashes_nor_compresses_much(items, elsewhere, ser
 
         return wrapper
 
-    monkeypatch.setattr(coatcheck.arguments, "compute_digest", watched(coatcheck.arguments.compute_digest))
+    monkeypatch.setattr(coatcheck.request, "compute_digest", watched(coatcheck.request.compute_digest))
     monkeypatch.setattr(storing, "seal", watched(storing.seal))
 
     async def main() -> None:

@@ -20,6 +20,7 @@ from coatcheck.sources import Chunking
 
 from ..harnesses import chunk
 from ..sizes import in_turn
+from .snapshot import Snapshot, Value
 from .test_half_moved import (
     ALSO_FEW,
     CHUNKING,
@@ -95,45 +96,19 @@ PLACES = [
 ]
 
 
-Value = tuple[int, bytes]
-"""When a key ends, and what is in it."""
-
-
-class Scene:
+class Scene(Snapshot):
     """A furnished partition, put back as it was as often as needed."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self.client = client
+        super().__init__(client, keys.prefix)
         self.keys = keys
-        self.furniture = self.seen()
-
-    def seen(self) -> dict[bytes, Value]:
-        names = sorted(self.client.scan_iter(match=self.keys.prefix + b"*", count=10_000))
-        return dict(zip(names, self._values(names), strict=True))
-
-    def _values(self, names: Iterable[bytes]) -> list[Value]:
-        with self.client.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.pexpiretime(name).dump(name)
-            replies = pipeline.execute()
-        return list(zip(replies[::2], replies[1::2], strict=True))
 
     def put(self, place: Place, kind: str) -> tuple[bytes, dict[bytes, Value]]:
         """Something of another type in that place; its key, and what is there now."""
         key = place.key(self.keys, self.furniture)
         self.client.unlink(key)
         TYPES[kind](self.client, key)
-        return key, {**self.furniture, key: self._values([key])[0]}
-
-    def restore(self, *names: bytes) -> None:
-        """What was there at first."""
-        with self.client.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.unlink(name)
-                if name in self.furniture:
-                    ends, value = self.furniture[name]
-                    pipeline.restore(name, max(0, ends), value, absttl=True)
-            pipeline.execute()
+        return key, {**self.furniture, **self.values([key])}
 
 
 @pytest.fixture
@@ -172,11 +147,11 @@ def test_an_operation_that_raises_has_changed_nothing(scene, store) -> None:
                 except ArtifactError as error:
                     changed = differing(before, scene.seen())
                     if what in SEVERAL and changed:
-                        scene.restore(key)
+                        scene.restore([key])
                         changed = store.check(grace=0).problems
                     if changed or what in INSPECTIONS:
                         wrong.append(f"{case}: {error} {changed}")
-                scene.restore(*differing(scene.seen(), scene.furniture))
+                scene.restore(differing(scene.seen(), scene.furniture))
     assert not wrong, "\n".join(wrong)
 
 
@@ -191,5 +166,5 @@ def test_what_was_sent_beside_a_store_that_raises_ends_by_itself(scene, store) -
     assert differing(before, scene.seen()) == [scene.keys.content(compute_artifact_id(content).encode())]
     [left] = differing(before, scene.seen())
     assert 0 < scene.client.pttl(left) <= STAGING_MS
-    scene.restore(key)
+    scene.restore([key])
     assert store.load(compute_artifact_id(content)) is None

@@ -28,7 +28,7 @@ def noise(size: int) -> bytes:
 
 
 def prose(size: int) -> str:
-    return " ".join(RANDOM.choice(WORDS) for _ in range(size))[:size]
+    return " ".join(RANDOM.choice(WORDS) for _ in range(size // 2 + 1))[:size]
 
 
 def rows(size: int) -> list[dict]:
@@ -44,8 +44,10 @@ COMPRESSIBLE = {
     "msgpack": lambda size: msgpack.packb(rows(size)),
     "base64 of noise": lambda size: base64.b64encode(noise(size)),
     "hex of noise": lambda size: noise(size).hex().encode(),
-    "prices as doubles": lambda size: array.array("d", [RANDOM.randrange(10**4) / 100 for _ in range(size)]).tobytes(),
-    "integers": lambda size: array.array("i", [RANDOM.randrange(10**5) for _ in range(size)]).tobytes(),
+    "prices as doubles": lambda size: array.array(
+        "d", [RANDOM.randrange(10**4) / 100 for _ in range(size // 8 + 1)]
+    ).tobytes(),
+    "integers": lambda size: array.array("i", [RANDOM.randrange(10**5) for _ in range(size // 4 + 1)]).tobytes(),
 }
 SIZES = [700, 1024, 4096, 30_000, 200_000]
 

@@ -57,6 +57,8 @@ FACTS = Facts(
     foreign=False,
     artifacts={"10.0.0.1:6379": [100]},
     others={64: 0, 256: 0},
+    wished=["--type"],
+    indexed=[{"--type": True}],
     report=CheckReport(looked_at=500, problems=[]),
 )
 
@@ -145,6 +147,11 @@ FINDINGS = {
     "uneven": (
         facts(artifacts={"a:1": [1000], "b:1": [10], "c:1": [10]}), "warning", "uneven", "--cluster rebalance a:1",
     ),
+    "an index in some partitions": (
+        facts(indexed=[{"--tag 'a b'": True, "--type": True}, {"--type": True}]),
+        "warning", "indexes", "--namespace mine reindex --tag 'a b' --type",
+    ),
+    "an index that is being built": (facts(indexed=[{"--type": False}]), "warning", "indexes", "reindex --type"),
     "not looked at": (facts(report=None), "note", "leftovers", "--thorough"),
     "a problem": (
         facts(report=CheckReport(looked_at=9, problems=[
@@ -175,7 +182,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
     assert {finding.level for finding in diagnosis.findings} == {"good"}
     assert [finding.name for finding in diagnosis.findings] == [
         *("version", "eviction", "memory", "persistence", "replication", "latency"),
-        *("permissions", "tls", "partitions", "leftovers"),
+        *("permissions", "tls", "partitions", "indexes", "leftovers"),
     ]
     assert diagnosis.ok
 
@@ -199,7 +206,7 @@ def test_the_embedded_engine_is_ours_alone() -> None:
 
 def test_what_is_not_told_is_no_finding() -> None:
     given = facts(servers=[replace(SERVER, info={}, config={})], user="", open_to_all=None, encrypted=None)
-    assert [f.name for f in judge(given).findings] == ["latency", "permissions", "partitions", "leftovers"]
+    assert [f.name for f in judge(given).findings] == ["latency", "permissions", "partitions", "indexes", "leftovers"]
 
 
 def test_what_makes_no_sense_in_info_is_no_error() -> None:

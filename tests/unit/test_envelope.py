@@ -32,7 +32,7 @@ def forge(codec: int, size: int, digest: bytes, payload: bytes, version: int = V
 @given(st.binary(max_size=3000), st.sampled_from([Zstd(), Zstd(-7, 0), None]), st.sampled_from(["full", "checksum"]))
 def test_what_goes_in_comes_out(content, compression, verify) -> None:
     stored, digest = sealed(content, compression=compression)
-    assert unseal(stored, digest, verify) == content
+    assert unseal(stored, digest, verify) == unseal(stored, digest, verify, len(content)) == content
     assert len(stored) <= len(content) + HEADER.size
 
 
@@ -66,19 +66,21 @@ def test_types_that_are_compressed_already_are_left_alone() -> None:
 def test_every_truncation_is_noticed(content, verify) -> None:
     stored, digest = sealed(content)
     for length in range(len(stored)):
-        with pytest.raises(CorruptArtifactError):
-            unseal(stored[:length], digest, verify)
+        for size in (None, len(content), max(0, length - HEADER.size)):
+            with pytest.raises(CorruptArtifactError):
+                unseal(stored[:length], digest, verify, size)
 
 
-@pytest.mark.parametrize("content", [b"hello", b"text " * 200])
+@pytest.mark.parametrize("content", [b"hello", b"text " * 200, bytes(range(256))])
 @pytest.mark.parametrize("verify", ["full", "checksum"])
 def test_every_flipped_bit_is_noticed(content, verify) -> None:
     stored, digest = sealed(content)
     for bit in range(len(stored) * 8):
         flipped = bytearray(stored)
         flipped[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(CorruptArtifactError):
-            unseal(bytes(flipped), digest, verify)
+        for size in (None, len(content)):
+            with pytest.raises(CorruptArtifactError):
+                unseal(bytes(flipped), digest, verify, size)
 
 
 @pytest.mark.parametrize("verify", ["full", "checksum"])
@@ -87,10 +89,11 @@ def test_anothers_content_is_noticed(verify) -> None:
         unseal(sealed(b"theirs")[0], hashlib.sha256(b"mine").digest(), verify)
 
 
-def test_a_right_checksum_over_wrong_content_is_noticed_by_the_digest() -> None:
+@pytest.mark.parametrize("size", [None, 5])
+def test_a_right_checksum_over_wrong_content_is_noticed_by_the_digest(size) -> None:
     digest = hashlib.sha256(b"right").digest()
     with pytest.raises(CorruptArtifactError, match="SHA-256"):
-        unseal(forge(RAW, 5, digest, b"wrong"), digest)
+        unseal(forge(RAW, 5, digest, b"wrong"), digest, size=size)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,22 @@ def test_a_url_takes_the_options_of_the_store_it_means(opened) -> None:
     assert chosen.items() <= store._options.items()
 
 
+@pytest.mark.parametrize("place", ["redis://127.0.0.1:1/0", "redis+cluster://h,i", "unix:///socket"])
+def test_a_url_may_say_what_is_indexed(opened, place) -> None:
+    url = f"{place}?index_tags=kind,a%2Cb&client_name=me&index_presence=&index_content_type=1"
+    store = opened(url, index_tags=["other"], retry_for=0)
+    for one in (store, pickle.loads(pickle.dumps(store))):
+        assert one._options["index_tags"] == ("kind", "a,b")
+        assert (one._options["index_presence"], one._options["index_content_type"]) == ((), True)
+    assert store._target.picklable() == f"{place}?client_name=me"
+
+
+@pytest.mark.parametrize("options", ["index_tags=a&index_tags=b", "index_content_type=yes", "index_tag=kind"])
+def test_what_a_url_says_of_indexes_is_checked(opened, options) -> None:
+    with pytest.raises(InvalidArtifactError, match="index_"):
+        opened(f"redis://u:secret@h?{options}")
+
+
 def test_a_misspelled_keyword_of_store_is_a_type_error() -> None:
     with InMemoryArtifactStore() as store, pytest.raises(TypeError, match="runid"):
         store.store(b"x", runid="a")

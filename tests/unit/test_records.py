@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck.arguments import Details, StoreRequest
 from coatcheck.backends.redis.layout.keys import artifact_of, listed, member_of
 from coatcheck.backends.redis.layout.records import (
     FEW,
@@ -17,6 +16,7 @@ from coatcheck.backends.redis.layout.records import (
     decode_header,
     decode_lease,
     decode_view,
+    decode_views,
     encode_header,
     encode_view,
     latest_of_few,
@@ -24,6 +24,7 @@ from coatcheck.backends.redis.layout.records import (
 )
 from coatcheck.errors import CorruptArtifactError
 from coatcheck.ids import is_default_id
+from coatcheck.request import Details, StoreRequest
 
 HEADER = b"%c%b1" % (VERSION, hashlib.sha256(b"x").digest())
 TIMES = (1_700_000_000_000).to_bytes(6) + (1_700_000_000_000_000).to_bytes(7)
@@ -39,6 +40,28 @@ def test_what_is_written_is_read_back(content, content_type, run, tags) -> None:
     assert view.digest == hashlib.sha256(content).hexdigest()
     lease = decode_lease(request.artifact_id, field, TIMES + encode_view(request))
     assert (lease.content_type, lease.run_id, lease.tags) == (content_type, run, tags)
+
+
+@given(
+    st.sampled_from([HEADER, HEADER[:33], HEADER + b"23", HEADER[:20] + b"?" + HEADER[21:], b"\3" + HEADER[1:]]),
+    st.sampled_from([HEADER[1:17], b":name"]),
+    st.sampled_from([b"-", b"=run", b"=%C3%A4", b"=%FF"]),
+    st.sampled_from([TIMES, b"\xff" * 6 + TIMES[6:], b"\x7f" * 6 + TIMES[6:], TIMES[:12]]),
+    st.sampled_from(
+        [b"", b"\x91\xa1a", b"\x92\xc0\x81\xa1k\xa1v", b'\x93\xc0\xc0\xa8{"a": 1}', b"\x91", b"\x92\xc0\x81\x01\x02"]
+    )
+    | st.binary(max_size=20),
+)
+def test_views_are_read_together_as_one_by_one(header, member, field, times, view) -> None:
+    def read(decode):
+        try:
+            return decode()
+        except CorruptArtifactError as error:
+            return str(error)
+
+    name = listed(member).decode()
+    one = read(lambda: [decode_view(name, header, field, times + view)])
+    assert read(lambda: decode_views([(0.0, member, header, field, times + view)])) == one
 
 
 @given(st.binary(max_size=80))

@@ -159,6 +159,15 @@ def test_what_is_no_reply_ends_at_once(data) -> None:
             assert isinstance(reply, MalformedError)
 
 
+def test_a_header_of_much_is_seen_wherever_a_piece_ends() -> None:
+    for header in (b"*100000\r\n", b"%999999999999\r\n"):
+        for before in (b"", b"+OK\r\n", b"$2000\r\n" + bytes(2000) + b"\r\n"):
+            for cut in range(1, len(header)):
+                data = before + header
+                with pytest.raises(MalformedError, match="a list of"):
+                    read(Replies(), data, 3, iter([len(before) + cut, len(data)]))
+
+
 @pytest.mark.parametrize(
     "before", [b"", b"+OK\r\n", b"*2\r\n", b"*2\r\n$3\r\nabc\r\n", b"$80000\r\n" + bytes(80_000) + b"\r\n"]
 )

@@ -92,3 +92,37 @@ def test_a_chunk_longer_than_announced_is_no_reply(pair, exchange) -> None:
     finally:
         pair[0].close()
         server.join()
+
+
+def test_what_the_server_has_not_taken_waits_with_us(pair) -> None:
+    content = bytes(8 * 1024 * 1024)
+
+    async def main() -> tuple[int, int, list[object]]:
+        loop = asyncio.get_running_loop()
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        pair[1].setblocking(False)
+        with closing(AsyncWire(writer, 20)) as wire:
+            sending = asyncio.ensure_future(wire.exchange([content], 1))
+            taken, waiting = 0, 0
+            while taken < len(content):
+                taken += len(await loop.sock_recv(pair[1], 64 * 1024))
+                waiting = max(waiting, writer.transport.get_write_buffer_size())
+            await loop.sock_sendall(pair[1], b"+OK\r\n")
+            return taken, waiting, await sending
+
+    taken, waiting, replies = asyncio.run(main())
+    assert (taken, replies) == (len(content), [b"OK"])
+    assert waiting <= 192 * 1024  # what asyncio has when it says that it is full, and what it is given at a time
+
+
+def test_a_server_that_hangs_up_ends_what_waits_to_be_sent(pair) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            sending = asyncio.ensure_future(wire.exchange([bytes(8 * 1024 * 1024)], 1))
+            await asyncio.sleep(0.01)  # it waits for room
+            pair[1].close()
+            with pytest.raises(OSError, match="closed|reset|pipe"):
+                await sending
+
+    asyncio.run(main())

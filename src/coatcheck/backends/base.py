@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
-    from ..arguments import Request, SourceRequest, StoreRequest
     from ..figures import Tally
     from ..labels import Change
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
+    from ..request import Request, SourceRequest, StoreRequest
     from ..search import Place, Query
     from .opened import OpenedArtifact
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from ..arguments import Request, SourceRequest, StoreRequest, check_size
+from ..arguments import check_size
 from ..errors import (
     ArtifactLostError,
     CorruptArtifactError,
@@ -25,6 +25,7 @@ from ..labels import Change, Labels
 from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, ProblemCounter
 from ..plan import Plan, Work
 from ..refs import conflict
+from ..request import Request, SourceRequest, StoreRequest
 from ..sources import Source, TransferProgress
 from .base import Progress
 from .local_lists import LocalLists

@@ -69,7 +69,9 @@ def _get(store: ArtifactStore, text: str, target: Path | None, *, force: bool, r
         artifact_id = reader.metadata.artifact_id
         if reader.metadata.content_type == TREE_TYPE and not raw:
             if target is None:
-                raise CommandError(f"{artifact_id} is a directory: name a new one by -o, or list it by ls")
+                raise CommandError(
+                    f"{artifact_id} is a directory: name a new one by -o, or a file of it behind a colon"
+                )
             _restore(store, artifact_id, target)
             return
         if target is not None:

@@ -67,7 +67,7 @@ def ls(
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="TIME", help="Stored then or earlier.")] = None,
     sort: Annotated[
-        Sort, typer.Option(metavar="stored|size|expires", help="Newest, largest, or last to end first.")
+        Sort, typer.Option(metavar="ORDER", help="stored, size or expires: newest, largest or last to end first.")
     ] = Sort.STORED,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     offset: Annotated[int, typer.Option(metavar="N", min=0, help="Leave out the first so many.")] = 0,

@@ -63,8 +63,9 @@ def runs(
     sort: Annotated[
         Sort,
         typer.Option(
-            metavar="run|artifacts|size|stored|expires",
-            help="By name, or the largest, newest or last to end first; the latter look at all runs.",
+            metavar="ORDER",
+            help="run: by name; artifacts, size, stored, expires: the most, largest, newest or last to end first, "
+            "which looks at all runs.",
         ),
     ] = Sort.RUN,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,

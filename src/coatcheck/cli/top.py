@@ -33,7 +33,7 @@ _WIDEST: Final = 200  # columns where there is no terminal
 _LISTED: Final = 5  # runs, and artifacts that end next
 _REST: Final = 10  # times as long as a look took is waited until the next one: figures read all metadata
 
-_RUNS: Final = (Column("LARGEST RUNS", least=12), Column("ARTIFACTS", right=True))
+_RUNS: Final = (Column("LARGEST RUNS", least=12), Column("STORED LAST", right=True))
 _ENDING: Final = (
     Column("NEXT TO END", least=12),
     Column("SIZE", right=True),
@@ -55,8 +55,8 @@ def top(
 ) -> None:
     """Watch the store, until Ctrl-C.
 
-    Shows how much is stored and how fast, what sharing saves, the memory of servers, the largest runs, and what ends
-    next. Reads all metadata at each look. Where the output is no terminal, it looks once.
+    Shows how much is stored and how fast, what sharing saves, the memory of servers, the runs that stored most
+    artifacts last, and what ends next. Reads all metadata at each look. Where the output is no terminal, it looks once.
     """
     pause = parse_duration(every)
     if not pause:

@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from ..backends.base import Progress
 from ..backends.redis import RedisBackend
+from ..backends.redis.labelled import markers
+from ..backends.redis.layout.labels import BEHIND, spelled
 from ..backends.redis.layout.partitions import COUNTS, Partitions
 from ..backends.redis.permissions import COMMANDS, EXTRAS
 from ..backends.redis.scripts import calls
@@ -89,6 +91,8 @@ class Facts:
         foreign: Whether this user reaches keys of other namespaces.
         artifacts: How many lie in each partition, by the name of the server that has it.
         others: How many lie in partitions of another number.
+        wished: What this store wants to be indexed by label, as `coatcheck reindex` takes it.
+        indexed: What each partition that holds artifacts indexes, and whether that is complete.
         report: What `check` found; `None` where it was not asked.
     """
 
@@ -104,6 +108,8 @@ class Facts:
     foreign: bool
     artifacts: Mapping[str, Sequence[int]]
     others: Mapping[int, int]
+    wished: Sequence[str]
+    indexed: Sequence[Mapping[str, bool]]
     report: CheckReport | None
 
 
@@ -133,6 +139,7 @@ def _quick(backend: RedisBackend, encrypted: bool | None) -> Plan[Facts]:
     servers = yield from _servers(session, nodes)
     user, open_to_all, permitted, foreign = yield from _permissions(session, nodes[0])
     artifacts, others = yield from _artifacts(session)
+    indexed = yield from _indexed(session)
     return Facts(
         namespace=backend.namespace,
         is_cluster=session.transport.is_cluster,
@@ -146,6 +153,8 @@ def _quick(backend: RedisBackend, encrypted: bool | None) -> Plan[Facts]:
         foreign=foreign,
         artifacts=artifacts,
         others=others,
+        wished=[spelled(field) for field in backend.fields],
+        indexed=indexed,
         report=None,
     )
 
@@ -261,8 +270,18 @@ def _artifacts(session: Session) -> Plan[tuple[dict[str, list[int]], dict[int, i
 
 def _counted(session: Session, partitions: Partitions) -> Plan[list[int]]:
     return session.prepare(
-        [Command(keys.slot, (b"ZCOUNT", keys.created, b"-inf", b"+inf"), int) for keys in partitions.all]
+        [Command(keys.slot, (b"ZCOUNT", keys.created, b"-inf", b"(" + BEHIND), int) for keys in partitions.all]
     )
+
+
+def _indexed(session: Session) -> Plan[list[dict[str, bool]]]:
+    counts = yield from _counted(session, session.partitions)
+    marked = yield from markers(session)
+    return [
+        {spelled(marker.field): marker.built for marker in marked[keys]}
+        for keys, count in zip(session.partitions.all, counts, strict=True)
+        if count
+    ]
 
 
 def _fields(text: bytes) -> dict[str, str]:

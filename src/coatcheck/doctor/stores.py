@@ -97,6 +97,18 @@ def _partitions(facts: Facts) -> Iterator[Finding]:
         yield found("good", "partitions", text)
 
 
+def _indexes(facts: Facts) -> Iterator[Finding]:
+    every = sorted({*facts.wished, *(field for some in facts.indexed for field in some)})
+    lacking = sum(not all(some.get(field) for field in every) for some in facts.indexed)
+    cure = " ".join(["coatcheck --namespace", facts.namespace, "reindex", *every])
+    if lacking:
+        number = len(facts.indexed)
+        text = f"{lacking} of {number} partitions do not have all indexes by label: lists look at everything there"
+        yield found("warning", "indexes", text, cure)
+    elif every:
+        yield found("good", "indexes", f"indexes by label: {', '.join(every)}")
+
+
 def _leftovers(facts: Facts) -> Iterator[Finding]:
     if facts.report is None:
         text = "keys were not looked at one by one: whether everything fits together was not seen"
@@ -110,5 +122,5 @@ def _leftovers(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
-    *(_versions, _clocks, _permissions, _password, _tls, _partitions, _leftovers),
+    *(_versions, _clocks, _permissions, _password, _tls, _partitions, _indexes, _leftovers),
 )

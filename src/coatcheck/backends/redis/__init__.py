@@ -2,6 +2,6 @@
 
 from .backend import RedisBackend
 from .options import RedisKeywords, RedisOptions
-from .transport.connect import AsyncTarget, Target
+from .transport.connect import AsyncTarget, Target, told
 
-__all__ = ["AsyncTarget", "RedisBackend", "RedisKeywords", "RedisOptions", "Target"]
+__all__ = ["AsyncTarget", "RedisBackend", "RedisKeywords", "RedisOptions", "Target", "told"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import CacheInfo
 from ...figures import Tally
 from ...labels import Change
 from ...model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
 from ...plan import Plan
+from ...request import Request, SourceRequest, StoreRequest
 from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
@@ -51,7 +51,7 @@ class RedisBackend(Backend):
             durability=options.durability,
             wish=wish([new_marker(field) for field in options.fields]),
         )
-        self._fields = options.fields
+        self.fields = options.fields
         self.identity = f"redis {options.namespace} {len(partitions.all)}"
         self.max_size = options.max_size
         self.namespace = options.namespace
@@ -157,7 +157,7 @@ class RedisBackend(Backend):
         )
 
     def reindex(self, progress: Progress) -> Plan[int]:
-        return reindex(self.session, self._fields, progress)
+        return reindex(self.session, self.fields, progress)
 
     def probe(self) -> Plan[None]:
         """Ask whether the server can keep what `durability` promises."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from ...arguments import StoreRequest
 from ...errors import StoreUnavailableError
 from ...plan import Plan
+from ...request import StoreRequest
 from .layout.keys import Keys
 from .scripts.script import Unit
 from .session import Session

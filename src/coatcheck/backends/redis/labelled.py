@@ -8,12 +8,11 @@ from typing import Any, Final, Literal, NamedTuple
 from ...plan import Plan
 from ...search import Query
 from .layout.keys import Keys
-from .layout.labels import Marker, Wanted, markers_in, serving
+from .layout.labels import BEHIND, Marker, Wanted, markers_in, serving
 from .scripts.script import Command
 from .session import Session
 
 MIXED: Final = b"mixed"
-_BEHIND: Final = b"9007199254740992"  # 2^53: markers stand behind all times of store
 
 By = Literal["created", "deadlines"]
 
@@ -59,7 +58,7 @@ def markers(session: Session) -> Plan[dict[Keys, list[Marker]]]:
     """What each partition says that it indexes."""
     replies = yield from session.read_each(
         [
-            Command(keys.slot, (b"ZRANGE", keys.created, _BEHIND, b"+inf", b"BYSCORE", b"LIMIT", b"0", b"100"), list)
+            Command(keys.slot, (b"ZRANGE", keys.created, BEHIND, b"+inf", b"BYSCORE", b"LIMIT", b"0", b"100"), list)
             for keys in session.partitions.all
         ]
     )

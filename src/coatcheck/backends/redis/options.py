@@ -90,7 +90,8 @@ class RedisOptions:
             kept there; `load`, `open` and `load_range` are served from it, verified as from the server.
         cache_dir_size: Bytes that it holds, about.
         index_tags: Names of tags: lists, counts and facets of `tags={name: value}` ask an index, kept by every store
-            that changes something here. Takes effect in a namespace that is empty; in others after `reindex()`.
+            that changes something here. Takes effect in a namespace that is empty; in others after `reindex()`. A URL
+            may say this option and the following two, and goes first: `?index_tags=kind,step&index_content_type=1`.
         index_presence: The same for `tags={name: ANY}`, with any value.
         index_content_type: The same for `content_type="…"`.
         ssl_ca_certs: File of the authorities that the server's certificate may come from; `None`: the system's. This

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ from ...plan import Plan
 from ...search import Place, Query, microseconds
 from .batching import BATCH_BYTES, PAGE
 from .labelled import By, Source, sources
-from .scanning import completed, view_of
+from .scanning import completed, views_of
 from .scripts import calls
 from .scripts.calls import Match, Scanned, Sought
 from .session import Session
@@ -55,11 +54,17 @@ class InOrder:
         trips = yield from self._walk(walks)
         if trips > 1:
             yield from self._look_again(walks)
-        best = sorted(self._found.values(), key=lambda one: one.place, reverse=query.descending)
-        more = len(best) > self._count or any(walk.ahead or not walk.ended for walk in walks)
-        best = best[: self._count]
-        views = [view_of(one.match) for one in best]
-        return [view for view in views if query.matches(view)], best[-1].place if best and more else None
+        best = self._best()
+        more = len(self._found) > len(best) or any(not walk.ended for walk in walks)
+        return views_of([one.match for one in best], query), best[-1].place if best and more else None
+
+    def _best(self) -> list[_Found]:
+        """The first of what was found."""
+        return sorted(self._found.values(), key=lambda one: one.place, reverse=self._query.descending)[: self._count]
+
+    def _end(self) -> Place | None:
+        """The place of the last one, if there are enough."""
+        return self._best()[-1].place if len(self._found) >= self._count else None
 
     def _beginning(self) -> Place | bytes:
         if self._query.descending:
@@ -71,24 +76,21 @@ class InOrder:
     def _walk(self, walks: Sequence[_Walk]) -> Plan[int]:
         """Take the first of all partitions until there are enough; how many round trips that took."""
         share = 1 + (self._count if len(walks) == 1 else max(10, 2 * self._count // len(walks)))
-        first = max if self._query.descending else min
-        trips = 0
         way: calls.Way = b"<" if self._query.descending else b">"
-        while len(self._found) < self._count:
-            heads = [walk for walk in walks if walk.ahead]
-            empty = [walk for walk in walks if not (walk.ahead or walk.ended)]
-            head = first(heads, key=lambda walk: walk.ahead[0].place) if heads else None
-            if head and all(walk.last and self._query.is_behind(walk.last, head.ahead[0].place) for walk in empty):
-                one = head.ahead.popleft()
-                self._found[one.match.member] = one
-                continue
-            if not empty:
-                break
+        trips = 0
+        while left := self._undecided(walks):
             trips += 1
-            replies = yield from self._scan([(walk.source, walk.last or walk.begin) for walk in empty], way, share)
-            for walk, scanned in zip(empty, replies, strict=True):
-                walk.take(scanned)
+            replies = yield from self._scan([(walk.source, walk.last or walk.begin) for walk in left], way, share)
+            for walk, scanned in zip(left, replies, strict=True):
+                walk.note(scanned)
+                for match in scanned.matches:
+                    self._found[match.member] = _Found((match.score, match.member), match)
         return trips
+
+    def _undecided(self, walks: Sequence[_Walk]) -> list[_Walk]:
+        """Those on which one may come that is among the first."""
+        left, end = [walk for walk in walks if not walk.ended], self._end()
+        return [walk for walk in left if end is None or not walk.last or self._query.is_behind(end, walk.last)]
 
     def _look_again(self, walks: Sequence[_Walk]) -> Plan[None]:
         """Others changed things between the round trips: look at what was passed once more.
@@ -97,10 +99,7 @@ class InOrder:
         from the last that was found all of it is met, because it only moves on upwards. In ascending order, what was
         moved back is looked for until nothing new is there.
         """
-        places = [one.place for one in self._found.values()]
-        cut = None
-        if len(places) >= self._count:
-            cut = min(places) if self._query.descending else max(places)
+        cut = self._end()
         if self._query.descending:
             yield from self._upwards([(walk.source, cut or walk.last or b"", None) for walk in walks])
         else:
@@ -144,19 +143,17 @@ class InOrder:
 
 
 class _Walk:
-    """The way through one partition's index: where it begins, what was read ahead, and how far."""
+    """The way through one partition's index: where it begins, and how far it was read."""
 
     def __init__(self, source: Source, begin: Place | bytes) -> None:
         self.source = source
         self.begin = begin
-        self.ahead: deque[_Found] = deque()
         self.last: Place | None = None
         self.ended = False
         self._steps = Steps()
 
-    def take(self, scanned: Scanned) -> None:
-        """Take what came."""
-        self.ahead.extend(_Found((match.score, match.member), match) for match in scanned.matches)
+    def note(self, scanned: Scanned) -> None:
+        """Note how far a reply came."""
         self.last = scanned.place or self.last
         self.ended = not scanned.more
         if not self.ended and self._steps.in_circles(self.last):

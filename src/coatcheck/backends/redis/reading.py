@@ -11,7 +11,7 @@ from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
 from ...manifest import Manifest
-from ...model import Artifact, ArtifactMetadata, trusted
+from ...model import Artifact, ArtifactMetadata, filled, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
@@ -273,7 +273,7 @@ class Reading:
             content = unseal(sealed, bytes.fromhex(view.digest or ""), self._verify_whole, view.size_bytes)
         except CorruptArtifactError as error:
             raise damaged(view, error) from None
-        return trusted(Artifact, metadata=view, content=content)
+        return filled(Artifact, {"metadata": view, "content": content})
 
     def check_size_of(self, view: ArtifactMetadata | None) -> None:
         """That an artifact is not too large to be given out."""

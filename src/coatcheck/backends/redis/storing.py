@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...arguments import Request, SourceRequest, StoreRequest
 from ...cache import ContentCache
 from ...compression import Zstd
 from ...envelope import Sealed, seal
@@ -13,6 +12,7 @@ from ...errors import InvalidArtifactError, StoreUnavailableError
 from ...model import ArtifactMetadata
 from ...plan import Plan, Work
 from ...refs import conflict
+from ...request import Request, SourceRequest, StoreRequest
 from ...sources import BytesSource, Chunking, Source, TransferProgress
 from .batching import batches, by_partition, together, without_rivals
 from .chunks import held, known, new_token, tidy
@@ -74,15 +74,13 @@ class Storing:
         return (yield from self._concluded(request, keys, outcome))
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
-        keys = self._session.of(request.artifact_id)
-        if request.size <= self._inline and request.is_plain:
-            sealed = self._seal(request)
-            outcome = yield from self._session.write(calls.store_small(keys, request, sealed, self._session.wish))
+        keys, times = self._session.of(request.artifact_id), None
+        if self._is_small(request):
+            times = yield from self._session.write(calls.store_small(keys, request, self._seal(request)))
+        if times is not None:
+            view = records.stored_view(request, *times)
         else:
             [outcome] = yield from self._session.write(self._call(keys, [request]))
-        if outcome.kind == "ok" and not outcome.token:
-            view = records.stored_view(request, outcome.created, outcome.deadline)
-        else:
             view = yield from self._finish(request, keys, outcome)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
@@ -120,6 +118,15 @@ class Storing:
     @property
     def _unasked(self) -> int:
         return min(UNASKED, self.chunking.threshold - 1)
+
+    def _is_small(self, request: StoreRequest) -> bool:
+        """Whether it is tried by the script for what most stores are."""
+        return (
+            request.size <= self._inline
+            and request.artifact_id == request.default_id
+            and request.is_plain
+            and not self._session.wish
+        )
 
     def _is_placed(self, request: Request) -> bool:
         """Whether its content is put beside the script unasked: not where it may be refused."""

@@ -18,12 +18,12 @@ from typing import Any, Final
 import xxhash
 
 from ...ahead import Ahead
-from ...arguments import Request
 from ...compression import Zstd
 from ...envelope import RAW, pack
 from ...errors import StoreUnavailableError
 from ...manifest import Entry, Manifest
 from ...plan import Plan
+from ...request import Request
 from ...sources import Chunking, Source, TransferProgress
 from .chunks import new_token, number_pages, server_time, tidy
 from .layout.keys import Keys
@@ -113,7 +113,8 @@ class Upload:
     def _send(self) -> Plan[int]:
         """Send all chunks; the server's time then, in us."""
         microseconds: int = 0
-        total, width = self._chunking.count(self._source.size), self._chunking.window
+        total = self._chunking.count(self._source.size)
+        width = self._chunking.window * (2 if self._source.held else 1)
         units = [self._command(b"SET", self._staging, b"", b"PX", b"%d" % STAGING_MS)]
         with Ahead(apart=self._source.apart) as ahead:
             upcoming = ahead.begin(partial(self._window, 0, width))

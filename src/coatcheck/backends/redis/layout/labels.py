@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,6 +20,9 @@ from ....search import ANY
 
 if TYPE_CHECKING:
     from ....search import Query
+
+BEHIND: Final = b"9007199254740992"
+"""2^53: markers stand behind all times of store."""
 
 TYPE: Final = b"t"
 """The field of the content type."""
@@ -40,6 +44,14 @@ def tag_field(name: str) -> bytes:
 def presence_field(name: str) -> bytes:
     """The field of there being a tag."""
     return b"?" + msgpack.packb(name)
+
+
+def spelled(field: bytes) -> str:
+    """A field as `coatcheck reindex` takes it."""
+    if field == TYPE:
+        return "--type"
+    option = "--tag" if field[:1] == b"=" else "--has-tag"
+    return f"{option} {shlex.quote(msgpack.unpackb(field[1:]))}"
 
 
 class Marker(NamedTuple):

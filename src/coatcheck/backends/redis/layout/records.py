@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ....arguments import Request
 from ....encoding import read_extra
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
-from ....model import ArtifactMetadata, Lease, filled, format_time, trusted
+from ....model import ArtifactMetadata, Lease, filled, format_time
+from ....request import Request
 from .keys import BINARY, listed, quoted, unquoted
 
 VERSION: Final = 2
@@ -260,32 +260,33 @@ def times_of(start: bytes) -> tuple[int, int]:
     """
     if len(start) != _LEASE:
         raise ValueError(f"{len(start)} bytes where a lease begins with {_LEASE}")
-    return times(created_of(start), deadline_of(start))
+    both = int.from_bytes(start)
+    return times(both & _CREATED, both >> _CREATED_BITS)
 
 
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)
     said = _said(field, value[_LEASE:]) if type(value) is bytes and _LEASE <= len(value) <= _SHORT else None
-    deadline = FOREVER if said is None else int.from_bytes(value[:DEADLINE])
-    if said is None or _LAST_TIME < deadline < FOREVER:
+    times = 0 if said is None else int.from_bytes(value[:_LEASE])
+    if said is None or _LAST_TIME < times >> _CREATED_BITS < FOREVER:
         deadline, created, view, extra = _decode_lease(value, artifact_id)
         content_type, tags, run_id = view.content_type, view.tags, _decode_field(field, artifact_id)
     else:
         content_type, tags, run_id = said
-        created, extra = int.from_bytes(value[DEADLINE:_LEASE]), {}
-    return trusted(
-        ArtifactMetadata,
-        artifact_id=artifact_id,
-        content_type=content_type,
-        size_bytes=size,
-        created_at=format_time(created),
-        run_id=run_id,
-        tags=tags.copy(),
-        digest=digest,
-        expires_at=format_deadline(deadline),
-        extra=extra,
-    )
+        deadline, created, extra = times >> _CREATED_BITS, times & _CREATED, {}
+    fields = {
+        "artifact_id": artifact_id,
+        "content_type": content_type,
+        "size_bytes": size,
+        "created_at": format_time(created),
+        "run_id": run_id,
+        "tags": tags.copy(),
+        "digest": digest,
+        "expires_at": format_deadline(deadline),
+        "extra": extra,
+    }
+    return filled(ArtifactMetadata, fields)
 
 
 def decode_views(found: Iterable[tuple[float, bytes, Any, Any, Any]]) -> list[ArtifactMetadata]:
@@ -361,15 +362,15 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
 
 def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
-    return trusted(
-        ArtifactMetadata,
-        artifact_id=request.artifact_id,
-        content_type=request.content_type,
-        size_bytes=request.size,
-        created_at=format_time(created),
-        run_id=request.run_id,
-        tags=dict(request.tags),
-        digest=request.digest.hex(),
-        expires_at=format_deadline(deadline),
-        extra=read_extra(request.extra) if request.extra else {},
-    )
+    fields = {
+        "artifact_id": request.artifact_id,
+        "content_type": request.content_type,
+        "size_bytes": request.size,
+        "created_at": format_time(created),
+        "run_id": request.run_id,
+        "tags": request.tags.copy(),
+        "digest": request.digest.hex(),
+        "expires_at": format_deadline(deadline),
+        "extra": read_extra(request.extra) if request.extra else {},
+    }
+    return filled(ArtifactMetadata, fields)

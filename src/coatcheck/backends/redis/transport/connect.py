@@ -30,7 +30,7 @@ from .discovery import FindCluster, FindPrimary, no_cluster
 from .errors import no_connection
 from .pool import AsyncOwn, Login, Own
 from .topology import ClusterTopology, Owners, Topology
-from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell
+from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell, split_options
 
 __all__ = ["SCHEMES", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", "local_directory"]
 
@@ -58,6 +58,17 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 
 
+def told(url_or_client: object) -> tuple[object, dict[str, Any]]:
+    """What a store's first argument says: where it connects to, and options of the store.
+
+    Raises:
+        InvalidArtifactError: An option makes no sense.
+    """
+    if url_or_client is None:
+        url_or_client = os.environ.get(URL_VARIABLE) or f"{EMBEDDED}://"
+    return split_options(url_or_client) if isinstance(url_or_client, str) else (url_or_client, {})
+
+
 class Target:
     """Where a blocking store connects to.
 
@@ -83,12 +94,10 @@ class Target:
         """The target that a store's first argument means.
 
         Args:
-            url_or_client: What the store was given.
+            url_or_client: What the store was given, see `told`.
             tls: redis-py's options for TLS (`ssl_ca_certs`…), where they are not part of the URL.
             timeout: Seconds for one exchange with a server, where the URL says nothing of it. A client has its own.
         """
-        if url_or_client is None:
-            url_or_client = os.environ.get(URL_VARIABLE) or f"{EMBEDDED}://"
         if isinstance(url_or_client, str):
             scheme, separator, _ = url_or_client.partition("://")
             if not separator or scheme not in SCHEMES:

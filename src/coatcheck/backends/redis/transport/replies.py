@@ -26,6 +26,11 @@ _LINE: Final = 64 * 1024  # bytes of a line: an error, a number, a header
 _HEADER: Final = rb"(?:(?P<many>[*%~>|]\d{6})|\$(?P<large>[1-9]\d{5,}|[7-9]\d{4})\r\n|(?P<cut>[*%~>|$]\d{0,12}\r?\Z))"
 _SUSPECT: Final = re.compile(rb"\n" + _HEADER)
 
+# Whether there may be one, at a third of the cost: at the end of what came, and anywhere before.
+_CUT: Final = re.compile(rb"\n[*%~>|$]\d{0,12}\r?\Z")
+_CUT_LENGTH: Final = 16  # bytes
+_MUCH: Final = re.compile(rb"\n[*%~>|$](?:\d{6}|[7-9]\d{4}\r)")
+
 _TOO_MANY: Final = "more replies than commands"
 _MORE: Final = object()
 _END: Final = b"coatcheck: the end of what came before"
@@ -91,10 +96,11 @@ class Replies:
         """
         if self._value is not None:
             return self._into_value(size)
-        if self._cut or _SUSPECT.search(self._room, 0, size + 1):
+        room, end = self._room, size + 1
+        if self._cut or _MUCH.search(room, 0, end) or _CUT.search(room, max(0, end - _CUT_LENGTH), end):
             data, self._cut = b"".join((self._cut, self._view[:size])), b""
             return self._carefully(data)
-        return self._read(self._room, size, 1)
+        return self._read(room, size, 1)
 
     def all(self) -> list[Any]:
         """All replies, errors among them in place; once nobody writes into `space` any more.

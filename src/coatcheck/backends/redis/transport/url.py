@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from ....errors import InvalidArtifactError
 from .topology import Address
@@ -35,6 +35,10 @@ _OPTIONS: Final = frozenset(
         *("socket_timeout", "socket_connect_timeout", "socket_keepalive"),
     }
 )
+# What a URL may say of the store: what is indexed by label, see `RedisOptions`.
+_INDEXED: Final = ("index_tags", "index_presence", "index_content_type")
+_FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
+
 _CURES: Final = {
     **dict.fromkeys(("host", "port", "path"), "write it before the question mark"),
     "protocol": "stores speak RESP2; leave it out, or give a client of your own",
@@ -86,6 +90,29 @@ def spell(address: Address) -> str:
 def kind_of(url: str) -> str:
     """`"cluster"`, `"sentinel"`, or nothing for one server."""
     return url.partition("://")[0].partition("+")[2]
+
+
+def split_options(url: str) -> tuple[str, dict[str, Any]]:
+    """A URL without what it says of the store, and that: options by name.
+
+    Raises:
+        InvalidArtifactError: One is given twice, or makes no sense.
+    """
+    place, _, query = url.partition("?")
+    found: dict[str, Any] = {}
+    left = []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name not in _INDEXED:
+            left.append(part)
+            continue
+        if name in found:
+            raise InvalidArtifactError(f"invalid URL {hide_password(url)!r}: {name} is given twice")
+        if name == "index_content_type" and value not in _FLAGS:
+            raise InvalidArtifactError(f"invalid URL {hide_password(url)!r}: {name} must be {', '.join(_FLAGS)}")
+        names = [unquote_plus(one) for one in value.split(",") if one]
+        found[name] = _FLAGS[value] if name == "index_content_type" else names
+    return f"{place}?{'&'.join(left)}" if any(left) else place, found
 
 
 class Place:
@@ -239,7 +266,9 @@ class Place:
             if twice:
                 raise self._invalid(f"{name} is given twice")
             if name not in _OPTIONS and not name.startswith("ssl_"):
-                cure = _CURES.get(name, f"its options: {', '.join(sorted(_OPTIONS))} and those of TLS, ssl_…")
+                cure = _CURES.get(
+                    name, f"its options: {', '.join(sorted({*_OPTIONS, *_INDEXED}))} and those of TLS, ssl_…"
+                )
                 raise self._invalid(f"{name!r} is no option of a store's URL: {cure}")
 
     def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:

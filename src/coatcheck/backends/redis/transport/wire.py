@@ -18,6 +18,7 @@ from .resp import Piece
 
 _AHEAD: Final = 4  # large replies that are asked for at a time; others get their turn at the server between them
 _SMALL: Final = 64 * 1024  # bytes that go out in one call
+_AT_ONCE: Final = 128 * 1024  # bytes that asyncio is given at a time: it copies what the socket does not take
 _TOGETHER: Final = 64  # buffers that go out in one call; systems take 1,024
 _EXACT: Final = 0.01  # seconds by which a deadline may be missed, to spare system calls
 _TRUSTED: Final = 1.0  # seconds after an exchange in which nobody looks whether the connection still stands
@@ -161,6 +162,7 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._replies = Replies()
         self._later: Sequence[Piece] = ()
         self._waiting: asyncio.Future[None] | None = None
+        self._full: asyncio.Future[None] | None = None  # until asyncio has room for more
         self._failure: BaseException | None = None
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -182,15 +184,28 @@ class AsyncWire(asyncio.BufferedProtocol):
                 ahead = len(buffers) if make_large is None else _AHEAD
                 self._later = buffers[ahead:]
                 for buffer in buffers[:ahead]:
-                    self._transport.write(buffer)
+                    if len(buffer) <= _AT_ONCE and self._full is None:
+                        self._transport.write(buffer)
+                    else:
+                        await self._write(buffer)
             else:  # making them takes time
                 pieces = iter(buffers)
                 while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                    self._transport.write(piece)
+                    await self._write(piece)
             await waiting
         finally:
             self._waiting = None
         return self._replies.all()
+
+    async def _write(self, buffer: Piece) -> None:
+        """Send as fast as the socket takes it: what waits in asyncio is copied, and takes memory."""
+        rest = memoryview(buffer)
+        while rest and self._failure is None:
+            if self._full is not None:
+                await self._full
+                continue
+            self._transport.write(rest[:_AT_ONCE])
+            rest = rest[_AT_ONCE:]
 
     @property
     def usable(self) -> bool:
@@ -225,6 +240,14 @@ class AsyncWire(asyncio.BufferedProtocol):
             self._transport.write(self._later[0])
             self._later = self._later[1:]
 
+    def pause_writing(self) -> None:
+        self._full = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._full is not None and not self._full.done():  # whoever waited may be gone
+            self._full.set_result(None)
+        self._full = None
+
     def eof_received(self) -> None:
         self._fail(ConnectionResetError(_CLOSED))
 
@@ -245,5 +268,6 @@ class AsyncWire(asyncio.BufferedProtocol):
         if self._failure is None:
             self._failure = error
             self._transport.abort()
+        self.resume_writing()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._failure)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
-from .....arguments import Request
 from .....envelope import Sealed
+from .....request import Request
 from ...layout import records
 from ...layout.keys import Keys, default_member, member_of, quoted
 from ...layout.labels import Marker
@@ -120,26 +120,27 @@ def _condition(request: Request) -> bytes:
     return b"absent" if request.condition.digest is None else request.condition.digest
 
 
-def store_small(keys: Keys, request: Request, content: Sealed, wish: bytes) -> Filled[Outcome]:
-    """`store.lua` for one plain request whose content is sent along: most stores."""
-    artifact, content_id = request.artifact_id.encode(), request.default_id.encode()
+def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[tuple[int, int] | None]:
+    """`store_small.lua`, for a plain request under its default id: time of the store in us and deadline in ms.
+
+    `None`: nothing was written, it takes `store`.
+    """
+    name = request.default_id.encode()
     values = (
-        *keys.of(artifact, content_id),
-        default_member(request.digest) if artifact == content_id else member_of(artifact),
+        keys.artifact(name),
+        keys.content(name),
         encode_header(request),
         encode_view(request),
         content[0] + content[1],
     )
-    return Filled(_small_form(keys, request.run_id, request.ttl_ms, wish), keys.slot, values, _first_outcome)
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _times)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs
-def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wish: bytes) -> ScriptForm:
-    names = (*keys.catalog, keys.run(run_id), *(None,) * 6, keys.run(None))
-    words: tuple[bytes | None, ...]
-    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), b"inline", *(None,) * 4)
-    words += (*(b"",) * 5, wish) if wish else ()
-    return ScriptForm(_STORE, names, words)
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+    names = (*keys.catalog, keys.run(run_id), None, None)
+    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None)
+    return ScriptForm(_STORE_SMALL, names, words)
 
 
 def acquire(
@@ -263,9 +264,9 @@ def outcomes(reply: Any) -> list[Outcome]:
     return [_outcome(one) for one in reply]
 
 
-def _first_outcome(replies: Any) -> Outcome:
-    [[outcome]] = replies
-    return _outcome(outcome)
+def _times(replies: Any) -> tuple[int, int] | None:
+    [start] = replies
+    return None if start is None else records.times_of(start)
 
 
 def _outcome(reply: Any) -> Outcome:
@@ -300,6 +301,7 @@ def _lease(reply: Any) -> Lease:
 
 
 _STORE: Final = Script("store")
+_STORE_SMALL: Final = Script("store_small")
 _ACQUIRE: Final = Script("acquire")
 _UPDATE: Final = Script("update")
 _INDEX_LABELS: Final = Script("index_labels")

@@ -10,6 +10,7 @@
 -- Derived keys, only read: 'labelled': the catalog, and what is mixed.
 -- Returns {problem or '' for the key, members that were dropped, expired members, stale members ...}
 
+-- @include marker
 -- @include labels
 
 local us = now_in_microseconds()
@@ -51,7 +52,7 @@ local function stands(member, key)
   end
   if kind == 'labelled' then
     return is_known_under(member, key)
-  elseif kind == 'catalog' and is_marker(member) then
+  elseif kind == 'catalog' and marked_field(member) then
     return true
   end
   local header = redis.pcall('HGET', key, 'h')

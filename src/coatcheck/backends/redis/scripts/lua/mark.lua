@@ -5,8 +5,6 @@
 -- ARGV by turns a marker that is there, or '', and one to put in its place, or ''; see lib/labels.lua
 -- Returns 1 where the partition holds anything; markers of an empty one would last for ever, and are not written
 
--- @include marker
-
 local call = redis.call
 if call('ZCOUNT', KEYS[1], '-inf', '(9007199254740992') == 0 then
   return 0

@@ -39,7 +39,7 @@ for i = 1, #page, 2 do
   local member, points = page[i], page[i + 1]
   local id = id_of(member)
   local header, held, lease
-  if is_marker(member) then
+  if marked_field(member) then
     header = nil
   elseif by_store and way == '<' and tonumber(points) < (wanted.earliest or 0) then
     more = false -- nor is anything behind it wanted

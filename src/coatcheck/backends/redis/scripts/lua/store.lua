@@ -3,7 +3,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
--- KEYS[..] staging, where ARGV[5] is 'staged'
+-- KEYS[..] staging, where ARGV[4] is 'staged'
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where a content is known
 --   to be replaced
@@ -41,8 +41,6 @@ local time = call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 
--- @include store_new
-
 local rest = #ARGV % 4 -- none, or five or six
 local more = rest > 0 and #ARGV - 4 - rest
 local count = math.floor(((more or #ARGV) - 4) / 4)
@@ -56,10 +54,10 @@ local results, wrote = {}, false
 local pruning = count > 1 or us % 32 == 0
 local prunes = pruning
 
--- The short way of many, and of one where an index has to end later or expired members go: for default ids of which
--- nothing is there. It takes few commands and nothing of the library, which is made anew in every call that reaches it.
--- What is there already it leaves to the long way below, and undoes what it has written where something is found there
--- that makes the call fail.
+-- The short way of many, and of content that was put in place: for default ids of which nothing is there. It takes few
+-- commands and nothing of the library, which is made anew in every call that reaches it. What is there already it
+-- leaves to the long way below, and undoes what it has written where something is found there that makes the call fail.
+-- One small artifact goes through store_small.lua before it comes here.
 local finish, undo
 local indexed = wish and call('EXISTS', KEYS[1]) == 0
 if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1' and not indexed then
@@ -75,10 +73,6 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     us = last and tonumber(last) + 1 or us
     indexed = call('ZCOUNT', created, 9007199254740992, '+inf') > 0 -- see is_marked
   end
-  if pruning then
-    call('ZCARD', runs) -- raises where it is of another type
-  end
-
   -- Asked before an index is written: a new one would have no end either. No run's index ends after the catalog.
   local at = call('PEXPIRETIME', run_index or deadlines)
   local catalog_moves = at ~= -1 and at < ends
@@ -88,6 +82,9 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     catalog_moves = at ~= -1 and at < ends
     at = call('PEXPIRETIME', runs)
     runs_move = at ~= -1 and at < ends
+  end
+  if pruning or run_moves then
+    call('ZCARD', runs) -- raises where it is of another type
   end
 
   local field, by_deadline = run == '' and '-' or '=' .. run, {}
@@ -141,9 +138,6 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     if run_index and type(reply) == 'number' then
       reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
     end
-    if run_moves and count == 1 and type(reply) == 'number' then
-      reply = redis.pcall('ZADD', runs, ends == math.huge and '+inf' or ends, run)
-    end
   end
   function undo() -- as if nothing had been written
     for i = 1, count do
@@ -176,9 +170,7 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     end
     if run_moves then
       expire(run_index)
-      if count > 1 then
-        call('ZADD', runs, ends == math.huge and '+inf' or ends, run)
-      end
+      call('ZADD', runs, ends == math.huge and '+inf' or ends, run)
     end
     if runs_move then
       expire(runs)
@@ -246,7 +238,8 @@ local function unmet(a, view)
   return nil
 end
 
--- Ends what an explicit id stood for.
+-- Ends what an explicit id stood for. The catalog keeps its member, which is written anew: with its last one a
+-- partition would forget what it indexes.
 local function replace(a, many, fields)
   local first = #KEYS - 3
   local old = { content = KEYS[first], needs = KEYS[first + 1], named = KEYS[first + 2] }
@@ -259,7 +252,6 @@ local function replace(a, many, fields)
       run_drop(string.sub(name, 2), a.id)
     end
   end
-  catalog_drop({ a.id })
   need_drop(old, a.id)
   content_settle(old, now)
 end
@@ -357,11 +349,20 @@ local function store(a, header, view, sealed, created)
       index_extend(a.needs, a.id, longest)
     end
     run_extend(a.id, deadline)
-    catalog_extend(a.id, created, longest)
     if labels then
       labels.drop(a.id, a.labels or {}, names)
-      labels.extend(a.id, names, created, longest, prunes)
       a.labels = names
+    end
+    if replaced then -- it may end earlier than before
+      catalog_set(a.id, created, longest)
+      if labels then
+        labels.set(a.id, names, created, longest)
+      end
+    else
+      catalog_extend(a.id, created, longest)
+      if labels then
+        labels.extend(a.id, names, created, longest, prunes)
+      end
     end
     if settling then
       if run ~= '' then
@@ -383,12 +384,7 @@ local function look()
   for i = 1, count do
     local argument = 4 * i + 1
     if results[i] and labels then -- it went the short way
-      local times = results[i]
-      local names = labels.with(nil, nil, field, times .. ARGV[argument + 2])
-      writes[i] = function()
-        labels.extend(ARGV[argument], names, lease_created(times), lease_deadline(times), prunes)
-        return times
-      end
+      labels.take(ARGV[argument], results[i] .. ARGV[argument + 2])
     elseif not results[i] then
       results[i], writes[i] = store(
         artifact_at(6 * i - 1, ARGV[argument]),
@@ -407,6 +403,9 @@ if wrote then
     error(reason, 0)
   end
   finish()
+  if labels then
+    labels.note(prunes)
+  end
 else
   look()
 end

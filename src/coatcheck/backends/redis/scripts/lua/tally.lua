@@ -83,7 +83,7 @@ for i = 1, #page[2], 2 do
   local id = id_of(member)
   -- What has expired may be there again, known under something else.
   local passed = field == '' and not by_store and tonumber(page[2][i + 1]) <= now
-  if not id and not is_marker(member) then
+  if not id and not marked_field(member) then
     error(DAMAGED)
   elseif
     id

@@ -11,7 +11,6 @@ local call = redis.call
 local VERSION = 2
 local FOREVER = 281474976710655 -- a deadline that never comes: the largest 48-bit number
 local FUTURE = 'COATCHECKFUTURE a newer coatcheck wrote this artifact'
-local DEFAULT_TYPE = 'application/octet-stream'
 local DAMAGED = 'COATCHECKDAMAGED the metadata of this artifact make no sense'
 
 local function is_known(bytes)

@@ -37,15 +37,21 @@ local function index_settle(key)
   return last
 end
 
--- Adds a member, or moves its deadline later. Returns the new end of the index if that moved it.
-local function index_extend(key, member, deadline)
-  local before, ends = expiry(key), index_end(deadline)
-  call('ZADD', key, score(deadline), member)
+-- Adds members (score, member ...), or moves their deadlines later, to `last` at most. Returns the new end of the index
+-- if that moved it.
+local function index_add(key, last, ...)
+  local before, ends = expiry(key), index_end(last)
+  call('ZADD', key, ...)
   if before and before >= ends then
     return nil
   end
   expire(key, ends)
   return ends
+end
+
+-- The same for one.
+local function index_extend(key, member, deadline)
+  return index_add(key, deadline, score(deadline), member)
 end
 
 -- Moves a member's deadline either way.
@@ -75,14 +81,19 @@ local function pair_settle(pair)
   return last
 end
 
--- As `index_extend`.
-local function pair_extend(pair, member, created, deadline)
-  call('ZADD', pair.created, integer(created), member)
-  local ends = index_extend(pair.deadlines, member, deadline)
+-- As `index_add`: what goes into one and into the other.
+local function pair_add(pair, last, by_created, by_deadline)
+  call('ZADD', pair.created, unpack(by_created))
+  local ends = index_add(pair.deadlines, last, unpack(by_deadline))
   if ends then
     expire(pair.created, ends)
   end
   return ends
+end
+
+-- As `index_extend`.
+local function pair_extend(pair, member, created, deadline)
+  return pair_add(pair, deadline, { integer(created), member }, { score(deadline), member })
 end
 
 local function pair_set(pair, member, created, deadline)

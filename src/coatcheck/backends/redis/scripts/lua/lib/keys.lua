@@ -1,4 +1,5 @@
--- Names of the keys that only a script can know. All others are declared; layout/keys.py builds them.
+-- Names of the keys that only a script can know. All others are declared; layout/keys.py builds them. Those of indexes
+-- by label are in lib/labelled.lua.
 --
 -- A key that is derived here may lie on another node already, while its slot is moved key by key. A server then ends a
 -- script that asks for it, as it does where a key is gone that the script itself has removed. So scripts that change an
@@ -30,11 +31,6 @@ end
 
 local function created_key(prefix)
   return prefix .. 'catalog:created'
-end
-
--- What all indexes of a label begin with, see lib/labels.lua.
-local function labelled_key(prefix, name)
-  return prefix .. 'labelled:' .. name
 end
 
 -- The prefix of an index by label; nil where it is none.

@@ -9,7 +9,7 @@
 -- @include index
 -- @include keys
 -- @include leases
--- @include marker
+-- @include labelled
 
 local MARKED = '9007199254740992' -- 2^53: behind all times of store
 local MIXED = { text = '', 'mixed' }
@@ -22,22 +22,23 @@ end
 -- The functions of this file, for a partition that has indexes; nil for others, which shall not pay for them.
 -- `wish`: markers for a partition that is empty, each behind its length in four hex digits, or nothing.
 local function labels_at(home, wish)
-  -- @include view
+  local marked_field, names_in, pair_of, value_in = naming(home.prefix)
   local fields, building, labels = {}, false, { wished = {} }
   local now = math.floor(now_in_microseconds() / 1000)
   local others = {} -- by artifact: under which names it may be known besides, while an index is built
+  local said, new = {}, {} -- names by what a lease says; what was taken, by name
 
   local function add_field(marker)
-    local token, kind, name = string.sub(marker, 3, 16), string.sub(marker, 17, 17), string.sub(marker, 18)
-    fields[#fields + 1] = { token = token, kind = kind, name = name }
-    building = building or string.sub(marker, 2, 2) ~= '+'
+    local field = marked_field(marker)
+    if field then
+      fields[#fields + 1] = field
+      building = building or not field.is_built
+    end
   end
 
   if is_marked(home.created) then
     for _, marker in ipairs(call('ZRANGE', home.created, MARKED, '+inf', 'BYSCORE', 'LIMIT', 0, 100)) do
-      if is_marker(marker) then
-        add_field(marker)
-      end
+      add_field(marker)
     end
   elseif wish and wish ~= '' and call('EXISTS', home.created) == 0 then
     local from = 1
@@ -53,46 +54,12 @@ local function labels_at(home, wish)
     return nil
   end
 
-  local function pair_of(name)
-    local key = labelled_key(home.prefix, name)
-    return { created = key .. ':created', deadlines = key .. ':deadlines' }
-  end
-
-  local function values_of(name)
-    return labelled_key(home.prefix, string.sub(name, 1, 14)) .. ':values'
-  end
-
-  -- The part of a name that says the value.
-  local function value_in(name)
-    return string.sub(name, 16)
-  end
-
-  -- What a lease is known under: names, '<token>:<quoted value>'; `text` tells them from others. MIXED where a value
-  -- is too long for a name. Also returns the names without that one.
+  -- What a lease is known under; `text` tells names from others. MIXED where a value is too long for a name. Also
+  -- returns the names without that one.
   local function of(lease)
-    local names, short = {}, true
-    for _, field in ipairs(fields) do
-      local value
-      if field.kind == 't' then
-        local start, stop = text_at(lease, 15)
-        value = start and string.sub(lease, start, stop) or DEFAULT_TYPE
-      elseif field.kind == '=' then
-        value = tag_of(lease, field.name)
-      elseif tag_of(lease, field.name) then
-        value = ''
-      end
-      if value and #value > 128 then
-        short = false
-      elseif value then
-        names[#names + 1] = field.token
-          .. ':'
-          .. string.gsub(value, '[^A-Za-z0-9_.~-]', function(c)
-            return string.format('%%%02X', string.byte(c))
-          end)
-      end
-    end
+    local names, is_long = names_in(fields, lease)
     names.text = table.concat(names, ' ')
-    return short and names or MIXED, names
+    return is_long and MIXED or names, names
   end
 
   -- What its leases say of an artifact, and all names that they have; MIXED where they are many: nobody reads them all.
@@ -124,7 +91,7 @@ local function labels_at(home, wish)
       call('ZCARD', pair.created)
       call('ZCARD', pair.deadlines)
       if names ~= MIXED then
-        call('ZCARD', values_of(name))
+        call('ZCARD', (value_in(name)))
       end
     end
   end
@@ -175,10 +142,12 @@ local function labels_at(home, wish)
   local function settle(name, last)
     if name == 'mixed' then
       return
-    elseif last then
-      index_set(values_of(name), value_in(name), index_end(last))
-    elseif call('ZREM', values_of(name), value_in(name)) == 1 then
-      index_settle(values_of(name))
+    end
+    local values, value = value_in(name)
+    if last then
+      index_set(values, value, index_end(last))
+    elseif call('ZREM', values, value) == 1 then
+      index_settle(values)
     end
   end
 
@@ -209,6 +178,46 @@ local function labels_at(home, wish)
     drop(id, names, except or {})
   end
 
+  -- Adds to the indexes of a name, of which none of the deadlines, up to `last`, got shorter. `pruning`: also drops as
+  -- many members that expired.
+  local function add(name, last, by_created, by_deadline, pruning)
+    local pair = pair_of(name)
+    if pruning then
+      pair_prune(pair, now, #by_created / 2)
+    end
+    local ends = pair_add(pair, last, by_created, by_deadline)
+    if ends and name ~= 'mixed' then
+      local values, value = value_in(name)
+      index_extend(values, value, ends)
+    end
+  end
+
+  -- Takes an artifact of which nothing was there, to be noted by `note`. `lease`: its only one. Raises where an index
+  -- is of another type.
+  function labels.take(id, lease)
+    local says = string.sub(lease, 14)
+    local names, created, deadline = said[says] or of(lease), lease_created(lease), lease_deadline(lease)
+    if not said[says] then
+      labels.check(names)
+      said[says] = names
+    end
+    for _, name in ipairs(names) do
+      local some = new[name] or { last = 0, by_created = {}, by_deadline = {} }
+      local n = #some.by_created
+      some.by_created[n + 1], some.by_created[n + 2] = integer(created), id
+      some.by_deadline[n + 1], some.by_deadline[n + 2] = score(deadline), id
+      some.last = math.max(some.last, deadline)
+      new[name] = some
+    end
+  end
+
+  -- Notes what was taken, in each index at once. `pruning`: as in `add`.
+  function labels.note(pruning)
+    for name, some in pairs(new) do
+      add(name, some.last, some.by_created, some.by_deadline, pruning)
+    end
+  end
+
   -- Writes the markers of an empty partition. The catalog is given its end by what is stored next.
   function labels.begin()
     for _, marker in ipairs(labels.wished) do
@@ -217,17 +226,10 @@ local function labels_at(home, wish)
     labels.wished = {}
   end
 
-  -- Notes an artifact, of which none of the deadlines got shorter. `pruning`: also drops as many members that expired.
+  -- Notes an artifact, of which none of the deadlines got shorter. `pruning`: as in `add`.
   function labels.extend(id, names, created, deadline, pruning)
     for _, name in ipairs(names) do
-      local pair = pair_of(name)
-      if pruning then
-        pair_prune(pair, now)
-      end
-      local ends = pair_extend(pair, id, created, deadline)
-      if ends and name ~= 'mixed' then
-        index_extend(values_of(name), value_in(name), ends)
-      end
+      add(name, deadline, { integer(created), id }, { score(deadline), id }, pruning)
     end
   end
 

@@ -1,5 +1,6 @@
 -- What a lease says, read where it lies: nothing is unpacked.
--- @include format
+
+local DEFAULT_TYPE = 'application/octet-stream'
 
 -- Where a text in msgpack begins and ends; nil where there is none.
 local function text_at(bytes, at)

@@ -1,0 +1,99 @@
+#!lua
+-- Stores one small content under its default id, for one run: most stores. Few commands, and nothing of the library but
+-- where an index has to end later, or expired members go. What takes more, it leaves to store.lua.
+--
+-- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
+-- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
+-- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content
+--
+-- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
+--   the clock went back, or something is indexed by label
+--   only one of artifact and content is there, or the artifact is in no catalog
+--   many lease it, or its header or the run's own lease is not as it should be
+--   the content lies there otherwise than it was sent: compressed in another way, in chunks, cut off
+
+local call = redis.call
+local created, deadlines, artifact, content = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
+local run, header, sealed = ARGV[2], ARGV[4], ARGV[6]
+local run_index, field, id = run ~= '' and KEYS[4], run == '' and '-' or '=' .. run, string.sub(header, 2, 17)
+local time = call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = math.floor(us / 1000)
+local deadline = ARGV[3] == '' and 281474976710655 or now + ARGV[3]
+if call('ZCOUNT', created, us, '+inf') > 0 then
+  return false
+end
+
+-- `longest`: the latest deadline of all leases. `before`: that of those that are there. `noted`: the hash says which of
+-- them is the latest.
+local known, longest, before, noted = call('EXISTS', artifact, content), deadline, nil, false
+if known > 0 then
+  local lease = known == 2 and call('HMGET', artifact, 'h', field)
+  local mine = lease and lease[2]
+  local fields = lease and lease[1] == header and not (mine and #mine < 13) and call('HLEN', artifact)
+  before = fields and fields < 65 and call('ZSCORE', deadlines, id)
+  if
+    not before
+    or call('STRLEN', content) ~= #sealed
+    or call('GETRANGE', content, 0, 49) ~= string.sub(sealed, 1, 50)
+  then
+    return false
+  end
+  deadline = mine and math.max(deadline, (struct.unpack('>I6', mine))) or deadline
+  before = math.min(281474976710655, tonumber(before))
+  longest, noted = math.max(deadline, before), fields > (mine and 2 or 1)
+end
+
+-- A number may become text like 1.8e+12 on its way to a command: fine for a score, not for an expiry.
+local deadline_score = deadline == 281474976710655 and '+inf' or string.format('%.0f', deadline)
+local ends = call('PEXPIRETIME', run_index or deadlines) -- no run's index ends after the catalog
+-- Expired members go with one store in thirty-two. The clock says which: the same content may come again and again.
+local pruning = us % 32 == 0
+if pruning or (ends ~= -1 and ends < deadline) then
+  -- @include partition
+  check_partition()
+  if pruning then
+    partition_prune(now)
+  end
+  run_extend(id, deadline)
+  catalog_extend(id, us, longest)
+else
+  if run_index then
+    call('ZADD', run_index, deadline_score, id)
+  end
+  if longest ~= before then
+    local listed = redis.pcall('ZADD', deadlines, deadline_score, id)
+    if type(listed) ~= 'number' then -- it is of another type, and nothing else was written
+      if run_index then
+        call('ZREM', run_index, id)
+      end
+      return listed
+    end
+  end
+  call('ZADD', created, us, id)
+end
+
+local times = struct.pack('>I6I7', deadline, us)
+if not before then
+  call('HSET', artifact, 'h', header, field, times .. ARGV[5])
+  if deadline_score == '+inf' then
+    call('SET', content, sealed)
+  else
+    call('SET', content, sealed, 'PXAT', deadline_score)
+    call('PEXPIREAT', artifact, deadline_score)
+  end
+  return times
+end
+call('HSET', artifact, field, times .. ARGV[5])
+if noted then
+  call('HSET', artifact, 't', field)
+end
+if longest == 281474976710655 then
+  call('PERSIST', artifact)
+  call('PERSIST', content)
+else
+  local last = string.format('%.0f', longest)
+  call('PEXPIREAT', artifact, last, 'GT')
+  call('PEXPIREAT', content, last, 'GT')
+end
+return times

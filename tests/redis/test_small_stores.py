@@ -1,0 +1,159 @@
+"""A small content under its default id is stored by one script call: what is new, and what is there as it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck.backends.redis.layout.keys import Keys, default_member
+from coatcheck.backends.redis.storing import Storing
+from coatcheck.ids import compute_digest
+from coatcheck.testing import waiting
+
+CONTENT = b"content " * 500  # worth compressing
+NAME = compute_artifact_id(CONTENT)
+MEMBER = default_member(compute_digest(CONTENT))
+HOUR = 3600
+
+Prepare = Callable[[RedisArtifactStore, Any, Keys], object]
+
+
+@pytest.fixture
+def server(valkey):
+    return valkey
+
+
+@pytest.fixture
+def long_ways(monkeypatch) -> list[str]:
+    """The ids for which `store.lua` was called."""
+    called: list[str] = []
+    call = Storing._call
+
+    def noting(self: Storing, keys: Keys, requests: Any, *more: Any) -> Any:
+        called.extend(request.artifact_id for request in requests)
+        return call(self, keys, requests, *more)
+
+    monkeypatch.setattr(Storing, "_call", noting)
+    return called
+
+
+def leases_of(store: RedisArtifactStore, name: str = NAME) -> dict[str | None, float | None]:
+    """Hours until the leases of the content end."""
+    now = datetime.now(UTC)
+    return {
+        lease.run_id: lease.expires_at and round((datetime.fromisoformat(lease.expires_at) - now) / timedelta(hours=1))
+        for lease in store.leases(name)
+    }
+
+
+def sound(store: RedisArtifactStore, name: str = NAME) -> bool:
+    assert store.load(name, required=True).content == CONTENT
+    return store.check(read_data=True).problems == []
+
+
+AGAIN: dict[str, tuple[list[tuple[str | None, int | None]], dict[str | None, int | None]]] = {
+    "new": ([("a", 1)], {"a": 1}),
+    "for ever": ([("a", None)], {"a": None}),
+    "anonymous": ([(None, 1)], {None: 1}),
+    "by the same run": ([("a", 1), ("a", 1)], {"a": 1}),
+    "longer": ([("a", 1), ("a", 2)], {"a": 2}),
+    "shorter": ([("a", 2), ("a", 1)], {"a": 2}),
+    "for ever now": ([("a", 1), ("a", None)], {"a": None}),
+    "no longer for ever": ([("a", None), ("a", 1)], {"a": None}),
+    "by another run": ([("a", 1), ("b", 1)], {"a": 1, "b": 1}),
+    "by another run, longer": ([("a", 1), ("b", 2)], {"a": 1, "b": 2}),
+    "by another run, shorter": ([("a", 2), ("b", 1)], {"a": 2, "b": 1}),
+    "by another run, for ever": ([("a", 1), ("b", None)], {"a": 1, "b": None}),
+    "by others, in turn": ([("a", 2), (None, 1), ("b", 1), ("a", 3)], {"a": 3, None: 1, "b": 1}),
+}
+
+
+@pytest.mark.parametrize("what", AGAIN)
+@pytest.mark.parametrize("name", [NAME, "named"], ids=["by its hash", "named"])
+def test_leases_last_as_long_as_any_store_said(what, name, store, client, keys, long_ways) -> None:
+    stores, leases = AGAIN[what]
+    for run, hours in stores:
+        view = store.store(CONTENT, artifact_id=name, run_id=run, ttl=hours and hours * HOUR, tags={"n": str(hours)})
+    assert long_ways == ([] if name == NAME else [name] * len(stores))
+    assert leases_of(store, name) == leases
+    assert store.get_metadata(name) == view
+    assert sound(store, name)
+    ends = [client.pexpiretime(key) for key in (keys.artifact(name.encode()), keys.content(NAME.encode()))]
+    assert (ends[0] == -1) is (None in leases.values())
+    assert ends[0] == ends[1]
+
+
+def test_what_has_ended_is_new(store, client, keys, long_ways) -> None:
+    store.store(b"lasts", run_id="a")
+    store.store(CONTENT, run_id="a", ttl=0.01)
+    waiting.eventually(lambda: not client.exists(keys.artifact(NAME.encode())))
+    store.store(CONTENT, run_id="a", ttl=HOUR)
+    assert len(long_ways) == 0
+    assert leases_of(store) == {"a": 1}
+    assert client.zscore(keys.deadlines, MEMBER) == client.pexpiretime(keys.artifact(NAME.encode()))
+
+
+def stored_by_64(store: RedisArtifactStore, client: Any, keys: Keys) -> None:
+    for n in range(64):
+        store.store(CONTENT, run_id=f"r{n}", ttl=HOUR)
+
+
+def store_otherwise(store: RedisArtifactStore, client: Any, keys: Keys) -> None:
+    with RedisArtifactStore(client, namespace=keys.prefix.decode()[:-1], compression=None) as other:
+        other.store(CONTENT, ttl=HOUR)
+
+
+def damaged(change: Callable[[Any, Keys], object]) -> Prepare:
+    def prepare(store: RedisArtifactStore, client: Any, keys: Keys) -> None:
+        store.store(CONTENT, run_id="a", ttl=HOUR)
+        change(client, keys)
+
+    return prepare
+
+
+REASONS: dict[str, Prepare] = {
+    "the clock went back": lambda store, client, keys: client.zadd(keys.created, {":before": 2**52}),
+    "many lease it": stored_by_64,
+    "it is compressed in another way": store_otherwise,
+    "its content is lost": damaged(lambda client, keys: client.delete(keys.content(NAME.encode()))),
+    "its content is cut off": damaged(lambda client, keys: client.set(keys.content(NAME.encode()), b"\2")),
+    "its artifact is lost": damaged(lambda client, keys: client.delete(keys.artifact(NAME.encode()))),
+    "it is in no catalog": damaged(lambda client, keys: client.zrem(keys.deadlines, MEMBER)),
+    "its lease is damaged": damaged(lambda client, keys: client.hset(keys.artifact(NAME.encode()), "=a", b"x")),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.leaves_keys("some reasons leave what another worker would mend")
+def test_the_long_way_is_taken_where(reason, store, client, keys, long_ways) -> None:
+    REASONS[reason](store, client, keys)
+    long_ways.clear()
+    store.store(CONTENT, run_id="a", ttl=2 * HOUR)
+    assert long_ways == [NAME]
+    assert leases_of(store)["a"] == 2
+    assert store.load(NAME, required=True).content == CONTENT
+    client.zrem(keys.created, ":before")
+    assert sound(store)
+
+
+@pytest.mark.parametrize("worker", ["that knows it", "that does not"])
+def test_what_is_indexed_by_label_is_found_by_it(worker, store, client, namespace, long_ways) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as indexing:
+        indexing.store(b"first", tags={"k": "w"})
+        long_ways.clear()
+        (indexing if worker == "that knows it" else store).store(CONTENT, run_id="a", tags={"k": "v"})
+        assert long_ways == [NAME]
+        assert [view.artifact_id for view in indexing.search(tags={"k": "v"})] == [NAME]
+        assert sound(indexing)
+
+
+def test_a_lease_that_others_outlast_does_not_end_with_its_content(store, long_ways) -> None:
+    store.store(CONTENT, run_id="long", ttl=HOUR)
+    store.store(CONTENT, run_id="short", ttl=0.05)
+    waiting.eventually(lambda: list(leases_of(store)) == ["long"])
+    assert store.list_by_run("short") == []
+    assert store.load(NAME, required=True).content == CONTENT
+    assert long_ways == []
