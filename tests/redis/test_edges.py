@@ -105,8 +105,9 @@ def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> 
     client.zadd(keys.created, {":before": int((time.time() + 3600) * 1e6)})
     fast = store.store(CONTENT)
     slow = store.store(CONTENT, artifact_id="name")
-    assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
-    assert slow.created_at > fast.created_at
+    slower = store.store(CONTENT, artifact_id="other", if_absent=True)
+    assert [artifact.artifact_id for artifact in store.list_all(limit=3)] == ["other", "name", NAME]
+    assert slower.created_at > slow.created_at > fast.created_at
 
 
 @pytest.mark.parametrize("index", ["with its index", "without it"])
@@ -138,9 +139,10 @@ def test_what_the_catalog_and_the_server_lost_is_stored_again_and_no_lease_gets_
     assert store.check(read_data=True, grace=0).problems == []
 
 
-def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys) -> None:
+@pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])
+def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys, size) -> None:
     for ttl in (60, 600, None):
-        store.store(b"%r" % ttl, run_id="a", ttl=ttl)
+        store.store(shake_128(b"%r" % ttl).digest(size), run_id="a", ttl=ttl)
         for index in (*keys.catalog, keys.run("a")):
             left = client.ttl(index)
             assert left == -1 if ttl is None else ttl - 30 < left <= ttl

@@ -238,19 +238,6 @@ def test_indexes_do_not_keep_expired_members_of_batches(store, client, keys) -> 
     assert client.zcard(keys.deadlines) == 3
 
 
-def test_new_artifacts_take_turns_to_drop_expired_members(store, client, keys) -> None:
-    for n in range(20):
-        store.store(b"%d" % n, run_id="a", ttl=0.001)
-        store.store(b"%d" % n, run_id=f"short {n}", ttl=0.001)
-    eventually(lambda: not client.exists(keys.run("short 19")))  # indexes end a little late
-    for n in range(150):  # one in eight does
-        store.store(b"last %d" % n, run_id="a")
-    assert client.zcard(keys.run("a")) == 150
-    assert client.zcard(keys.runs) == 1
-    assert client.zcard(keys.created) == 150
-    assert client.zcard(keys.deadlines) == 150
-
-
 def test_indexes_end_with_their_last_member(store, client, keys) -> None:
     indexes = [keys.run("a"), *keys.catalog]
     for ttl, longest in ((10, 10), (50, 50), (30, 50)):
