@@ -21,6 +21,7 @@ from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, f
 DERIVED = {
     "acquire": {"labelled"},
     "store": {"run", "labelled"},
+    "store_small": {"labelled"},
     "touch": {"run", "labelled"},
     "release": {"run", "labelled"},
     "delete": {"run", "labelled"},

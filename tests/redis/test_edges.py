@@ -105,8 +105,9 @@ def test_stores_stay_in_order_where_the_clock_goes_back(store, client, keys) -> 
     client.zadd(keys.created, {":before": int((time.time() + 3600) * 1e6)})
     fast = store.store(CONTENT)
     slow = store.store(CONTENT, artifact_id="name")
-    assert [artifact.artifact_id for artifact in store.list_all(limit=2)] == ["name", NAME]
-    assert slow.created_at > fast.created_at
+    slower = store.store(CONTENT, artifact_id="other", if_absent=True)
+    assert [artifact.artifact_id for artifact in store.list_all(limit=3)] == ["other", "name", NAME]
+    assert slower.created_at > slow.created_at > fast.created_at
 
 
 @pytest.mark.parametrize("index", ["with its index", "without it"])

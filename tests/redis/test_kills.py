@@ -28,14 +28,15 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with RedisArtifactStore(self.url, retry_for=0.05) as store:
+            with RedisArtifactStore(self.url, retry_for=0.05, index_tags=["third"]) as store:
                 n = 0
                 while not self.stop.is_set():
                     n += 1
                     content = b"%d %d " % (self.number, n) * (30_000 if n % 5 == 0 else 3)
                     name = f"w{self.number}-{n}" if n % 3 == 0 else None
                     try:
-                        stored = store.store(content, run_id=f"run {self.number}", artifact_id=name, ttl=3600)
+                        about = {"run_id": f"run {self.number}", "tags": {"third": str(n % 3)}, "ttl": 3600}
+                        stored = store.store(content, artifact_id=name, **about)
                     except StoreUnavailableError:
                         self.failures += 1
                         n -= 1  # the outcome is unknown: the same again
@@ -85,5 +86,6 @@ def test_what_was_acknowledged_survives_a_kill(engine, fsync) -> None:
         assert [writer.error for writer in writers] == [None] * 3
         with RedisArtifactStore(server.url, retry_for=30) as store:
             assert store.check(read_data=True).problems == []
+            assert sum(store.facets("tag:third").values()) == store.count()
         assert checked > CYCLES
         print(f"{engine.name} {fsync}: {CYCLES} kills, {checked} loads checked, {lost} lost")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import ANY, ArtifactError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys, default_member
 from coatcheck.backends.redis.storing import Storing
 from coatcheck.ids import compute_digest
@@ -139,15 +139,42 @@ def test_the_long_way_is_taken_where(reason, store, client, keys, long_ways) -> 
     assert sound(store)
 
 
+@pytest.mark.parametrize("ttl", [HOUR, None])
 @pytest.mark.parametrize("worker", ["that knows it", "that does not"])
-def test_what_is_indexed_by_label_is_found_by_it(worker, store, client, namespace, long_ways) -> None:
-    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as indexing:
-        indexing.store(b"first", tags={"k": "w"})
-        long_ways.clear()
-        (indexing if worker == "that knows it" else store).store(CONTENT, run_id="a", tags={"k": "v"})
-        assert long_ways == [NAME]
-        assert [view.artifact_id for view in indexing.search(tags={"k": "v"})] == [NAME]
+def test_what_is_indexed_by_label_is_found_by_it(worker, ttl, store, client, namespace, long_ways) -> None:
+    wished = {"index_tags": ("k",), "index_presence": ("p",), "index_content_type": True}
+    with RedisArtifactStore(client, namespace=namespace, **wished) as indexing:
+        first = indexing.store(b"first", tags={"k": "v/0"}, content_type="text/plain", ttl=60)
+        assert long_ways.pop() == first.artifact_id
+        storing = indexing if worker == "that knows it" else store
+        for n in range(100):  # some of them drop what has expired
+            storing.store(b"%d" % n, tags={"k": "v/%d" % (n % 3), "p": "1"}, content_type="text/plain", ttl=ttl)
+        storing.store(CONTENT, run_id="a", tags={"k": "ä" * 65}, ttl=ttl)
+        assert long_ways == []
+        assert indexing.facets("tag:k") == {"v/0": 35, "v/1": 33, "v/2": 33, "ä" * 65: 1}
+        assert [view.artifact_id for view in indexing.search(tags={"k": "ä" * 65})] == [NAME]
+        assert (indexing.count(tags={"p": ANY}), indexing.count(content_type="text/plain")) == (100, 101)
         assert sound(indexing)
+        written = [key for key in client.keys(f"{namespace}:labelled:*") if b":v%2F" in key or key.endswith(b":values")]
+        left = {client.ttl(key) for key in written}
+        assert left == {-1} if ttl is None else min(left) > ttl - 60
+        storing.store(CONTENT, run_id="b", tags={"k": "w"}, ttl=ttl)  # there already
+        assert long_ways == [NAME]
+        assert sound(indexing)
+
+
+@pytest.mark.leaves_keys("an index of another type")
+def test_an_index_by_label_of_another_type_is_told_and_nothing_is_left(client, namespace, keys_of) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k", "l")) as store:
+        store.store(b"first", tags={"k": "v", "l": "v"}, ttl=HOUR)
+        [values, _] = sorted(key for key in keys_of() if key.endswith(":v:deadlines"))
+        client.delete(values)
+        client.set(values, b"x")
+        before = {key: client.dump(key) for key in keys_of()}
+        for n in range(40):
+            with pytest.raises(ArtifactError, match="type"):
+                store.store(b"%d" % n, tags={"k": "v", "l": "v"}, ttl=HOUR)
+        assert {key: client.dump(key) for key in keys_of()} == before
 
 
 def test_the_latest_store_is_shown_though_others_last_longer(store, long_ways) -> None:

@@ -11,7 +11,6 @@ import io
 import json
 import multiprocessing
 import os
-import signal
 import stat
 import sys
 import threading
@@ -192,19 +191,25 @@ def test_killed_writers_leave_whole_artifacts(tmp_path) -> None:
     store = FileArtifactStore(tmp_path)
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_store_for_ever, args=(tmp_path, n)) for n in range(3)]
-    for writer in writers:
-        writer.start()
-    give_up_at = time.monotonic() + 30
-    while not (store.exists("name0") and store.exists("name1")):
-        assert time.monotonic() < give_up_at
-    for writer in writers:
-        for _ in range(10):
-            for name in ("name0", "name1"):
-                loaded = store.load(name)
-                assert loaded is not None
-                assert loaded.content == loaded.content[:1] * 20_000
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
+    try:
+        for writer in writers:
+            writer.start()
+        give_up_at = time.monotonic() + 30
+        while not (store.exists("name0") and store.exists("name1")):
+            assert time.monotonic() < give_up_at
+        for writer in writers:
+            for _ in range(10):
+                for name in ("name0", "name1"):
+                    loaded = store.load(name)
+                    assert loaded is not None
+                    assert loaded.content == loaded.content[:1] * 20_000
+            writer.kill()
+            writer.join()
+    finally:
+        for writer in writers:
+            if writer.is_alive():
+                writer.kill()
+                writer.join()
     for name in ("name0", "name1"):
         loaded = FileArtifactStore(tmp_path).load(name)
         assert loaded is not None

@@ -8,12 +8,16 @@ import uuid
 import pytest
 from tests.stores.base import BaseStoreTests, ContextManagerStoreTestMixin
 
+from coatcheck import aopen_store
 from coatcheck.integrations.key_value import CoatcheckStore
 
 
 class TestCoatcheckStore(ContextManagerStoreTestMixin, BaseStoreTests):
     @pytest.fixture
     async def store(self):
-        store = CoatcheckStore(os.environ["SUITE_URL"], namespace=f"{os.environ['SUITE_NAMESPACE']}-{uuid.uuid4().hex}")
+        url, namespace = os.environ["SUITE_URL"], f"{os.environ['SUITE_NAMESPACE']}-{uuid.uuid4().hex}"
+        store = CoatcheckStore(url, namespace=namespace)
         yield store
         await store.close()
+        async with await aopen_store(url, namespace=namespace) as below:
+            await below.delete_many(await below.list_all(limit=0))

@@ -120,10 +120,16 @@ def _condition(request: Request) -> bytes:
     return b"absent" if request.condition.digest is None else request.condition.digest
 
 
-def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[tuple[int, int] | None]:
+def store_small(keys: Keys, request: Request, content: Sealed, *, wishes: bool) -> Filled[tuple[int, int] | None]:
     """`store_small.lua`, for a plain request under its default id: time of the store in us and deadline in ms.
 
     `None`: nothing was written, it takes `store`.
+
+    Args:
+        keys: The partition.
+        request: What is stored.
+        content: Its content.
+        wishes: Whether something is to be indexed by label where the partition is empty.
     """
     name = request.default_id.encode()
     values = (
@@ -133,13 +139,13 @@ def store_small(keys: Keys, request: Request, content: Sealed) -> Filled[tuple[i
         encode_view(request),
         content[0] + content[1],
     )
-    return Filled(_small_form(keys, request.run_id, request.ttl_ms), keys.slot, values, _times)
+    return Filled(_small_form(keys, request.run_id, request.ttl_ms, wishes), keys.slot, values, _times)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs
-def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None) -> ScriptForm:
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool) -> ScriptForm:
     names = (*keys.catalog, keys.run(run_id), None, None)
-    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None)
+    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None, *((b"1",) if wishes else ()))
     return ScriptForm(_STORE_SMALL, names, words)
 
 

@@ -5,12 +5,17 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content
+-- ARGV[7] '1', or nothing: whether something is to be indexed by label where the partition is empty
+-- Derived keys: indexes by label are written.
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
---   the clock went back, or something is indexed by label
+--   the clock went back
+--   something is indexed by label and the artifact is there, or is to be and the partition is empty
 --   only one of artifact and content is there, or the artifact is in no catalog
 --   many lease it, or its header or the run's own lease is not as it should be
 --   the content lies there otherwise than it was sent: compressed in another way, in chunks, cut off
+
+-- @include labelled
 
 local call = redis.call
 local created, deadlines, artifact, content = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
@@ -20,13 +25,20 @@ local time = call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local deadline = ARGV[3] == '' and 281474976710655 or now + ARGV[3]
-if call('ZCOUNT', created, us, '+inf') > 0 then
+local known, note_labels = call('EXISTS', artifact, content), nil
+if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back, or something is indexed by label
+  -- @include labels_new
+  note_labels = known == 0 and labels_of_new(ARGV[1], created, us, ARGV[5])
+  if not note_labels then
+    return false
+  end
+elseif ARGV[7] and call('EXISTS', created) == 0 then
   return false
 end
 
 -- `longest`: the latest deadline of all leases. `before`: that of those that are there. `noted`: the hash says which of
 -- them is the latest.
-local known, longest, before, noted = call('EXISTS', artifact, content), deadline, nil, false
+local longest, before, noted = deadline, nil, false
 if known > 0 then
   local lease = known == 2 and call('HMGET', artifact, 'h', field)
   local mine = lease and lease[2]
@@ -52,12 +64,18 @@ local pruning = us % 32 == 0
 if pruning or (ends ~= -1 and ends < deadline) then
   -- @include partition
   check_partition()
+  if note_labels then
+    note_labels(id, deadline, deadline_score)
+  end
   if pruning then
     partition_prune(now)
   end
   run_extend(id, deadline)
   catalog_extend(id, us, longest)
 else
+  if note_labels then
+    note_labels(id, deadline, deadline_score)
+  end
   if run_index then
     call('ZADD', run_index, deadline_score, id)
   end
