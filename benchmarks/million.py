@@ -1,6 +1,7 @@
 """What finding, counting and cleaning up take in a store of a million, and what others notice of it.
 
     python -m benchmarks.scale million --artifacts 1000000
+    python -m benchmarks.scale storm --artifacts 1000000
 
 Each row is measured once or some times on one server, after the store was filled by `store_many`. Meanwhile another
 process loads 1 KiB every two milliseconds: its p99.9 is beside each row. A million artifacts of 64 bytes take about a
@@ -14,7 +15,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -37,19 +40,24 @@ class Row(NamedTuple):
     rate_of: int = 0
 
 
-def fill(store: RedisArtifactStore, count: int) -> float:
-    """Store so many small artifacts, of 2,000 runs, five types and three tags; how many a second."""
-    began = time.perf_counter()
+def fill(store: RedisArtifactStore, count: int) -> tuple[float, datetime]:
+    """Store so many small artifacts, of 2,000 runs, five types and three tags; how many a second, and when half was.
+
+    The time is the server's.
+    """
+    began, middle = time.perf_counter(), datetime.now(UTC)
     for start in range(0, count, BATCH):
         number = start // BATCH
-        store.store_many(
+        views = store.store_many(
             [b"%d" % n + os.urandom(56) for n in range(start, min(start + BATCH, count))],
             run_id=f"run-{number % RUNS:04}",
             content_type=TYPES[number % len(TYPES)],
             tags={"step": f"step-{number % 7}", "kind": f"kind-{number % 3}", "batch": str(number)},
             ttl=86_400,
         )
-    return count / (time.perf_counter() - began)
+        if start <= count // 2:
+            middle = views[0].created
+    return count / (time.perf_counter() - began), middle
 
 
 def _neighbour(url: str, pipe: Connection) -> None:
@@ -88,11 +96,10 @@ def neighbour(url: str) -> Iterator[Callable[[], float]]:
         process.join()
 
 
-def rows(store: RedisArtifactStore, count: int) -> list[Row]:
-    """All that is measured; what removes comes last."""
+def rows(store: RedisArtifactStore, count: int, middle: datetime) -> list[Row]:
+    """All that is measured; what removes comes last. `middle`: before it half of them were stored."""
     newest = "≤ 10 x PING"
     after = store.page().next
-    middle = store.search(limit=1, offset=count // 2)[0].created_at
 
     def scanned() -> None:
         assert store.count(tags={"batch": "none"}) == 0
@@ -103,7 +110,7 @@ def rows(store: RedisArtifactStore, count: int) -> list[Row]:
     return [
         Row("first page of 100 newest", newest, lambda: store.page(limit=100), 50),
         Row("second page", newest, lambda: store.page(limit=100, after=after), 50),
-        Row("page of 100 before a time", newest, lambda: store.page(limit=100, created_before=middle), 20),
+        Row("page of 100 before a time", newest, lambda: store.page(limit=100, created_before=middle), 3),
         Row("page of a run", newest, lambda: store.page(limit=100, run_id="run-0007"), 20),
         Row("page_runs, first", newest, store.page_runs, 50),
         Row("list_runs of all", "", store.list_runs, 5),
@@ -129,9 +136,9 @@ def rows(store: RedisArtifactStore, count: int) -> list[Row]:
     ]
 
 
-def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Callable[[], float]) -> None:
-    """Let a fifth of them end in one second, and print what becomes of lists, memory and others."""
-    ends = time.time() + max(5.0, count / 10_000)
+def storm(store: RedisArtifactStore, server: BenchServer, count: int, rate: float, others: Callable[[], float]) -> None:
+    """Let some end in one second, and print what becomes of lists, memory and others while eight threads store."""
+    ends = time.time() + 5 + 2 * count / rate
     before = server.used_memory()
     for start in range(0, count, BATCH):
         contents = [os.urandom(64) for _ in range(min(BATCH, count - start))]
@@ -139,18 +146,24 @@ def storm(store: RedisArtifactStore, server: BenchServer, count: int, others: Ca
     held = server.used_memory() - before
     time.sleep(max(0.0, ends - time.time()))
     others()
-    for seconds in (0.0, 1.0, 10.0):
-        until = time.time() + seconds
-        while time.time() < until:  # traffic: what others store drops what has ended
-            store.store(os.urandom(64), run_id="traffic", ttl=60)
-            time.sleep(0.001)
+    stored = [0] * 8
+
+    def traffic(number: int, until: float) -> None:
+        while time.time() < until:  # what others store drops what has ended
+            store.store(b"%d: %d" % (number, stored[number] % 100), run_id="traffic", ttl=60)
+            stored[number] += 1
+
+    for seconds in (0, 1, 9):
+        with ThreadPoolExecutor(len(stored)) as threads:
+            for number in range(len(stored)):
+                threads.submit(traffic, number, time.time() + seconds)
         began = time.perf_counter()
         store.page(limit=100)
         page = 1000 * (time.perf_counter() - began)
         left = server.control.info("memory")["used_memory"] - before
         print(
-            f"storm of {count:,}, {seconds:.0f} s later | page {page:.1f} ms | {left / held:.0%} of its memory | "
-            f"others {others():.1f} ms",
+            f"storm of {count:,}, {seconds} s later | {sum(stored):,} stored | page {page:.1f} ms | "
+            f"{left / held:.0%} of its memory | others {others():.1f} ms",
             flush=True,
         )
 
@@ -159,11 +172,12 @@ def measure(server: BenchServer, count: int) -> None:
     """Fill, and print a line for each row."""
     with RedisArtifactStore(server.url) as store, neighbour(server.url) as others:
         print(f"{server.version}, {count:,} artifacts, load {os.getloadavg()[0]:.1f}")
-        print(f"filled at {fill(store, count):,.0f}/s, {server.used_memory() / count:,.0f} bytes each", flush=True)
+        rate, middle = fill(store, count)
+        print(f"filled at {rate:,.0f}/s, {server.used_memory() / count:,.0f} bytes each", flush=True)
         pings = [_timed(server.control.ping) for _ in range(500)]
         print(f"PING {1000 * statistics.median(pings):.3f} ms | others, quiet: {others():.1f} ms")
         print("what | goal | ms: min, median, max | server CPU ms | a second | others' p99.9 ms")
-        for row in rows(store, count):
+        for row in rows(store, count, middle):
             row.call() if row.rounds > 1 else None  # once before: the server knows the scripts
             others()
             cpu, taken = server.cpu_seconds(), sorted(_timed(row.call) for _ in range(row.rounds))
@@ -171,7 +185,15 @@ def measure(server: BenchServer, count: int) -> None:
             times = ", ".join(f"{1000 * one:,.2f}" for one in (taken[0], statistics.median(taken), taken[-1]))
             rate = f"{row.rate_of / taken[0]:,.0f}" if row.rate_of else ""
             print(f"{row.name} | {row.goal} | {times} | {1000 * cpu:,.2f} | {rate} | {others():.1f}", flush=True)
-        storm(store, server, count // 5, others)
+
+
+def measure_storm(server: BenchServer, count: int) -> None:
+    """Fill, then let a fifth as many end in one second."""
+    with RedisArtifactStore(server.url) as store, neighbour(server.url) as others:
+        print(f"{server.version}, {count:,} artifacts, load {os.getloadavg()[0]:.1f}")
+        rate, _ = fill(store, count)
+        print(f"filled at {rate:,.0f}/s; others, quiet: {others():.1f} ms", flush=True)
+        storm(store, server, count // 5, rate, others)
 
 
 def _timed(call: Callable[[], object]) -> float:

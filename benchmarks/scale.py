@@ -213,8 +213,8 @@ def scaling(binary: Path, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["memory", "fan-out", "primaries", "million"])
-    parser.add_argument("--artifacts", type=int, default=50_000, help="for bytes an artifact; of million")
+    parser.add_argument("what", choices=["memory", "fan-out", "primaries", "million", "storm"])
+    parser.add_argument("--artifacts", type=int, default=50_000, help="for bytes an artifact; of million, storm")
     parser.add_argument("--leases", type=int, default=20_000, help="for bytes a lease")
     parser.add_argument("--operations", type=int, default=10_000, help="of each kind, for primaries")
     parser.add_argument("--rounds", type=int, default=7)
@@ -228,9 +228,9 @@ def main() -> None:
             except NoServerError as error:
                 print(error)
         return
-    if options.what == "million":
+    if options.what in ("million", "storm"):
         with BenchServer("valkey") as server:
-            million.measure(server, options.artifacts)
+            (million.measure if options.what == "million" else million.measure_storm)(server, options.artifacts)
         return
     binary = next(engine for engine in ENGINES if engine.name == "valkey").find()
     if binary is None:

@@ -24,6 +24,9 @@ EVERY: Final = os.environ.get("COATCHECK_EVERY") == "1"
 FUZZ: Final = int(os.environ.get("COATCHECK_FUZZ", "1"))
 """How much the fuzzers try: so many times what `make test` has time for."""
 
+STORM: Final = int(os.environ.get("COATCHECK_STORM", "900"))
+"""Artifacts that end at once."""
+
 SEED: Final = int(os.environ.get("COATCHECK_SEED") or random.randrange(2**32))
 """Of the fuzzers; they print it."""
 
@@ -33,6 +36,7 @@ SOAK: Final = {
     "COATCHECK_FAILURES": "30",
     "COATCHECK_EVERY": "1",
     "COATCHECK_FUZZ": "20",
+    "COATCHECK_STORM": "20000",
 }
 """The sizes of one round of `make soak`."""
 

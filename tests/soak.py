@@ -23,6 +23,7 @@ TESTS = (
     *("tests/machine", "tests/redis/test_kills.py", "tests/redis/test_hostile.py", "tests/unit/test_fuzz.py"),
     *("tests/redis/test_wrong_types.py", "tests/redis/test_faults.py", "tests/redis/test_interleavings.py"),
     *("tests/redis/test_half_moved.py", "tests/failures", "tests/contract", "tests/fuzz"),
+    "tests/redis/test_indexes.py",
 )
 
 

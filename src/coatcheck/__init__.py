@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         AsyncInMemoryArtifactStore,
         AsyncRedisArtifactStore,
     )
-    from .arguments import DEFAULT, Payload
+    from .arguments import ANONYMOUS, DEFAULT, Payload
     from .backends.redis import RedisOptions
     from .cache import CacheInfo
     from .errors import (
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANONYMOUS",
     "ANY",
     "DEFAULT",
     "AmbiguousWriteError",
@@ -105,7 +106,7 @@ __all__ = [
 
 _HOMES = {
     "aio": ("AsyncArtifactStore", "AsyncFileArtifactStore", "AsyncInMemoryArtifactStore", "AsyncRedisArtifactStore"),
-    "arguments": ("DEFAULT", "Payload"),
+    "arguments": ("ANONYMOUS", "DEFAULT", "Payload"),
     "backends.redis": ("RedisOptions",),
     "cache": ("CacheInfo",),
     "errors": (

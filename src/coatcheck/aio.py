@@ -11,6 +11,7 @@ import redis.asyncio
 
 from .arguments import (
     DEFAULT,
+    Anonymous,
     LinkKeywords,
     Payload,
     StoreKeywords,
@@ -305,6 +306,10 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.leases`."""
         return await self._run(self._operations.leases(artifact_id))
 
+    async def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        """See `ArtifactStore.leases_many`."""
+        return await self._run(self._operations.leases_many(ids))
+
     async def list_runs(self) -> list[str]:
         """See `ArtifactStore.list_runs`."""
         return await self._run(self._operations.list_runs())
@@ -332,11 +337,11 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.run_stats`."""
         return await self._run(self._operations.run_stats(run_id))
 
-    async def touch_run(self, run_id: str, ttl: Ttl) -> int:
+    async def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """See `ArtifactStore.touch_run`."""
         return await self._run(self._operations.touch_run(run_id, ttl))
 
-    async def expire_run(self, run_id: str, ttl: Ttl) -> int:
+    async def expire_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """See `ArtifactStore.expire_run`."""
         return await self._run(self._operations.expire_run(run_id, ttl))
 

@@ -48,6 +48,19 @@ class _Default(Enum):
 DEFAULT: Final = _Default.DEFAULT
 """A `ttl` that was left out: the store's `default_ttl` applies where something is stored."""
 
+
+class _Anonymous(Enum):
+    ANONYMOUS = "ANONYMOUS"
+
+    def __repr__(self) -> str:
+        return "ANONYMOUS"
+
+
+ANONYMOUS: Final = _Anonymous.ANONYMOUS
+"""Instead of a run: the leases that were taken without one. Where `run_id=None` would mean everything."""
+
+Anonymous = Literal[_Anonymous.ANONYMOUS]
+
 Ttl = float | timedelta | None
 TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
 
@@ -207,6 +220,11 @@ def check_run_id(run_id: Any) -> str:
 def check_optional_run_id(run_id: Any) -> str | None:
     """A run id, or `None` for the anonymous lease."""
     return None if run_id is None else check_run_id(run_id)
+
+
+def check_holder(run_id: Any) -> str | None:
+    """Whose leases: a run id, or `None` for `ANONYMOUS`."""
+    return None if run_id is ANONYMOUS else check_run_id(run_id)
 
 
 def check_tags(tags: Any) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 
 from .arguments import (
     DEFAULT,
+    Anonymous,
     LinkKeywords,
     Payload,
     StoreKeywords,
@@ -22,6 +23,7 @@ from .arguments import (
     check_content,
     check_details,
     check_grace,
+    check_holder,
     check_ids,
     check_iterable,
     check_optional_run_id,
@@ -212,7 +214,11 @@ class Operations:
         return (yield from self.backend.release(id_of(artifact_id), check_optional_run_id(run_id)))
 
     def leases(self, artifact_id: IdLike) -> Plan[list[Lease]]:
-        return (yield from self.backend.leases(id_of(artifact_id)))
+        [leases] = yield from self.backend.leases([id_of(artifact_id)])
+        return leases
+
+    def leases_many(self, ids: Iterable[IdLike]) -> Plan[list[list[Lease]]]:
+        return self._many(self.backend.leases, ids)
 
     def list_by_run(self, run_id: str) -> Plan[list[ArtifactMetadata]]:
         return self.search(Query(run_id=check_run_id(run_id)), 0, 0)
@@ -267,11 +273,11 @@ class Operations:
         tally = yield from self.backend.tally(Query(run_id=check_run_id(run_id)), None)
         return tally.of_run(run_id)
 
-    def touch_run(self, run_id: str, ttl: Ttl) -> Plan[int]:
-        return (yield from self.backend.touch_run(check_run_id(run_id), check_ttl(ttl), longer=True))
+    def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> Plan[int]:
+        return (yield from self.backend.touch_run(check_holder(run_id), check_ttl(ttl), longer=True))
 
-    def expire_run(self, run_id: str, ttl: Ttl) -> Plan[int]:
-        return (yield from self.backend.touch_run(check_run_id(run_id), check_ttl(ttl), longer=False))
+    def expire_run(self, run_id: str | Anonymous, ttl: Ttl) -> Plan[int]:
+        return (yield from self.backend.touch_run(check_holder(run_id), check_ttl(ttl), longer=False))
 
     def delete_where(self, query: Query, *, dry_run: bool, progress: Progress) -> Plan[Removal]:
         check_chosen(query)

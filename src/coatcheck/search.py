@@ -15,7 +15,7 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
-from .arguments import check_content_type, check_run_id, check_tags
+from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags
 from .errors import InvalidArtifactError
 from .ids import check_artifact_id
 
@@ -70,7 +70,7 @@ class ViewFilters(TypedDict, total=False):
 class Filters(ViewFilters, total=False):
     """The same where the run is no argument of its own."""
 
-    run_id: str | None
+    run_id: str | Anonymous | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Query:
 
     Attributes:
         run_id: This run's own views; `None`: the latest view of every artifact.
+        anonymous: With `run_id=None` instead what anonymous leases say.
         run_prefix: What the run of a view begins with.
         content_type: The content type.
         kind: What the content type begins with.
@@ -93,6 +94,7 @@ class Query:
     """
 
     run_id: str | None = None
+    anonymous: bool = False
     run_prefix: str | None = None
     content_type: str | None = None
     kind: str | None = None
@@ -109,7 +111,7 @@ class Query:
     def of(
         cls,
         *,
-        run_id: str | None = None,
+        run_id: str | Anonymous | None = None,
         run_prefix: str | None = None,
         content_type: str | None = None,
         tags: Tags | None = None,
@@ -130,7 +132,8 @@ class Query:
         if smallest is not None and largest is not None and smallest > largest:
             raise InvalidArtifactError(f"no size is at least {smallest} and at most {largest}: exchange the two")
         return cls(
-            run_id=None if run_id is None else check_run_id(run_id),
+            run_id=None if run_id is None else check_holder(run_id),
+            anonymous=run_id is ANONYMOUS,
             run_prefix=None if run_prefix is None else _check_prefix(check_run_id, run_prefix, "run_prefix"),
             content_type=exact if kind is None else None,
             kind=kind,
@@ -152,8 +155,13 @@ class Query:
 
     @property
     def is_filter(self) -> bool:
-        """Whether some views may not match."""
-        return self != Query(run_id=self.run_id, by=self.by, descending=self.descending)
+        """Whether some views may not match; whose they are aside."""
+        return self != Query(self.run_id, self.anonymous, by=self.by, descending=self.descending)
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether each view is that of one lease: a run's, or the anonymous one."""
+        return self.anonymous or self.run_id is not None
 
     def matches(self, view: ArtifactMetadata) -> bool:
         """Whether metadata satisfy every condition; which run's view it is, the caller knows."""
@@ -263,7 +271,7 @@ def microseconds(time: str) -> int:
 
 def check_chosen(query: Query) -> Query:
     """A query that does not mean everything."""
-    if query.run_id is None and not query.is_filter:
+    if not (query.is_of_one or query.is_filter):
         raise InvalidArtifactError("say which artifacts: without a filter all of the namespace would be removed")
     return query
 

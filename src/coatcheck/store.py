@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .arguments import (
     DEFAULT,
+    Anonymous,
     LinkKeywords,
     Payload,
     StoreKeywords,
     TtlOrDefault,
     check_bound,
     check_details,
+    check_holder,
     check_ids,
     check_run_id,
     spelled_out,
@@ -181,7 +183,8 @@ class ArtifactStore(ABC):
             offset: How many matches to skip.
             by: `"time"` of store, `"size"` or `"expiry"`, then by id.
             order: `"desc"` (newest, largest, last to end first) or `"asc"`.
-            run_id: This run's own views; left out: the latest view of every artifact.
+            run_id: This run's own views; `ANONYMOUS`: those of leases without a run, for which all artifacts are looked
+                at; left out: the latest view of every artifact.
             run_prefix: What the run that a view is of begins with.
             content_type: This content type; `"image/*"`: all that begin with `"image/"`. A `*` elsewhere is a character
                 like others.
@@ -193,6 +196,8 @@ class ArtifactStore(ABC):
             created_before: Likewise.
         """
         query = Query.of(**filters).ordered(by, order)
+        if query.anonymous:
+            raise self._unsupported("run_id=ANONYMOUS")
         views = self.list_all(limit=0) if query.run_id is None else self.list_by_run(query.run_id)
         return slice_of(filter(query.matches, views), query, offset=offset, limit=limit)
 
@@ -547,6 +552,10 @@ class ArtifactStore(ABC):
         """The live leases of an artifact, oldest store first; empty where there is no such artifact."""
         raise self._unsupported("leases")
 
+    def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        """`leases` for many ids, in order."""
+        return [self.leases(artifact_id) for artifact_id in check_ids(ids)]
+
     def list_runs(self) -> list[str]:
         """The runs that hold a live lease, sorted."""
         raise self._unsupported("list_runs")
@@ -610,32 +619,37 @@ class ArtifactStore(ABC):
             tally.add(Tally.of(view, None))
         return tally.of_run(run_id)
 
-    def touch_run(self, run_id: str, ttl: Ttl) -> int:
+    def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """Let every live lease of a run last `ttl` seconds from now, or as long as it does if that is longer.
 
-        Lease by lease: if it is interrupted, or repeated, those that were renewed stay so.
+        With `ANONYMOUS` for the run: of those without one, for which the whole store is looked through.
+
+        Some at a time: if it is interrupted, or repeated, those that were renewed stay so.
 
         Returns:
             How many leases there were.
         """
         raise self._unsupported("touch_run")
 
-    def expire_run(self, run_id: str, ttl: Ttl) -> int:
+    def expire_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """Let every live lease of a run end `ttl` seconds from now, be that later or earlier than before.
 
-        For what is to be kept for a while after the run has ended. Lease by lease, as `touch_run`. What the run stores
+        For what is to be kept for a while after the run has ended. Some at a time, as `touch_run`. What the run stores
         from then on lasts as long as it says.
 
         Returns:
             How many leases there were.
         """
-        return sum(self.touch(view.artifact_id, ttl, run_id) for view in self.list_by_run(check_run_id(run_id)))
+        holder = check_holder(run_id)
+        return sum(self.touch(view.artifact_id, ttl, holder) for view in self.search(run_id=run_id, limit=0))
 
     @spelled_out(Query.of)
     def delete_where(
         self, *, dry_run: bool = True, progress: Callable[[int], None] | None = None, **filters: Unpack[Filters]
     ) -> Removal:
         """Remove what `search` would find, for every run; with `run_id` give up that run's leases instead.
+
+        `run_id=ANONYMOUS` gives up those that were taken without a run.
 
         Some hundred at a time: others don't wait, and it can be interrupted and repeated. What is stored again, or gets
         other tags, after it was looked at and before it would be removed, stays.
@@ -651,7 +665,7 @@ class ArtifactStore(ABC):
             view
             for view in found
             if dry_run
-            or (self.delete(view.artifact_id) if query.run_id is None else self.release(view.artifact_id, query.run_id))
+            or (self.release(view.artifact_id, query.run_id) if query.is_of_one else self.delete(view.artifact_id))
         ]
         if progress is not None and not dry_run:
             progress(len(found))

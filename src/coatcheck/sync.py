@@ -11,6 +11,7 @@ import redis
 
 from .arguments import (
     DEFAULT,
+    Anonymous,
     LinkKeywords,
     Payload,
     StoreKeywords,
@@ -237,6 +238,9 @@ class BackendStore(Face, ArtifactStore):
     def leases(self, artifact_id: IdLike) -> list[Lease]:
         return self._run(self._operations.leases(artifact_id))
 
+    def leases_many(self, ids: Iterable[IdLike]) -> list[list[Lease]]:
+        return self._run(self._operations.leases_many(ids))
+
     def list_runs(self) -> list[str]:
         return self._run(self._operations.list_runs())
 
@@ -258,10 +262,10 @@ class BackendStore(Face, ArtifactStore):
     def run_stats(self, run_id: str) -> RunStats:
         return self._run(self._operations.run_stats(run_id))
 
-    def touch_run(self, run_id: str, ttl: Ttl) -> int:
+    def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         return self._run(self._operations.touch_run(run_id, ttl))
 
-    def expire_run(self, run_id: str, ttl: Ttl) -> int:
+    def expire_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         return self._run(self._operations.expire_run(run_id, ttl))
 
     @spelled_out(Query.of)

@@ -91,6 +91,20 @@ def test_prune_for_a_run_gives_up_its_leases_only(coatcheck: Coatcheck, store: A
     assert [lease.run_id for lease in store.leases(view)] == ["b"]
 
 
+def test_leases_without_a_run_are_ended_or_given_up_together(coatcheck: Coatcheck, store: ArtifactStore) -> None:
+    view = store.store(b"shared", run_id="a")
+    store.store(b"shared")
+    store.store(b"alone")
+
+    assert coatcheck("expire", "--anonymous", "--in", "1d").stdout == "2 leases end in 1d\n"
+    assert coatcheck("expire", "a", "--anonymous", "--in", "1d").code == 2
+    assert coatcheck("expire", "--in", "1d").code == 2
+    assert coatcheck("prune", "--run", "a", "--anonymous").code == 2
+    assert coatcheck("prune", "--anonymous").stdout == "2 removed, 11 B\n"
+    assert [lease.run_id for lease in store.leases(view)] == ["a"]
+    assert coatcheck("expire", "--anonymous", "--in", "1d").code == 1
+
+
 @pytest.mark.parametrize("page", [1, 2, 1000])
 def test_prune_counts_what_it_keeps_page_by_page(
     coatcheck: Coatcheck, store: ArtifactStore, ten: list[ArtifactMetadata], page: int, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "exists": lambda: store.exists(name),
         "get_metadata": lambda: store.get_metadata(name),
         "leases": lambda: store.leases(name),
+        "leases_many": lambda: store.leases_many([name]),
         "list_all": lambda: store.list_all(limit=0),
         "list_by_run": lambda: store.list_by_run("a"),
         "list_runs": lambda: store.list_runs(),

@@ -241,6 +241,7 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "exists": lambda: store.exists(name),
         "find_missing": lambda: store.find_missing(IDS),
         "leases": lambda: store.leases(name),
+        "leases_many": lambda: store.leases_many([name]),
         "list_all": lambda: store.list_all(limit=chance.choice([0, 3])),
         "list_by_run": lambda: store.list_by_run(run or "a"),
         "list_runs": lambda: store.list_runs(),

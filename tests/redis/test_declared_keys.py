@@ -19,9 +19,9 @@ from ..harnesses import chunk
 from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, furnish
 
 DERIVED = {
-    "acquire": {"labelled"},
-    "store": {"run", "labelled"},
-    "store_small": {"labelled"},
+    "acquire": {"labelled", "artifact", "content"},
+    "store": {"run", "labelled", "artifact", "content"},
+    "store_small": {"labelled", "artifact", "content"},
     "touch": {"run", "labelled"},
     "release": {"run", "labelled"},
     "delete": {"run", "labelled"},

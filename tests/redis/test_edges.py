@@ -386,7 +386,8 @@ def test_content_that_only_a_hold_kept_goes_with_it(store, keys, keys_of) -> Non
 
     def too_late(hold):
         store.delete(name)
-        return calls.touch(keys, calls.Name.of(name), None, None, deadline=hold.deadline, hold=hold.member)
+        one = calls.touch(keys, [calls.Name.of(name)], None, None, deadline=hold.deadline, hold=hold.member)
+        return one.then(lambda outcomes: outcomes[0])
 
     assert run_plan(held(session, keys, name.encode(), None, too_late)).kind == "absent"
     assert keys_of() == []

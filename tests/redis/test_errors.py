@@ -48,6 +48,7 @@ CALLS = {
     "update_metadata": lambda s: s.update_metadata("name", tags={}),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases("name"),
+    "leases_many": lambda s: s.leases_many(["name"]),
     "list_runs": lambda s: s.list_runs(),
     "store_many": lambda s: s.store_many([b"x"]),
     "load_many": lambda s: s.load_many(["a", "b"]),

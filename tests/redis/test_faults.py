@@ -129,6 +129,7 @@ OPERATIONS = {
     "iter_artifacts": lambda s: first(s.iter_artifacts(min_size=1)),
     "iter_run": lambda s: first(s.iter_run("a")),
     "leases": lambda s: s.leases(compute_artifact_id(SHARED)),
+    "leases_many": lambda s: s.leases_many([compute_artifact_id(SHARED)]),
     "touch": lambda s: s.touch(compute_artifact_id(SHARED), 500, "a"),
     "release": lambda s: s.release(compute_artifact_id(SHARED), "a"),
     "release last": lambda s: s.release("name", "a"),

@@ -117,6 +117,7 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "load all": lambda store: store.load_many(EVERYTHING),
     "metadata": lambda store: store.metadata_many(EVERYTHING),
     "leases": lambda store: store.leases(CROWDED_ID),
+    "leases of many": lambda store: store.leases_many(EVERYTHING),
     "exists": lambda store: [store.exists(one) for one in EVERYTHING],
     "range": lambda store: store.load_range(LARGE_ID, 9_990, 20_010),
     "list by run": lambda store: sorted(view.artifact_id for view in store.list_by_run("a")),

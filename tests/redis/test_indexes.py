@@ -12,6 +12,7 @@ from coatcheck.sources import Chunking
 from coatcheck.testing import eventually
 
 from ..harnesses import chunk
+from ..sizes import STORM
 
 EMPTY = compute_artifact_id(b"{}").encode()
 LARGE = hashlib.shake_128(b"large").digest(35_000)
@@ -54,6 +55,28 @@ def now_ms(client) -> int:
 def ended(client, *names: bytes) -> None:
     """Wait until keys have expired."""
     eventually(lambda: client.exists(*names) == 0)
+
+
+def test_what_ended_at_once_is_freed_by_what_others_store(valkey, namespace, client) -> None:
+    """A server left to itself keeps for long what has expired: here it frees nothing unasked."""
+    client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    try:
+        with RedisArtifactStore(valkey.url, namespace=namespace) as store:
+            before = client.dbsize()
+            store.store(b"kept", run_id="b")  # and with it the indexes
+            store.store_many([b"%d" % n for n in range(STORM)], run_id="a")
+            store.expire_run("a", 0.1)
+            eventually(lambda: store.count() == 1)
+            ended_at = now_ms(client)
+            eventually(lambda: now_ms(client) > ended_at)  # in the last millisecond keys are there
+            held, kept = client.dbsize() - before, 1
+            while client.dbsize() - before - 2 * kept > 20:  # two keys each, and indexes
+                assert kept < STORM // 20
+                kept += len(store.store_many([b"%d" % (STORM + kept + n) for n in range(10)], run_id="b"))
+            assert held > STORM
+            assert store.count() == len(store.page(limit=1000).items) == kept
+    finally:
+        client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
 
 
 KINDS = [b"needs:", b"run:", b"runs", b"catalog:deadlines", b"catalog:created"]

@@ -106,6 +106,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "update_many": lambda s: s.update_many([ID, "name"], run_id="a", extra=dict),
     "release": lambda s: s.release("name", "a"),
     "leases": lambda s: s.leases(ID),
+    "leases_many": lambda s: s.leases_many([ID]),
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),

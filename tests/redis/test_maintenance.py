@@ -38,10 +38,11 @@ def damage(store, client, keys):
     stored = store.store(b"content" * 200, run_id="a", ttl=600)
     store.store(b"content" * 200, run_id="b", ttl=6000)
     store.store(b"named", artifact_id="name", run_id="a")
-    alone = store.store(b"neighbour", run_id="n")
+    alone = store.store(b"neighbour", run_id="n", ttl=600)
     shared = stored.artifact_id.encode()
     member = member_of(shared)
-    single = keys.content(alone.artifact_id.encode())
+    name = alone.artifact_id.encode()
+    single = keys.content(name)
     artifact, content, run = keys.artifact(shared), keys.content(shared), keys.run("a")
     needs = keys.needs(compute_artifact_id(b"named").encode())
 
@@ -70,6 +71,10 @@ def damage(store, client, keys):
             "header damaged": lambda: client.hset(artifact, "h", "\x02"),
             "lease damaged": lambda: client.hset(artifact, "=a", "x"),
             "wrong type": lambda: (client.delete(run), client.set(run, "x")),
+            "single artifact immortal": lambda: client.persist(keys.artifact(name)),
+            "single content immortal": lambda: client.persist(single),
+            "single needs of a wrong type": lambda: client.set(keys.needs(name), "x"),
+            "member of one twin": lambda: client.zadd(keys.deadlines, {":dead": 5e12}),
         }[what]()
         return (alone if what == "single flipped" else stored).artifact_id
 
@@ -93,6 +98,9 @@ REPAIRABLE = {
     "orphan": {"orphan-content"},
     "staging immortal": {"immortal-staging"},
     "artifact gone": {"stale-index-member", "orphan-content"},
+    "single artifact immortal": {"wrong-expiry"},
+    "single content immortal": {"wrong-expiry"},
+    "member of one twin": {"stale-index-member"},
 }
 
 
@@ -121,6 +129,7 @@ LOST = {
     "lease damaged": "damaged-metadata",
     "wrong type": "wrong-type",
     "truncated": "damaged-content",
+    "single needs of a wrong type": "wrong-type",
 }
 
 

@@ -56,6 +56,7 @@ OPERATIONS = {
     "get_metadata": lambda s: s.get_metadata("explicit"),
     "exists": lambda s: s.exists("explicit"),
     "leases": lambda s: s.leases("explicit"),
+    "leases_many": lambda s: s.leases_many(["explicit", s.default]),
     "list_by_run": lambda s: s.list_by_run("a"),
     "list_all": lambda s: s.list_all(),
     "list_runs": lambda s: s.list_runs(),

@@ -11,6 +11,7 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from coatcheck import (
+    ANONYMOUS,
     ANY,
     Artifact,
     ArtifactConflictError,
@@ -100,6 +101,8 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.run_stats("a"), RunStats)
     assert_type(store.touch_run("a", 60) + store.expire_run("a", timedelta(days=1)), int)
     assert_type(store.delete_where(run_id="a", dry_run=False), Removal)
+    assert_type(store.delete_where(run_id=ANONYMOUS), Removal)
+    assert_type(store.expire_run(ANONYMOUS, 60) + store.count(run_id=ANONYMOUS), int)
     with store.run("a", ttl=60, keep=None) as run:
         assert_type(run, Run)
         assert_type(run.store_json({}, tags={"k": "v"}), ArtifactMetadata)
@@ -110,6 +113,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     store.page(by="name")  # type: ignore[arg-type]
     store.iter_run("a", run_id="a")  # type: ignore[misc]
     assert_type(store.leases("name"), list[Lease])
+    assert_type(store.leases_many(["name"]), list[list[Lease]])
     assert_type(store.touch("name", 1.5, run_id="a"), bool)
     assert_type(store.update_metadata("name", run_id="a", tags={"k": "v"}, replace=True), ArtifactMetadata | None)
     assert_type(store.update_many([view], extra=lambda old: {**old, "n": 1}), list[ArtifactMetadata | None])

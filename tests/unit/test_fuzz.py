@@ -284,6 +284,7 @@ CALLS = {
     "exists": lambda s, v: s.exists(v),
     "get_metadata": lambda s, v: s.get_metadata(v),
     "leases": lambda s, v: s.leases(v),
+    "leases_many": lambda s, v: s.leases_many([v]),
     "release id": lambda s, v: s.release(v, "a"),
     "release run": lambda s, v: s.release("name", v),
     "touch id": lambda s, v: s.touch(v, 10),

@@ -125,8 +125,8 @@ class Backend(ABC):
         """Give up a lease; whether there was a live one."""
 
     @abstractmethod
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        """Live leases, oldest store first."""
+    def leases(self, ids: Sequence[str]) -> Plan[list[list[Lease]]]:
+        """Live leases of each, oldest store first, in order."""
 
     @abstractmethod
     def listing(self, query: Query) -> Listing[ArtifactMetadata]:
@@ -173,14 +173,18 @@ class Backend(ABC):
         """Figures about the artifacts that a query wants."""
 
     @abstractmethod
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
-        """Set the deadline of every live lease of a run, or only make it later; how many there were."""
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+        """Set the deadline of every live lease of a run, or only make it later; how many there were.
+
+        `run_id=None`: of every anonymous lease.
+        """
 
     @abstractmethod
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
-        """Give up the run's leases that a query wants, or remove the artifacts; how many, and their bytes.
+        """Give up the leases that a query wants, or remove the artifacts; how many, and their bytes.
 
-        What was stored or labelled anew since it was looked at stays.
+        Leases where the query is about those of a run, or about anonymous ones. What was stored or labelled anew since
+        it was looked at stays.
         """
 
     @abstractmethod

@@ -177,15 +177,15 @@ class LocalBackend(LocalLists):
 
         return self._plan(change)
 
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        def look() -> list[Lease]:
-            record = self._live(artifact_id)
-            if record is None:
-                return []
-            views = [record.view(lease) for lease in sorted(record.leases.values(), key=lambda c: c.created)]
-            return [Lease(**view.model_dump(include=set(Lease.model_fields))) for view in views]
+    def leases(self, ids: Sequence[str]) -> Plan[list[list[Lease]]]:
+        return self._plan(lambda: [self._leases(artifact_id) for artifact_id in ids])
 
-        return self._plan(look)
+    def _leases(self, artifact_id: str) -> list[Lease]:
+        record = self._live(artifact_id)
+        if record is None:
+            return []
+        views = [record.view(lease) for lease in sorted(record.leases.values(), key=lambda c: c.created)]
+        return [Lease(**view.model_dump(include=set(Lease.model_fields))) for view in views]
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         def change() -> int:

@@ -88,13 +88,14 @@ class LocalLists(Backend):
 
     @staticmethod
     def _wanted(record: Record, query: Query) -> list[ArtifactMetadata]:
-        view = record.seen_by(query.run_id)
-        return [view] if view is not None and query.matches(view) else []
+        lease = record.leases.get(query.run_id) if query.is_of_one else record.latest()
+        views = [] if lease is None else [record.view(lease)]
+        return list(filter(query.matches, views))
 
     @staticmethod
     def _place(record: Record, view: ArtifactMetadata, query: Query) -> Place:
         value, name = query.place(view)
-        if query.by == "expiry" and query.run_id is None:
+        if query.by == "expiry" and not query.is_of_one:
             value = max(
                 math.inf if lease.deadline is None else 1000 * lease.deadline for lease in record.leases.values()
             )
@@ -133,7 +134,7 @@ class LocalLists(Backend):
         def look() -> StoreStats:
             found = list(self._found(query))
             contents = {record.digest or record.artifact_id: record for record, _ in found}
-            shown = [(record, record.leases if query.run_id is None else [query.run_id]) for record, _ in found]
+            shown = [(record, [query.run_id] if query.is_of_one else record.leases) for record, _ in found]
             runs = {view.run_id for _, view in found} if query.is_filter else {run for _, some in shown for run in some}
             now = self._now()
             ends = [max(_ends(record.leases[run]) for run in some) for record, some in shown]
@@ -151,8 +152,14 @@ class LocalLists(Backend):
 
         return self._plan(look)
 
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
-        return self._plan(lambda: sum(self._touch(one, run_id, ttl_ms, longer=longer) for one in self._ids(run_id)))
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+        def change() -> int:
+            ids = self._ids(run_id)
+            if run_id is None:  # what cannot be read is none of these
+                ids = [record.artifact_id for record in self._live_records(ids) if None in record.leases]
+            return sum(self._touch(one, run_id, ttl_ms, longer=longer) for one in ids)
+
+        return self._plan(change)
 
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
         def change() -> tuple[int, int]:
@@ -164,10 +171,10 @@ class LocalLists(Backend):
                     record = self._live(artifact_id)
                     if record is not None and self._wanted(record, query):
                         count, size = count + 1, size + record.size
-                        if query.run_id is None:
-                            self._remove(record)
-                        else:
+                        if query.is_of_one:
                             self._give_up(record, query.run_id)
+                        else:
+                            self._remove(record)
                 if progress is not None:
                     progress(looked_at)
             return count, size

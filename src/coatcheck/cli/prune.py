@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+import coatcheck
 from coatcheck import Removal
 from coatcheck.humane import size
 
@@ -49,6 +50,9 @@ def prune(
         str | None,
         complete.run_option("Only give up this run's leases; left out: for everyone."),
     ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Only give up leases that were taken without a run.")
+    ] = False,
     content_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Of this content type; text/* for all that begin so.")
     ] = None,
@@ -63,9 +67,13 @@ def prune(
 
     Shows what would go, by run, and asks. What is stored again meanwhile stays. Can be interrupted and repeated.
     """
-    if older_than is None and not keep_last and run is None and content_type is None and not tag:
-        raise typer.BadParameter("say what may go", param_hint="--older-than, --keep-last, --run, --type or --tag")
-    filters: Filters = {"run_id": run, "content_type": content_type, "tags": parse_wanted_tags(tag or ())}
+    whose = coatcheck.ANONYMOUS if anonymous else run
+    if older_than is None and not keep_last and whose is None and content_type is None and not tag:
+        options = "--older-than, --keep-last, --run, --anonymous, --type or --tag"
+        raise typer.BadParameter("say what may go", param_hint=options)
+    if anonymous and run is not None:
+        raise typer.BadParameter("either one run or none", param_hint="--anonymous")
+    filters: Filters = {"run_id": whose, "content_type": content_type, "tags": parse_wanted_tags(tag or ())}
     bounds = [] if older_than is None else [parse_ago(older_than)]
     with Settings.of(ctx).open() as store:
         if keep_last:
@@ -78,9 +86,9 @@ def prune(
         if not groups.artifacts or dry_run:
             removal = Removal(artifacts=groups.artifacts, size_bytes=groups.size, dry_run=dry_run)
         else:
-            whose = "for everyone" if run is None else f"for run {run}"
+            holder = "for those without a run" if anonymous else "for everyone" if run is None else f"for run {run}"
             frees = size(store.stats(**filters).stored_bytes)
-            ask(f"Remove {counted(groups.artifacts)}, {size(groups.size)}, {frees} as stored, {whose}?", yes=yes)
+            ask(f"Remove {counted(groups.artifacts)}, {size(groups.size)}, {frees} as stored, {holder}?", yes=yes)
             with counting("artifacts looked at") as tell:
                 removal = store.delete_where(dry_run=False, progress=tell, **filters)
     if as_json:

@@ -31,8 +31,8 @@ def copying(
             page: Page[ArtifactMetadata] = yield Ask(source, partial(_next, after))
             after, views = page.next, page.items
         for start in range(0, len(views), PAGE):
-            wanted = yield from _wanted(source, views[start : start + PAGE], run_id)
-            yield from placing.place(wanted)
+            some = views[start : start + PAGE]
+            yield from placing.place((yield from _wanted(source, some)) if run_id is None else _own(some))
         if after is None:
             break
     return counts.report()
@@ -43,18 +43,24 @@ def _next(after: str | None, source: Any) -> Any:
     return source.page(order="asc", limit=PAGE, after=after)
 
 
-def _wanted(source: Store, views: Sequence[ArtifactMetadata], run_id: str | None) -> Plan[list[Wanted]]:
-    wanted = []
-    for view in views:
-        leases: list[Lease] = yield Ask(source, partial(_leases, view.artifact_id))
-        leases = [lease for lease in leases if run_id in (None, lease.run_id)]
-        if leases:  # it may be gone by now
-            wanted.append(Wanted(view.artifact_id, view.digest, view.size_bytes, leases))
-    return wanted
+def _wanted(source: Store, views: Sequence[ArtifactMetadata]) -> Plan[list[Wanted]]:
+    """Artifacts with all of their leases."""
+    ids = [view.artifact_id for view in views]
+    held: list[list[Lease]] = yield Ask(source, lambda s: s.leases_many(ids))
+    return [
+        Wanted(view.artifact_id, view.digest, view.size_bytes, leases)
+        for view, leases in zip(views, held, strict=True)
+        if leases  # it may be gone by now
+    ]
 
 
-def _leases(artifact_id: str, source: Any) -> Any:
-    return source.leases(artifact_id)
+def _own(views: Sequence[ArtifactMetadata]) -> list[Wanted]:
+    """Artifacts with the leases of the run whose views these are."""
+    fields = set(Lease.model_fields)
+    return [
+        Wanted(view.artifact_id, view.digest, view.size_bytes, [Lease(**view.model_dump(include=fields))])
+        for view in views
+    ]
 
 
 class _Contents:

@@ -33,7 +33,8 @@ from .blocking import Blocking
 
 _STORES: Final = ("store", "store_many", "store_file", "link")
 _READS: Final = (
-    *("load", "load_many", "open", "load_range", "exists", "get_metadata", "metadata_many", "leases"),
+    *("load", "load_many", "open", "load_range", "exists", "get_metadata", "metadata_many"),
+    *("leases", "leases_many"),
     *(
         "list_by_run",
         "list_all",

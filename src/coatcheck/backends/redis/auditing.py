@@ -7,7 +7,8 @@ key that it derives does not show, because that has gone ahead to another node, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from ...envelope import is_manifest, unseal
@@ -23,7 +24,7 @@ from .session import Session
 from .walking import Steps
 
 _ARTIFACTS: Final = 250
-"""Artifacts that one call looks at: eight commands each."""
+"""Artifacts that one call looks at: five commands each."""
 
 Found = tuple[Keys, bytes, "re.Match[bytes]"]
 """A key: partition, name, and what its name says."""
@@ -37,23 +38,20 @@ def suspects(session: Session, found: Sequence[Found], *, read_data: bool) -> Pl
     left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
     some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
     sound: list[tuple[Found, bytes, int]] = []
-    work, replies = yield from _ask(session, some, _ARTIFACTS, calls.audit_artifacts)
+    work, replies = yield from _ask(session, some, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data))
     for items, reply in zip(work, replies, strict=True):
-        for one, (header, stored) in zip(items, reply, strict=True):
-            if header:
-                sound.append((one, header, stored))
-            else:
-                left.append(one)
-    if read_data:
-        for batch in batches(sound, PAGE, lambda item: item[2]):
-            contents = yield from session.read_each(
-                [Command(keys.slot, (b"GET", keys.content(match["name"])), same) for (keys, _, match), _, _ in batch]
-            )
-            left += [
-                one
-                for (one, header, _), sealed in zip(batch, contents, strict=True)
-                if not _is_as_stored(one[2]["name"], header, sealed)
-            ]
+        left += [one for one, (stored, _) in zip(items, reply, strict=True) if not stored]
+        if read_data:
+            sound += [(one, header, stored) for one, (stored, header) in zip(items, reply, strict=True) if stored]
+    for batch in batches(sound, PAGE, lambda item: item[2]):
+        contents = yield from session.read_each(
+            [Command(keys.slot, (b"GET", keys.content(match["name"])), same) for (keys, _, match), _, _ in batch]
+        )
+        left += [
+            one
+            for (one, header, _), sealed in zip(batch, contents, strict=True)
+            if not _is_as_stored(one[2]["name"], header, sealed)
+        ]
     return left
 
 
@@ -68,13 +66,16 @@ def unsure_contents(session: Session, found: Sequence[Found]) -> Plan[list[Found
     ]
 
 
-def unsure_runs(session: Session, found: Iterable[Found]) -> Plan[list[Found]]:
-    """Those indexes of runs that are long, or of which a member may stand for nothing."""
-    indexes = list(found)
+def unsure_runs(session: Session, indexes: Sequence[Found]) -> Plan[list[tuple[Found, int]]]:
+    """Those indexes of runs of which a member may stand for nothing, and the rank from which on one may."""
     replies = yield from session.read_each(
         [calls.audit_index(keys, (key, key), b"=" + match["name"], 0, PAGE) for keys, key, match in indexes]
     )
-    return [one for one, (count, sure) in zip(indexes, replies, strict=True) if not sure or count >= PAGE]
+    return [
+        (one, reply.members if reply.sure else 0)
+        for one, reply in zip(indexes, replies, strict=True)
+        if not reply.sure or reply.members >= PAGE
+    ]
 
 
 def sure_members(
@@ -85,12 +86,18 @@ def sure_members(
         return start
     steps = Steps()
     while True:
-        count, sure = yield from session.read(
-            calls.audit_index(keys, index, name if kind == "run" else b"", start, PAGE)
-        )
-        if not sure or steps.in_circles(start) or count < PAGE:
-            return start if not sure else start + count
-        start += count
+        audited = yield from session.read(calls.audit_index(keys, index, name if kind == "run" else b"", start, PAGE))
+        if not audited.sure or steps.in_circles(start) or audited.members < PAGE:
+            return start + audited.members if audited.sure else start
+        start += audited.members
+
+
+def are_twins(session: Session, keys: Keys) -> Plan[bool]:
+    """Whether both indexes of the catalog have as many members. Where all of one are in the other, they are the same.
+
+    That is so at any time: each script that changes one of them changes both.
+    """
+    return (yield from session.read(calls.audit_index(keys, keys.catalog[:2], b"", 0, 1))).even
 
 
 def _ask(

@@ -107,8 +107,8 @@ class RedisBackend(Backend):
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         return heard(self._leasing.release(artifact_id, run_id))
 
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
-        return heard(self._leasing.leases(artifact_id))
+    def leases(self, ids: Sequence[str]) -> Plan[list[list[Lease]]]:
+        return heard(self._leasing.leases(ids))
 
     def delete_by_run(self, run_id: str) -> Plan[int]:
         return heard(self._leasing.delete_by_run(run_id))
@@ -137,7 +137,7 @@ class RedisBackend(Backend):
     def stats(self, query: Query) -> Plan[StoreStats]:
         return self._counting.stats(query)
 
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
         return heard(self._leasing.touch_run(run_id, ttl_ms, longer=longer))
 
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:

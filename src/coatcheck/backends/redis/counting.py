@@ -44,12 +44,12 @@ class Counting:
         wanted = alone(query)
         if wanted is not None:
             return heard(self._labelled(query, wanted))
-        return heard(self._tallied(query) if query.is_filter else self._live(query))
+        return heard(self._tallied(query) if query.is_filter or query.anonymous else self._live(query))
 
     def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
         """See `Backend.facets`."""
         field = field_of(by)
-        if field is None or query.is_filter or query.run_id is not None:
+        if field is None or query.is_filter or query.is_of_one:
             return heard(self._values(query, by))
         return heard(self._indexed(query, by, field))
 
@@ -120,7 +120,7 @@ class Counting:
         return total
 
     def _stats(self, query: Query) -> Plan[StoreStats]:
-        by = "run_id" if query.is_filter or query.run_id else None
+        by = "run_id" if query.is_filter or query.is_of_one else None
         total, scan = Tally(), TallyScan(self._session, query, by, contents=True)
         leases = handed_in = hour = day = own = own_bytes = own_stored = 0
         others: dict[bytes, calls.StoredContent] = {}
@@ -158,7 +158,7 @@ class Counting:
         digests = list(others)
         names = [records.content_id_of(digest) for digest in digests]
         places = [(self._session.of(name.decode()), name) for name in names]
-        field = b"" if query.run_id is None else records.lease_field(query.run_id)
+        field = calls.seen_field(query)
         views = yield from ask_about(
             self._session, places, lambda keys, ids, most: calls.metadata(keys, ids, most, field)
         )
@@ -199,7 +199,7 @@ class Counting:
             name = listed(match.member)
             digest, size = records.decode_header(match.header, name.decode())
             leases, ends = 1, records.deadline_of(match.lease)
-            if query.run_id is None:
+            if not query.is_of_one:
                 leases, ends = yield from self._leases(keys, name)
             now = (yield from self._session.read(server_time(keys))) // 1000
             content = keys.content(records.content_id_of(digest))

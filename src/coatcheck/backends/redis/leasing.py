@@ -17,11 +17,11 @@ from ...plan import Plan
 from ...search import Query
 from ...seen import Seen
 from ..base import Progress
-from .batching import CHANGES, PAGE, ROUND, by_partition, pages
+from .batching import CHANGES, PAGE, ROUND, Pace, by_partition, pages
 from .chunks import held, new_token, tidy
 from .layout import records
 from .layout.keys import Keys, artifact_of
-from .scanning import MemberScan, ViewScan, view_of
+from .scanning import Index, MemberScan, ViewScan, view_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Command
@@ -50,11 +50,25 @@ class Leasing:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def leases(self, artifact_id: str) -> Plan[list[Lease]]:
+    def leases(self, ids: Sequence[str]) -> Plan[list[list[Lease]]]:
         """See `Backend.leases`."""
-        keys, found, after, steps = self._session.of(artifact_id), {}, b"0", Steps()
+        found: list[list[Lease]] = []
+        pace = Pace(PAGE)
+        while some := ids[len(found) : len(found) + pace.next()]:
+            pages = yield from self._session.read_each([self._leases(artifact_id, b"0") for artifact_id in some])
+            for artifact_id, page in zip(some, pages, strict=True):
+                pace.saw(1 + sum(len(lease) for _, lease in page.leases))
+                leases = yield from self._leases_from(artifact_id, page)
+                found.append(leases)
+        return found
+
+    def _leases(self, artifact_id: str, after: bytes) -> Call[calls.LeasePage]:
+        return calls.leases(self._session.of(artifact_id), artifact_id.encode(), after, PAGE)
+
+    def _leases_from(self, artifact_id: str, page: calls.LeasePage) -> Plan[list[Lease]]:
+        """The leases of an artifact, from its first page on."""
+        found, steps = {}, Steps()
         while True:
-            page = yield from self._session.read(calls.leases(keys, artifact_id.encode(), after, PAGE))
             if page.leases:
                 records.decode_header(page.header, artifact_id)
             for field, lease in page.leases:
@@ -63,7 +77,7 @@ class Leasing:
                 return sorted(found.values(), key=lambda lease: lease.created_at)
             if steps.in_circles(page.after):
                 raise ValueError("leases without end")
-            after = page.after
+            page = yield from self._session.read(self._leases(artifact_id, page.after))
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
         """See `Backend.acquire`."""
@@ -85,15 +99,16 @@ class Leasing:
         """See `Backend.touch`."""
         if is_default_id(artifact_id):  # its name tells its content: mostly the first answer is the last
             keys = self._session.of(artifact_id)
-            outcome = yield from self._session.write(calls.touch(keys, Name.of(artifact_id), run_id, ttl_ms))
+            [outcome] = yield from self._session.write(calls.touch(keys, [Name.of(artifact_id)], run_id, ttl_ms))
             if outcome.kind in _FINAL:
                 return outcome.kind == "ok"
         [outcome] = yield from self._touch([artifact_id], run_id, ttl_ms)
         return outcome.kind == "ok"
 
-    def touch_run(self, run_id: str, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
+    def touch_run(self, run_id: str | None, ttl_ms: int | None, *, longer: bool) -> Plan[int]:
         """See `Backend.touch_run`."""
-        seen, scan, count = Seen(), MemberScan(self._session, lambda keys: keys.run(run_id)), 0
+        index: Index = (lambda keys: keys.created) if run_id is None else (lambda keys: keys.run(run_id))
+        seen, scan, count = Seen(), MemberScan(self._session, index), 0
         while (members := (yield from scan.next())) is not None:
             named = [found.decode() for _, member, _ in members if (found := artifact_of(member)) is not None]
             outcomes = yield from self._touch(list(filter(seen.add, named)), run_id, ttl_ms, longer=longer)
@@ -104,15 +119,16 @@ class Leasing:
         self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None, *, longer: bool = False
     ) -> Plan[list[Outcome]]:
         def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
-            return calls.touch(keys, names[0], run_id, ttl_ms, longer=longer).then(lambda outcome: [outcome])
+            return calls.touch(keys, names, run_id, ttl_ms, longer=longer)
 
         def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
             def call(hold: Hold) -> Call[Outcome]:
-                return calls.touch(keys, name, run_id, ttl_ms, longer=longer, deadline=hold.deadline, hold=hold.member)
+                one = calls.touch(keys, [name], run_id, ttl_ms, longer=longer, deadline=hold.deadline, hold=hold.member)
+                return one.then(lambda outcomes: outcomes[0])
 
             return held(self._session, keys, name.content, ttl_ms, call, complete=False)
 
-        return self._each(ids, change, {"chunked": hold}, page=1)
+        return self._each(ids, change, {"chunked": hold})
 
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
         """See `Backend.delete_where`."""
@@ -121,7 +137,7 @@ class Leasing:
         while (seen := (yield from heard(_seen(scan, query)))) is not None:
             ids, says = list(seen), [says for says, _ in seen.values()]
             outcomes = yield from (
-                self._delete(ids, says) if query.run_id is None else self._release(ids, query.run_id, says)
+                self._release(ids, query.run_id, says) if query.is_of_one else self._delete(ids, says)
             )
             for (_, one), outcome in zip(seen.values(), outcomes, strict=True):
                 count, size = count + (outcome.kind == "ok"), size + one * (outcome.kind == "ok")
@@ -180,7 +196,6 @@ class Leasing:
         rarely: Mapping[str, Singly] | None = None,
         *,
         seen: Sequence[bytes] = (),
-        page: int = CHANGES,
     ) -> Plan[list[Outcome]]:
         """Change artifacts of any partition; what became of each, in order.
 
@@ -189,11 +204,10 @@ class Leasing:
             change: The call for some of one partition.
             rarely: By what the call may answer, the plan that changes such an artifact then.
             seen: What each lease has to say still, see `Name`.
-            page: Artifacts that one call changes.
         """
         changing = _Changing(self._session, ids, seen)
         while changing.waiting:
-            work = changing.next(page)
+            work = changing.next()
             replies = yield from self._session.write_each(
                 [change(keys, changing.names_of(some)) for keys, some in work]
             )
@@ -221,13 +235,13 @@ class _Changing:
         self._places = [session.of(artifact_id) for artifact_id in ids]
         self._tries = [_TRIES] * len(ids)
 
-    def next(self, size: int) -> list[tuple[Keys, Sequence[int]]]:
+    def next(self) -> list[tuple[Keys, Sequence[int]]]:
         """What goes into the next round trip, call by call."""
         now, self.waiting = self.waiting[:ROUND], self.waiting[ROUND:]
         return [
             (keys, [now[i] for i in page])
             for keys, numbers in by_partition(self._places[i] for i in now).items()
-            for page in pages(numbers, size)
+            for page in pages(numbers, CHANGES)
         ]
 
     def names_of(self, page: Sequence[int]) -> list[Name]:

@@ -32,9 +32,9 @@ class Lists:
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
-        if query.by == "expiry":
+        if query.by == "expiry" and not query.anonymous:
             return heard(InOrder(self._session, query, "deadlines", start, count).page())
-        if query.by == "time" and query.run_id is None:
+        if query.by == "time" and not query.is_of_one:
             return heard(InOrder(self._session, query, "created", start, count).page())
         return self._best(query, start, count)
 

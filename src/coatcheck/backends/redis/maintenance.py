@@ -20,10 +20,10 @@ from ...manifest import Manifest
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from ..base import Progress
-from .auditing import Found, sure_members, suspects, unsure_contents, unsure_runs
+from .auditing import Found, are_twins, sure_members, suspects, unsure_contents, unsure_runs
 from .chunks import number_pages, server_time, tidy
 from .layout import records
-from .layout.keys import Keys
+from .layout.keys import ALL, ARTIFACTS, RARE, Keys
 from .mending import mend
 from .reading import Reading
 from .scripts import calls
@@ -34,11 +34,9 @@ from .upload import STAGING_MS
 from .walking import Cursor, Steps
 
 _PAGE: Final = 500
+_SCANNED: Final = 1000  # keys that one SCAN looks at
 _MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
 _HOLD_US: Final = 600_000_000  # how long a lease may take to be taken: ten minutes
-
-_FREQUENT: Final = ("artifact", "content")
-"""Kinds of most keys: no other key of ours has such a word between colons."""
 
 LEFTOVERS: Final = frozenset(
     {
@@ -122,12 +120,14 @@ class Inspection:
         self._found = ProblemCounter()
         self._needed: set[tuple[Keys, bytes]] = set()  # contents that explicit ids stand for
         self._stale: Counter[bytes] = Counter()  # stale members of each index, where they are left
+        self._sure: set[Keys] = set()  # partitions whose artifacts by time all last
         self._unreadable = False  # whether some artifact may need a content that we cannot know
 
     def run(self) -> Plan[CheckReport]:
         """Look at every key of the namespace; what was found."""
-        yield from self._scan({"artifact": self._artifacts})
+        yield from self._scan(ARTIFACTS, {"artifact": self._artifacts})
         yield from self._scan(
+            RARE,
             {
                 "run": self._runs,
                 "runs": self._lists_of_runs,
@@ -136,34 +136,40 @@ class Inspection:
                 "leases": self._indexes_of_leases,
                 "stores": self._indexes_of_leases,
                 "labelled": self._indexes_by_label,
-            }
+            },
         )
         looked_at = yield from self._scan(
+            ALL,
             {
                 "content": self._contents,
                 "chunk": self._chunks,
                 "staging": self._temporary,
                 "buried": self._temporary,
                 "": self._foreign,
-            }
+            },
         )
         return self._found.report(looked_at)
 
-    def _scan(self, rooms: dict[str, Callable[[_OfOneKind], Plan[None]]]) -> Plan[int]:
-        """Show every key of some kinds to who looks at that kind."""
+    def _scan(self, pattern: bytes, rooms: dict[str, Callable[[_OfOneKind], Plan[None]]]) -> Plan[int]:
+        """Show every key of some kinds to who looks at that kind; how many keys there were.
+
+        Args:
+            pattern: Of the keys of these kinds, and perhaps of others, behind the prefix of their partition.
+            rooms: By the kind, who looks at them.
+        """
         looked_at = 0
-        pattern = self._session.partitions.prefix + b"*"
-        others = [] if "" in rooms else [b":%b:" % kind.encode() for kind in _FREQUENT if kind not in rooms]
+        partitions = self._session.partitions
+        tagged = partitions.count > 1 and pattern is not ALL
+        pattern = partitions.prefix + (b"{*}:" if tagged else b"") + pattern
         for node in (yield from self._session.primaries()):
             cursor = Cursor()
             while not cursor.ended:
                 # An error here ends the inspection: a listing that failed is no reason to remove anything.
-                scan = (b"SCAN", cursor.at, b"MATCH", pattern, b"COUNT", b"%d" % _PAGE)
+                scan = (b"SCAN", cursor.at, b"MATCH", pattern, b"COUNT", b"%d" % _SCANNED)
                 following, names = yield from self._session.ask_node(node, Command(0, scan, _scanned))
                 kinds: dict[str, _OfOneKind] = {}
                 for key in set(names):
-                    if not any(word in key for word in others):
-                        self._sort(key, kinds)
+                    self._sort(key, kinds)
                 for kind, look in rooms.items():
                     if kind in kinds:
                         yield from heard(look(kinds[kind]))
@@ -316,9 +322,8 @@ class Inspection:
     # Indexes ---------------------------------------------------------------------------------------------------
 
     def _runs(self, found: _OfOneKind) -> Plan[None]:
-        for keys, key, match in (yield from unsure_runs(self._session, found)):
-            field = b"=" + match["name"]
-            yield from self._index(keys, (key, key), "run", field, keys.artifact_of)
+        for (keys, key, match), start in (yield from unsure_runs(self._session, found)):
+            yield from self._index(keys, (key, key), "run", b"=" + match["name"], keys.artifact_of, start)
 
     def _lists_of_runs(self, found: _OfOneKind) -> Plan[None]:
         for keys, key, _ in found:
@@ -331,7 +336,10 @@ class Inspection:
     def _catalogs(self, found: _OfOneKind) -> Plan[None]:
         # Deadlines last: they tell of the other that its members have expired.
         for keys, key, _ in sorted(found, key=lambda one: one[1]):
-            yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
+            if keys not in self._sure or not (yield from are_twins(self._session, keys)):
+                sure = yield from self._index(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
+                if sure and key == keys.created:
+                    self._sure.add(keys)
 
     def _indexes_by_label(self, found: _OfOneKind) -> Plan[None]:
         for keys, key, match in sorted(found, key=lambda one: one[1]):
@@ -343,10 +351,17 @@ class Inspection:
                 yield from self._index(keys, (key, deadlines), "labelled", match["name"], keys.artifact_of)
 
     def _index(
-        self, keys: Keys, index: tuple[bytes, bytes], kind: str, name: bytes, key_of: Callable[[bytes], bytes]
-    ) -> Plan[None]:
-        steps = Steps()
-        start = yield from sure_members(self._session, keys, index, kind, name)
+        self,
+        keys: Keys,
+        index: tuple[bytes, bytes],
+        kind: str,
+        name: bytes,
+        key_of: Callable[[bytes], bytes],
+        start: int = 0,
+    ) -> Plan[bool]:
+        """Look at an index from a rank on; whether all members surely stand for something."""
+        steps, sure = Steps(), True
+        start = yield from sure_members(self._session, keys, index, kind, name, start)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
             kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), same))
@@ -379,8 +394,9 @@ class Inspection:
                 )
             for _ in range(expired if self._collecting else 0):
                 self._found.add("expired-index-member", index[0], repaired=self._repair("expired-index-member"))
+            sure = sure and not members
             if len(members) < _PAGE:
-                return
+                return sure
             start = yield from sure_members(self._session, keys, index, kind, name, start + _PAGE - dropped)
 
     def _indexes_of_leases(self, found: _OfOneKind) -> Plan[None]:

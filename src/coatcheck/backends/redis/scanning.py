@@ -152,7 +152,7 @@ def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[li
     left = [(keys, listed(match.member)) for keys, match in found if match[2] is None]
     if not left:
         return list(found)
-    field = b"" if query.run_id is None else records.lease_field(query.run_id)
+    field = calls.seen_field(query)
     replies = yield from ask_about(session, left, lambda keys, ids, budget: calls.metadata(keys, ids, budget, field))
     told = dict(zip(left, replies, strict=True))
     complete = []

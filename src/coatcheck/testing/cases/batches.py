@@ -79,6 +79,16 @@ class Batches:
         a, b = store.store_many([b"a", b"b"])
         assert store.metadata_many([b.artifact_id, "absent", a.artifact_id]) == [b, None, a]
 
+    def test_leases_many_answers_in_order(self, store: ArtifactStore) -> None:
+        a, b = store.store_many([b"a", b"b"], run_id="one")
+        store.store(b"a", run_id="two", ttl=60)
+        named = store.store(b"n", artifact_id="named")
+        ids = [named.artifact_id, "absent", a.artifact_id, b.artifact_id, named.artifact_id]
+        assert store.leases_many(ids) == [store.leases(artifact_id) for artifact_id in ids]
+        assert [[lease.run_id for lease in leases] for leases in store.leases_many(ids)] == [
+            *([None], [], ["one", "two"], ["one"], [None])
+        ]
+
     def test_find_missing_names_each_once(self, store: ArtifactStore) -> None:
         a = store.store(b"a")
         named = store.store(b"n", artifact_id="named")
@@ -122,6 +132,7 @@ class Batches:
         assert store.store_many([]) == []
         assert store.load_many([]) == []
         assert store.metadata_many([]) == []
+        assert store.leases_many([]) == []
         assert store.find_missing([]) == []
         assert store.find_missing([], ttl=60, run_id="run") == []
         assert store.delete_many([]) == []

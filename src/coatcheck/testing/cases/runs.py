@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ... import ANY, ArtifactMetadata, ArtifactStore, InvalidArtifactError
+from ... import ANONYMOUS, ANY, ArtifactMetadata, ArtifactStore, InvalidArtifactError
 from ..waiting import eventually
 
 
@@ -105,6 +105,50 @@ class Runs:
         with pytest.raises(InvalidArtifactError, match="run_id is 'a' here"):
             store.run("a").store(b"1", run_id="b")
         assert store.list_all() == []
+
+    def test_leases_without_a_run_are_found_as_those_of_a_run_are(self, store: ArtifactStore) -> None:
+        alone = store.store(b"alone", ttl=1000, tags={"k": "v"})
+        store.store(b"shared", tags={"of": "nobody"})
+        store.store(b"shared", run_id="a", content_type="text/plain")
+        named = store.store(b"longer", artifact_id="name")
+        store.store(b"theirs", run_id="a", tags={"k": "v"})
+        shared = next(view for view in store.iter_artifacts(run_id=ANONYMOUS) if view.tags.get("of"))
+        assert (shared.run_id, shared.content_type) == (None, "application/octet-stream")
+        assert store.search(run_id=ANONYMOUS, limit=0) == [named, shared, alone]
+        assert store.search(run_id=ANONYMOUS, limit=2, order="asc") == [alone, shared]
+        assert store.page(run_id=ANONYMOUS, by="expiry", order="asc", limit=1).items == [alone]
+        first = store.page(run_id=ANONYMOUS, by="size", limit=2)
+        second = store.page(run_id=ANONYMOUS, by="size", limit=2, after=first.next)
+        assert {view.artifact_id for view in [*first.items, *second.items]} == {
+            *(view.artifact_id for view in (named, shared, alone))
+        }
+        assert store.count(run_id=ANONYMOUS) == 3
+        assert store.count(run_id=ANONYMOUS, tags={"k": "v"}) == 1
+        assert store.count(run_id=ANONYMOUS, created_before=shared.created_at) == 2
+        assert store.facets("run_id", run_id=ANONYMOUS) == {None: 3}
+        stats = store.stats(run_id=ANONYMOUS)
+        assert (stats.artifacts, stats.leases, stats.runs, stats.artifact_bytes) == (3, 3, 0, 17)
+        with pytest.raises(InvalidArtifactError, match="cursor"):
+            store.page(by="size", limit=2, after=first.next)
+
+    def test_leases_without_a_run_end_together(self, store: ArtifactStore) -> None:
+        for n, ttl in enumerate([100, 5000, None]):
+            store.store(b"%d" % n, ttl=ttl, artifact_id=f"name-{n}" if n else None)
+        store.store(b"0", run_id="a", ttl=500)
+        assert store.touch_run(ANONYMOUS, 1000) == 3
+        assert sorted(round(left(view)) for view in store.iter_artifacts(run_id=ANONYMOUS) if view.expires) == [
+            1000,
+            5000,
+        ]
+        assert store.expire_run(ANONYMOUS, 2000) == 3
+        assert {round(left(view), -1) for view in store.iter_artifacts(run_id=ANONYMOUS)} == {2000}
+        assert ends(store, "a") == [500]
+        assert store.delete_where(run_id=ANONYMOUS, min_size=2, dry_run=False).artifacts == 0
+        assert store.delete_where(run_id=ANONYMOUS).artifacts == 3
+        assert store.delete_where(run_id=ANONYMOUS, dry_run=False).artifacts == 3
+        assert store.count(run_id=ANONYMOUS) == store.touch_run(ANONYMOUS, 5) == store.expire_run(ANONYMOUS, 5) == 0
+        assert [view.run_id for view in store.list_all()] == ["a"]
+        assert store.check().problems == []
 
     def test_what_filters_choose_is_removed_for_every_run(self, store: ArtifactStore) -> None:
         for n in range(30):

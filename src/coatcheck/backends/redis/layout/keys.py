@@ -28,6 +28,11 @@ _PATTERNS: Final = {
 KINDS: Final = frozenset(_PATTERNS)
 """The first word of every key behind the prefix."""
 
+ARTIFACTS: Final = b"artifact:*"
+RARE: Final = b"?[^or]*"
+ALL: Final = b"*"
+"""Patterns of keys behind the prefix. Artifacts and contents are most of them; the second letter tells all others."""
+
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,200}")
 BINARY: Final = 16
 """Bytes of a default id as a member."""

@@ -135,4 +135,4 @@ def serving(query: Query) -> list[Wanted]:
         else:
             found += [(tag_field(name), value), (presence_field(name), "")]
     quoted = [(field, quoted_value(value)) for field, value in found]
-    return [] if query.run_id is not None else [Wanted(field, value) for field, value in quoted if value is not None]
+    return [] if query.is_of_one else [Wanted(field, value) for field, value in quoted if value is not None]

@@ -24,7 +24,22 @@ from .inspecting import (
     mend,
     permitted,
 )
-from .listing import NOW, Match, Runs, Scanned, Sought, StoredContent, Sums, Tallied, Way, facets, runs, scan, tally
+from .listing import (
+    NOW,
+    Match,
+    Runs,
+    Scanned,
+    Sought,
+    StoredContent,
+    Sums,
+    Tallied,
+    Way,
+    facets,
+    runs,
+    scan,
+    seen_field,
+    tally,
+)
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
     Hold,
@@ -108,6 +123,7 @@ __all__ = [
     "release",
     "runs",
     "scan",
+    "seen_field",
     "store",
     "store_small",
     "tally",

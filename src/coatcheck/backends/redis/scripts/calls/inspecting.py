@@ -34,13 +34,21 @@ Audit = Callable[[Keys, Sequence[bytes]], Call[list[T]]]
 """Says something of each of some members of a partition."""
 
 
-def audit_artifacts(keys: Keys, members: Sequence[bytes]) -> Call[list[tuple[bytes, int]]]:
-    """`audit_artifacts.lua`: header and stored bytes of each; no header where it has to be looked at by itself."""
+def audit_artifacts(keys: Keys, members: Sequence[bytes], *, headers: bool) -> Call[list[tuple[int, bytes]]]:
+    """`audit_artifacts.lua`: how many bytes of each are stored, 0 where it has to be looked at by itself, and headers.
 
-    def decode(reply: Any) -> list[tuple[bytes, int]]:
-        return list(zip(reply[::2], map(int, reply[1::2]), strict=True))
+    Args:
+        keys: The partition.
+        members: Artifacts of default ids.
+        headers: Whether headers are wanted; else they are empty.
+    """
 
-    return Call(_AUDIT_ARTIFACTS, keys.slot, keys.catalog, [keys.prefix, *members], decode)
+    def decode(reply: Any) -> list[tuple[int, bytes]]:
+        sizes = reply[: len(members)]
+        return list(zip(map(int, sizes), reply[len(members) :] or [b""] * len(sizes), strict=True))
+
+    arguments = [keys.prefix, b"1" if headers else b"", *members]
+    return Call(_AUDIT_ARTIFACTS, keys.slot, keys.catalog, arguments, decode)
 
 
 def audit_contents(keys: Keys, contents: Sequence[bytes]) -> Call[list[bool]]:
@@ -50,10 +58,22 @@ def audit_contents(keys: Keys, contents: Sequence[bytes]) -> Call[list[bool]]:
     )
 
 
-def audit_index(keys: Keys, index: tuple[bytes, bytes], field: bytes, first: int, count: int) -> Call[tuple[int, bool]]:
-    """`audit_index.lua`: how many members there were from a rank on, and whether all are sure."""
-    arguments = [keys.prefix, field, b"%d" % first, b"%d" % count]
-    return Call(_AUDIT_INDEX, keys.slot, index, arguments, lambda reply: (int(reply[0]), reply[1] == 1))
+class Audited(NamedTuple):
+    """How many members there were from a rank on, whether all are sure, whether two indexes have as many members."""
+
+    members: int
+    sure: bool
+    even: bool
+
+
+def audit_index(keys: Keys, index: tuple[bytes, bytes], field: bytes, first: int, count: int) -> Call[Audited]:
+    """`audit_index.lua`, from a rank on."""
+
+    def decode(reply: Any) -> Audited:
+        found, sure, even = reply
+        return Audited(int(found), sure == 1, even == 1)
+
+    return Call(_AUDIT_INDEX, keys.slot, index, [keys.prefix, field, b"%d" % first, b"%d" % count], decode)
 
 
 def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:

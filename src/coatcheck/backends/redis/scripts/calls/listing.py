@@ -65,8 +65,12 @@ class Sought:
     @classmethod
     def of(cls, query: Query, *, by_store: bool, movable: bool) -> Sought:
         """What a query wants."""
-        field = b"" if query.run_id is None else lease_field(query.run_id)
-        return cls(field, by_store, movable, tuple(_filter(query)))
+        return cls(seen_field(query), by_store, movable, tuple(_filter(query)))
+
+
+def seen_field(query: Query) -> bytes:
+    """The field of the lease that a query sees of each artifact; empty for the latest."""
+    return lease_field(query.run_id) if query.is_of_one else b""
 
 
 def scan(

@@ -172,25 +172,25 @@ def acquire(
 
 def touch(
     keys: Keys,
-    name: Name,
+    names: Sequence[Name],
     run_id: str | None,
     ttl_ms: int | None,
     *,
     longer: bool = False,
     deadline: int | None = None,
     hold: bytes = b"",
-) -> Call[Outcome]:
-    """`touch.lua`. `longer`: the deadline is only made later."""
+) -> Call[list[Outcome]]:
+    """`touch.lua`. `longer`: deadlines are only made later."""
     arguments = [
         keys.prefix,
         quoted(run_id),
         ttl_in_ms(ttl_ms),
         b"" if deadline is None else b"%d" % deadline,
         hold,
-        *pairs([name]),
         b"1" if longer else b"",
+        *pairs(names),
     ]
-    return Call(_TOUCH, keys.slot, change_keys(keys, keys.run(run_id), [name]), arguments, _outcome)
+    return Call(_TOUCH, keys.slot, change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
 def update(keys: Keys, artifact_id: bytes, run_id: str | None, old: bytes, new: bytes) -> Call[Lease]:

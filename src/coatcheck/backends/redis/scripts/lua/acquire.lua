@@ -7,7 +7,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold (of one artifact), or ''
 -- ARGV[6..] for each artifact: member, content id (16 bytes)
--- Derived keys: indexes by label are written.
+-- Derived keys, only cleaned up: artifacts and contents that have expired. Indexes by label are written.
 -- Returns for each: {'ok'}
 --                   {'absent'}                   metadata or content are missing, or cut off; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content

@@ -8,11 +8,14 @@
 
 -- @include filter
 
-local reply = {}
+local prefix, sizes, names = ARGV[1], {}, {}
 for i = 2, #ARGV do
   local id = id_of(ARGV[i])
-  local stored = redis.pcall('STRLEN', content_key(ARGV[1], id))
-  local there = type(stored) == 'number' and stored >= 50 and call('EXISTS', artifact_key(ARGV[1], id)) == 1
-  reply[i - 1] = there and 1 or 0
+  sizes[i - 1], names[i - 1] = redis.pcall('STRLEN', content_key(prefix, id)), artifact_key(prefix, id)
+end
+local all, reply = call('EXISTS', unpack(names)) == #names, {}
+for i, stored in ipairs(sizes) do
+  local there = type(stored) == 'number' and stored >= 50 and (all or call('EXISTS', names[i]) == 1)
+  reply[i] = there and 1 or 0
 end
 return reply

@@ -5,7 +5,7 @@
 -- ARGV[1] key prefix   ARGV[2] lease field of the run, '' for an index of all
 -- ARGV[3] rank of the first   ARGV[4] how many
 -- Derived keys, only read: artifacts. What is absent is not sure.
--- Returns {how many there were, 1 where all are sure}
+-- Returns {how many there were, 1 where all are sure, 1 where both indexes have as many members}
 
 -- @include filter
 -- @include index
@@ -13,27 +13,34 @@
 local now, prefix, field = math.floor(now_in_microseconds() / 1000), ARGV[1], ARGV[2]
 local try, first = redis.pcall, tonumber(ARGV[3])
 if call('TYPE', KEYS[1]).ok ~= 'zset' or not is_index(KEYS[2]) then
-  return { 0, 0 }
+  return { 0, 0, 0 }
 end
 if field ~= '' then
   local last = index_last(KEYS[1])
   if not last or last <= now or not ends_at(KEYS[1], index_end(last)) then
-    return { 0, 0 }
+    return { 0, 0, 0 }
   end
 end
-local page = call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[4]) - 1, 'WITHSCORES')
-for i = 1, #page, 2 do
-  local member, points = page[i], page[i + 1]
-  local id = id_of(member)
-  if KEYS[1] ~= KEYS[2] then
-    points = call('ZSCORE', KEYS[2], member)
-  end
+local members = call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[4]) - 1)
+local count, names = #members, {}
+local even = call('ZCARD', KEYS[1]) == call('ZCARD', KEYS[2]) and 1 or 0
+if count == 0 then
+  return { 0, 1, even }
+end
+for i, points in ipairs(call('ZMSCORE', KEYS[2], unpack(members))) do
+  local id = id_of(members[i])
   if not id or not points or tonumber(points) <= now then
-    return { #page / 2, 0 }
+    return { count, 0, even }
   end
-  local there = try('HEXISTS', artifact_key(prefix, id), field == '' and 'h' or field)
+  names[i] = artifact_key(prefix, id)
+end
+if field == '' and call('EXISTS', unpack(names)) < count then
+  return { count, 0, even }
+end
+for i = 1, field == '' and 0 or count do
+  local there = try('HEXISTS', names[i], field)
   if type(there) ~= 'number' or there == 0 then
-    return { #page / 2, 0 }
+    return { count, 0, even }
   end
 end
-return { #page / 2, 1 }
+return { count, 1, even }

@@ -19,7 +19,8 @@
 --     call's own token then
 --   '1' where the run's own lease may get shorter
 --   what to index from now on where the partition is empty, see lib/labels.lua
--- Derived keys, only cleaned up: indexes of the runs that leased what is replaced. Indexes by label are written.
+-- Derived keys, only cleaned up: indexes of the runs that leased what is replaced; artifacts and contents that have
+--   expired. Indexes by label are written.
 --
 -- Returns for each: deadline and created, as they begin its lease, where there is no more to tell
 --                   {'ok', created in us, deadline in ms, told, token, count}

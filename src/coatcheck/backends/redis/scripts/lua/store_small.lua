@@ -6,7 +6,7 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content
 -- ARGV[7] '1', or nothing: whether something is to be indexed by label where the partition is empty
--- Derived keys: indexes by label are written.
+-- Derived keys, only cleaned up: other artifacts and contents that have expired. Indexes by label are written.
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
 --   the clock went back

@@ -1,60 +1,86 @@
 #!lua
--- Sets the deadline of one live lease, earlier or later, or only later.
+-- Sets the deadlines of live leases of one run, earlier or later, or only later.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
--- KEYS[5..10] artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold, or ''
--- ARGV[6] member   ARGV[7] content id (16 bytes)   ARGV[8] '1': only later
+-- ARGV[4] deadline in ms instead of the TTL, or ''   ARGV[5] hold (of one artifact), or ''   ARGV[6] '1': only later
+-- ARGV[7..] for each artifact: member, content id (16 bytes)
 -- Derived keys, only cleaned up: indexes of runs whose leases have ended. Indexes by label are written.
--- Returns {'ok'}
---         {'absent'}                   there was no live lease
---         {'other', content id}        nothing written: the id stands for this content
---         {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+-- Returns for each: {'ok'}
+--                   {'absent'}                   there was no live lease
+--                   {'other', content id}        nothing written: the id stands for this content
+--                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
 
 local now = math.floor(now_in_microseconds() / 1000)
-local a, field = artifact_at(5, ARGV[6]), lease_field(ARGV[2])
-local pair = call('HMGET', a.key, 'h', field)
-local header, lease = pair[1], pair[2]
-if not header or not lease or lease_deadline(lease) <= now then
-  return { 'absent' }
-end
-check_header(header)
-if is_damaged(lease) then
-  error(DAMAGED)
-end
-if content_id_of(header) ~= ARGV[7] then
-  return { 'other', content_id_of(header) }
-end
-local deadline = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
-if ARGV[8] == '1' then
-  deadline = math.max(deadline, lease_deadline(lease))
-  if deadline == lease_deadline(lease) and ARGV[5] == '' then
+local field, hold, longer = lease_field(ARGV[2]), ARGV[5], ARGV[6] == '1'
+local ends = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
+local read = 0 -- leases that settling reads
+
+-- What is to be said of one artifact, and its change if there is one.
+local function look(a, content_id)
+  if read > 500 then
+    return { 'later' }
+  end
+  local pair = call('HMGET', a.key, 'h', field)
+  local header, lease = pair[1], pair[2]
+  if not header or not lease or lease_deadline(lease) <= now then
+    return { 'absent' }
+  end
+  check_header(header)
+  if is_damaged(lease) then
+    error(DAMAGED)
+  end
+  if content_id_of(header) ~= content_id then
+    return { 'other', content_id_of(header) }
+  end
+  local deadline = longer and math.max(ends, lease_deadline(lease)) or ends
+  if longer and deadline == lease_deadline(lease) and hold == '' then
     return { 'ok' }
   end
-end
-local chunks = chunks_of(a.content, content_start(a.content))
-if chunks then
-  local until_ = ARGV[5] ~= '' and tonumber(call('ZSCORE', a.needs, ARGV[5]) or 0) or 0
-  if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
-    return { 'chunked', chunks[1], chunks[2] }
+  local chunks = chunks_of(a.content, content_start(a.content))
+  if chunks then
+    local until_ = hold ~= '' and tonumber(call('ZSCORE', a.needs, hold) or 0) or 0
+    if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
+      return { 'chunked', chunks[1], chunks[2] }
+    end
   end
+  local many = has_many(a, now)
+  read = read + math.min(MANY, call('HLEN', a.key))
+  local renewed = encode_lease(deadline, lease_created(lease), string.sub(lease, 14))
+  return { 'ok' }, { a = a, many = many, deadline = deadline, lease = renewed }
 end
-local many = has_many(a, now)
-check_partition()
-check_artifact(a, {})
 
-lease_put(a, many, field, encode_lease(deadline, lease_created(lease), string.sub(lease, 14)))
+-- Everything is looked at before anything is written.
+local replies, changes, run_members = {}, {}, {}
+for i = 1, (#ARGV - 6) / 2 do
+  replies[i], changes[#changes + 1] = look(artifact_at(6 * i - 1, ARGV[2 * i + 5]), ARGV[2 * i + 6])
+end
+if #changes == 0 then
+  return replies
+end
+check_partition()
+for _, change in ipairs(changes) do
+  check_artifact(change.a, {})
+end
+
+for i, change in ipairs(changes) do
+  lease_put(change.a, change.many, field, change.lease)
+  run_members[2 * i - 1], run_members[2 * i] = score(change.deadline), change.a.id
+end
 if ARGV[2] ~= '' then
-  call('ZADD', at.run_index, score(deadline), a.id)
+  call('ZADD', at.run_index, unpack(run_members))
   run_settle(at.run_index, ARGV[2])
 end
-if ARGV[5] ~= '' then
-  need_drop(a, ARGV[5])
+for _, change in ipairs(changes) do
+  if hold ~= '' then
+    need_drop(change.a, hold)
+  end
+  content_extend(change.a, change.deadline)
+  artifact_settle(change.a, change.many, now)
 end
-content_extend(a, deadline)
-artifact_settle(a, many, now)
-return { 'ok' }
+return replies

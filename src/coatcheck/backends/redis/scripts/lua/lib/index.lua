@@ -63,7 +63,7 @@ end
 -- Drops members whose deadline has passed, more of them than the `count` to be added: no index keeps growing with them.
 -- Returns them.
 local function index_prune(key, now, count)
-  local dead = call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 255 + (count or 1))
+  local dead = call('ZRANGE', key, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 499 + (count or 1))
   if #dead > 0 then
     call('ZREM', key, unpack(dead))
   end

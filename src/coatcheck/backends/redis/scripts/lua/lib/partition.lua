@@ -2,6 +2,7 @@
 -- @include index
 -- @include keys
 -- @include labels
+-- @include member
 
 -- What most scripts are called with first.
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
@@ -38,10 +39,25 @@ local function catalog_settle()
   end
 end
 
--- Drops expired members of the shared indexes, and gives the catalog its end where that has got lost: on a server that
--- evicts, or where keys were moved one by one.
+-- Frees what artifacts that have expired, and contents of their ids, still take: servers free it by themselves, but may
+-- take minutes where much ends at once. Asking is enough.
+local function keys_free(members)
+  local keys = {}
+  for _, member in ipairs(members) do
+    local id = id_of(member)
+    if id then
+      keys[#keys + 1], keys[#keys + 2] = artifact_key(at.prefix, id), content_key(at.prefix, id)
+    end
+  end
+  if #keys > 0 then
+    redis.pcall('EXISTS', unpack(keys))
+  end
+end
+
+-- Drops expired members of the shared indexes and frees what they stood for. Gives the catalog its end where that has
+-- got lost: on a server that evicts, or where keys were moved one by one.
 local function partition_prune(now, count)
-  pair_prune(at, now, count)
+  keys_free(pair_prune(at, now, count))
   index_prune(at.runs, now)
   local ends = expiry(at.deadlines)
   if at.run ~= '' then
