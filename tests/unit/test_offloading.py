@@ -254,7 +254,7 @@ def test_what_is_missing_is_named_with_its_place(store) -> None:
         ({"$artifact": "x", "size": "1"}, r"\$ is no ticket: its type must be text, its size a number"),
         ({"a": {"$type": "subprocess.run", "value": ["true"]}}, r"\$\.a is not of a type that this version"),
         ({"$type": "dict", "value": {}, "more": 1}, r"\$ has the key '\$type' and was not written by coatcheck"),
-        ([{"$type": "set", "value": [{}]}], r"\$\[0\] is no set: unhashable"),
+        ([{"$type": "set", "value": [{}]}], r"\$\[0\] is no set: .*unhashable"),
     ],
 )
 def test_what_is_forged_is_refused_before_anything_is_loaded(store, state, message) -> None:

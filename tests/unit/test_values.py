@@ -283,7 +283,7 @@ def test_what_cannot_be_kept_is_refused_with_its_place(store, value, message) ->
         (TYPED_JSON, b'{"$type":"decimal","value":"NaN"}', "is no decimal: NaN is not a number"),
         (TYPED_JSON, b'{"$type":"datetime","value":"yesterday"}', "is no datetime"),
         (TYPED_JSON, b'{"$type":"timedelta","value":[1e99,0,0]}', "is no timedelta"),
-        (TYPED_JSON, b'{"$type":"set","value":[[]]}', "is no set: unhashable"),
+        (TYPED_JSON, b'{"$type":"set","value":[[]]}', "is no set: .*unhashable"),
         (TYPED_JSON, b'{"$artifact":"x"}', "is a ticket"),
         ("application/msgpack", b"\xc1", "cannot be read as msgpack"),
         ("application/x-npy", b"\x93NUMPY\x01\x00", "cannot be read as numpy"),
