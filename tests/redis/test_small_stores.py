@@ -163,17 +163,18 @@ def test_what_is_indexed_by_label_is_found_by_it(worker, ttl, store, client, nam
         assert sound(indexing)
 
 
+@pytest.mark.parametrize("end", [":v:deadlines", ":run:a", ":catalog:deadlines"])
 @pytest.mark.leaves_keys("an index of another type")
-def test_an_index_by_label_of_another_type_is_told_and_nothing_is_left(client, namespace, keys_of) -> None:
+def test_an_index_of_another_type_is_told_and_nothing_is_left(end, client, namespace, keys_of) -> None:
     with RedisArtifactStore(client, namespace=namespace, index_tags=("k", "l")) as store:
-        store.store(b"first", tags={"k": "v", "l": "v"}, ttl=HOUR)
-        [values, _] = sorted(key for key in keys_of() if key.endswith(":v:deadlines"))
-        client.delete(values)
-        client.set(values, b"x")
+        store.store(b"first", run_id="a", tags={"k": "v", "l": "v"}, ttl=HOUR)
+        index = min(key for key in keys_of() if key.endswith(end))
+        client.delete(index)
+        client.set(index, b"x")
         before = {key: client.dump(key) for key in keys_of()}
         for n in range(40):
             with pytest.raises(ArtifactError, match="type"):
-                store.store(b"%d" % n, tags={"k": "v", "l": "v"}, ttl=HOUR)
+                store.store(b"%d" % n, run_id="a", tags={"k": "v", "l": "v"}, ttl=HOUR)
         assert {key: client.dump(key) for key in keys_of()} == before
 
 

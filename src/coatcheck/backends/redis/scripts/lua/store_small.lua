@@ -74,6 +74,8 @@ if pruning or (ends ~= -1 and ends < deadline) then
   catalog_extend(id, us, longest)
 else
   if note_labels then
+    call('ZCARD', KEYS[4]) -- raises where it is of another type, before anything is written
+    call('ZCARD', deadlines)
     note_labels(id, deadline, deadline_score)
   end
   if run_index then
