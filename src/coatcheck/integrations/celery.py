@@ -65,7 +65,7 @@ class Serializer:
         if len(content) < self._threshold:
             return text
         stored = self._store.get().store(content, content_type="application/json", **self._keywords)
-        ticket = {"version": _VERSION, **stored.ref, "task": isinstance(body, list | tuple) and len(body) == _PARTS}
+        ticket = {"version": _VERSION, **stored.ref, "task": _is_task(body)}
         if ticket["task"]:
             links = kombu_json.dumps(body[-1])
             ticket["links"] = json.loads(links) if len(links) < _SMALL else {}
@@ -78,7 +78,7 @@ class Serializer:
         arguments raise the error when the task is called with them: then the task fails, and whoever waits is told.
 
         Raises:
-            ArtifactDecodeError: It is no message of ours.
+            ArtifactDecodeError: It is no message of ours, or what it names is no result.
             ArtifactNotFoundError: A result has expired.
         """
         text = message if isinstance(message, str) else bytes(message).decode()
@@ -94,11 +94,21 @@ class Serializer:
             what = f"a message of version {version!r:.20}"
             raise ArtifactDecodeError(f"{what}; this coatcheck reads version {_VERSION}: upgrade it")
         try:
-            return kombu_json.loads(self._store.get().load(artifact_id, required=True).as_text())
+            body = self._load(artifact_id)
+            if is_task and not _is_task(body):
+                raise ArtifactDecodeError(f"artifact {artifact_id} is no body of a task")
         except ArtifactError as error:
             if is_task:
                 return [Missing(error), {}, links]
             raise
+        return body
+
+    def _load(self, artifact_id: str) -> Any:
+        artifact = self._store.get().load(artifact_id, required=True)
+        try:
+            return kombu_json.loads(artifact.content)
+        except Exception as error:  # kombu's decoders of types raise what they like
+            raise ArtifactDecodeError(f"artifact {artifact_id} is no body of Celery's: {error}") from error
 
 
 class Missing:
@@ -112,6 +122,10 @@ class Missing:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._error}>"
+
+
+def _is_task(body: Any) -> bool:
+    return isinstance(body, list | tuple) and len(body) == _PARTS
 
 
 def _checked(threshold: Any) -> int:

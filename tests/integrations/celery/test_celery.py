@@ -45,6 +45,7 @@ LEFT_OUT = {
 RACES = "replaced_task_nesting_level"  # says what it expects after the worker may have seen the task
 # Its two cases wait for ever for a result, in `celery/backends/redis.py`, with Celery's own serializers too.
 LOGS = "trace_log_arguments"
+NO_BODIES = [b"\xff", b"no JSON", b"[" * 100_000, b'{"__type__": "uuid", "__value__": 3}']
 
 
 @pytest.fixture
@@ -140,6 +141,21 @@ def test_what_is_gone_is_told_where_it_is_used(serializer: Serializer, store) ->
         print(*args)
     with pytest.raises(ArtifactNotFoundError):
         serializer.decode(result)
+
+
+@pytest.mark.parametrize("content", [*NO_BODIES, b'{"no": "task"}', b"[1, 2]"])
+def test_what_is_no_body_of_a_task_is_told_where_it_is_used(serializer: Serializer, store, content: bytes) -> None:
+    ticket = {"version": 1, **store.store(content).ref, "task": True, "links": {"errbacks": None}}
+    args, kwargs, links = serializer.decode("@" + json.dumps(ticket))
+    assert (kwargs, links) == ({}, {"errbacks": None})
+    with pytest.raises(ArtifactDecodeError, match="is no body of"):
+        print(*args)
+
+
+@pytest.mark.parametrize("content", NO_BODIES)
+def test_what_is_no_result_is_told(serializer: Serializer, store, content: bytes) -> None:
+    with pytest.raises(ArtifactDecodeError, match="is no body of Celery's"):
+        serializer.decode("@" + json.dumps({"version": 1, **store.store(content).ref, "task": False}))
 
 
 @pytest.mark.parametrize(
