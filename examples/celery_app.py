@@ -1,6 +1,7 @@
 """A Celery app whose documents never pass through the broker: `python examples/celery_app.py [redis://…]`.
 
-Starts a worker of its own, sends documents through a chain of two tasks, and shows how little travelled.
+Needs a server that runs; starts a worker of its own, sends documents through a chain of two tasks, and shows how little
+travelled.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from celery import Celery, chain
 
-from coatcheck import open_store
+from coatcheck import ArtifactError, open_store
 from coatcheck.integrations.celery import register
 
 URL = os.environ.setdefault("BROKER_URL", (sys.argv[1:] or ["redis://localhost:6379/0"])[0])
@@ -37,6 +38,8 @@ def work() -> None:
 
 
 def main() -> None:
+    with open_store(URL, namespace=NAMESPACE) as store:
+        store.delete_by_run("celery")  # what an interrupted run left; the first call is told if there is no server
     worker = multiprocessing.get_context("spawn").Process(target=work)
     worker.start()
     try:
@@ -54,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ArtifactError as error:
+        sys.exit(f"error: {error}")
