@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from .encoding import decode_text
+from .errors import ArtifactDecodeError
 from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -172,9 +173,12 @@ class Artifact(BaseModel):
         """The content parsed as JSON in UTF-8.
 
         Raises:
-            ValueError: The content is not JSON (`json.JSONDecodeError`), or not UTF-8.
+            ValueError: The content is not JSON (`json.JSONDecodeError`), not UTF-8, or nested too deep to be read.
         """
-        return json.loads(self.content.decode("utf-8"))
+        try:
+            return json.loads(self.content.decode("utf-8"))
+        except RecursionError:
+            raise ArtifactDecodeError(f"artifact {self.artifact_id} is nested too deep to be read as JSON") from None
 
 
 class Lease(_Dated, BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ... import ArtifactStore, InvalidArtifactError
+from ... import ArtifactDecodeError, ArtifactStore, InvalidArtifactError
 
 BAD_IDS = ["", "a/b", "..", "a.b", "abc\n", "a b", "é", "a" * 201, "{a}", None, 1, b"abc"]
 BAD_TTLS: list[Any] = [
@@ -204,3 +204,6 @@ class Invalid:
             store.load_text(stored.artifact_id)
         with pytest.raises(ValueError, match="utf-8"):
             store.load_json(stored.artifact_id)
+        deep = store.store(b"[" * 100_000)
+        with pytest.raises(ArtifactDecodeError, match="nested too deep"):
+            store.load_json(deep)
