@@ -255,6 +255,8 @@ def test_what_is_missing_is_named_with_its_place(store) -> None:
         ({"a": {"$type": "subprocess.run", "value": ["true"]}}, r"\$\.a is not of a type that this version"),
         ({"$type": "dict", "value": {}, "more": 1}, r"\$ has the key '\$type' and was not written by coatcheck"),
         ([{"$type": "set", "value": [{}]}], r"\$\[0\] is no set: .*unhashable"),
+        ({"$type": "x" * 10**6, "value": 1}, r"^\$ is not of a type .{,200}$"),
+        ({"$type": "datetime", "value": "x" * 10**6}, r"^\$ is no datetime: .{,200}$"),
     ],
 )
 def test_what_is_forged_is_refused_before_anything_is_loaded(store, state, message) -> None:

@@ -151,7 +151,7 @@ class Encoder(Walk):
         plain = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                self._refuse(depth, f"has the key {key!r}: keys must be strings")
+                self._refuse(depth, f"has the key {key!r:.100}: keys must be strings")
             self._keys[depth] = key
             plain[str.__str__(key)] = self._encode(item, depth + 1)
         self._leave(value)
@@ -232,11 +232,11 @@ class Decoder(Walk):
         if name in _COLLECTIONS and isinstance(value, list):
             value = self._items(value, depth)
         elif name not in _READERS:
-            self._refuse(depth, f"is not of a type that this version of coatcheck knows: {name!r}")
+            self._refuse(depth, f"is not of a type that this version of coatcheck knows: {name!r:.100}")
         try:
             return (_COLLECTIONS.get(name) or _READERS[name])(value)
         except (TypeError, ArithmeticError, ValueError) as error:
-            self._refuse(depth, f"is no {name}: {error}")
+            self._refuse(depth, f"is no {name}: {error!s:.200}")
 
     def _dict(self, plain: dict[Any, Any], depth: int) -> dict[Any, Any]:
         self._enter(plain, depth)

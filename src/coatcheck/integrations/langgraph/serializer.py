@@ -81,7 +81,7 @@ class CoatcheckSerializer(SerializerProtocol):
             return self.serde.loads_typed(data)
         try:
             ticket = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             ticket = None
         if not is_artifact_ref(ticket):
             raise ArtifactDecodeError(f"a value of the kind {kind!r} has no ticket: {content!r:.100}")
