@@ -1,6 +1,6 @@
 """What a test leaves behind: connections, file descriptors, threads, child processes, temporary files, users, keys.
 
-The moment after a test is compared with the one after the test before it. What ends by itself is waited for; what is still there then
+The moment before a test is compared with the one after it. What ends by itself is waited for; what is still there then
 is a leak. What tests share is made within `lasting()`: it may stay.
 
 Keys have to lie under namespaces that the test `own`s. An artifact stored for ever declares its keys, so a test need
@@ -102,7 +102,6 @@ class Leaks:
         self._watched: list[Watched] = []
         self._lasting = self._held()
         self._before: Found = {}
-        self._after: Found = {}  # what there was at the end of the last test
 
     @contextlib.contextmanager
     def lasting(self) -> Iterator[None]:
@@ -130,9 +129,9 @@ class Leaks:
         self._watched.clear()
 
     def begin(self) -> None:
-        """A test begins, with what the one before it left."""
+        """A test begins."""
         self._namespaces.clear()
-        self._before = self._after
+        self._before = self._held()
 
     def own(self, namespace: str) -> str:
         """A namespace in which the test may leave artifacts."""
@@ -145,20 +144,20 @@ class Leaks:
         Args:
             damaged: The test said that what it left under its namespaces makes no sense.
         """
-        self._after = self._held()
+        held = self._held()
         keys = [problem for watched in self._watched for problem in self._keys(watched, damaged=damaged)]
-        return keys + sorted(self._settled().values())
+        return keys + sorted(self._settled(held).values())
 
-    def _settled(self) -> Found:
+    def _settled(self, held: Found) -> Found:
         """What is new and doesn't go away."""
         give_up_at, pause = time.monotonic() + self._patience, 0.001
-        while left := _new(self._after, self._before | self._lasting):
+        while left := _new(held, self._before | self._lasting):
             if time.monotonic() > give_up_at:
                 return left
             gc.collect()  # what only a cycle keeps open is closed when that goes
             time.sleep(pause)
             pause = min(2 * pause, 0.1)
-            self._after = self._held()
+            held = self._held()
         return {}
 
     def _held(self) -> Found:

@@ -85,6 +85,8 @@ class InOrder:
                 walk.note(scanned)
                 for match in scanned.matches:
                     self._found[match.member] = _Found((match.score, match.member), match)
+            if not any(scanned.matches for scanned in replies):
+                share = min(2 * share, _UNFILTERED * PAGE)  # much may have expired at once
         return trips
 
     def _undecided(self, walks: Sequence[_Walk]) -> list[_Walk]:
