@@ -94,6 +94,32 @@ def test_it_shows_no_password() -> None:
     assert repr(LazyStore()) == "$COATCHECK_URL"
 
 
+def test_a_framework_that_is_missing_is_named_with_its_extra() -> None:
+    packages = {
+        "adk": "google.adk",
+        "celery": "kombu",
+        "deepagents": "deepagents",
+        "fastmcp": "fastmcp",
+        "fsspec": "fsspec",
+        "key_value": "key_value",
+        "langgraph": "langgraph",
+        "pydantic_ai": "pydantic_ai_harness",
+        "temporal": "temporalio",
+        "zarr": "zarr",
+    }
+    script = f"""if 1:
+        import importlib, sys
+        sys.modules |= dict.fromkeys({[*packages.values()]})
+        for extra in {[*packages]}:
+            try:
+                importlib.import_module("coatcheck.integrations." + extra)
+            except ImportError as error:
+                print(str(error).endswith(f" is not installed: pip install 'coatcheck[{{extra}}]'"), extra)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"True {extra}" for extra in packages]
+
+
 def test_importing_coatcheck_imports_no_framework() -> None:
     script = (
         "import coatcheck, coatcheck.integrations, coatcheck.integrations.opening, sys;"

@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from google.adk.artifacts import BaseArtifactService, artifact_util
-from google.adk.artifacts.base_artifact_service import ArtifactVersion, ensure_part
-from google.adk.errors.input_validation_error import InputValidationError
-from google.genai import types
+try:
+    from google.adk.artifacts import BaseArtifactService, artifact_util
+    from google.adk.artifacts.base_artifact_service import ArtifactVersion, ensure_part
+    from google.adk.errors.input_validation_error import InputValidationError
+    from google.genai import types
+except ImportError as error:
+    raise ImportError("Google's Agent Development Kit is not installed: pip install 'coatcheck[adk]'") from error
 
 from coatcheck import DEFAULT, Artifact, ArtifactMetadata, AsyncArtifactStore
 from coatcheck.arguments import TtlOrDefault

@@ -13,28 +13,31 @@ import mimetypes
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from deepagents.backends.protocol import (
-    BackendProtocol,
-    DeleteResult,
-    EditResult,
-    FileData,
-    FileDownloadResponse,
-    FileInfo,
-    FileUploadResponse,
-    GlobResult,
-    GrepMatch,
-    GrepResult,
-    LsResult,
-    ReadResult,
-    WriteResult,
-)
-from deepagents.backends.utils import (
-    compile_grep_include_glob,
-    grep_matches_from_files,
-    perform_string_replacement,
-    slice_read_response,
-    validate_path,
-)
+try:
+    from deepagents.backends.protocol import (
+        BackendProtocol,
+        DeleteResult,
+        EditResult,
+        FileData,
+        FileDownloadResponse,
+        FileInfo,
+        FileUploadResponse,
+        GlobResult,
+        GrepMatch,
+        GrepResult,
+        LsResult,
+        ReadResult,
+        WriteResult,
+    )
+    from deepagents.backends.utils import (
+        compile_grep_include_glob,
+        grep_matches_from_files,
+        perform_string_replacement,
+        slice_read_response,
+        validate_path,
+    )
+except ImportError as error:
+    raise ImportError("Deep Agents is not installed: pip install 'coatcheck[deepagents]'") from error
 
 from coatcheck import DEFAULT, Artifact, ArtifactConflictError, ArtifactMetadata, ArtifactStore, Payload
 from coatcheck.arguments import LinkKeywords, TtlOrDefault

@@ -6,17 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from google.protobuf.message import DecodeError
-from temporalio.api.common.v1 import Payload as TemporalPayload
-from temporalio.converter import (
-    StorageDriver,
-    StorageDriverActivityInfo,
-    StorageDriverClaim,
-    StorageDriverRetrieveContext,
-    StorageDriverStoreContext,
-    StorageDriverWorkflowInfo,
-)
-from temporalio.exceptions import ApplicationError
+try:
+    from google.protobuf.message import DecodeError
+    from temporalio.api.common.v1 import Payload as TemporalPayload
+    from temporalio.converter import (
+        StorageDriver,
+        StorageDriverActivityInfo,
+        StorageDriverClaim,
+        StorageDriverRetrieveContext,
+        StorageDriverStoreContext,
+        StorageDriverWorkflowInfo,
+    )
+    from temporalio.exceptions import ApplicationError
+except ImportError as error:
+    raise ImportError("Temporal's SDK is not installed: pip install 'coatcheck[temporal]'") from error
 
 from coatcheck import (
     Artifact,
