@@ -186,9 +186,10 @@ def test_other_content_under_the_same_name_is_left_unless_asked_for(make) -> Non
     source, target = make("memory", 0), make("file", 1)
     source.store(b"ours", artifact_id="name", run_id="a")
     target.store(b"theirs", artifact_id="name", run_id="a")
-    report = copy(source, target, verify=True)
-    assert (report.conflicts, report.examples, report.ok, report.verified) == (1, ["name"], False, 0)
-    assert target.load("name").content == b"theirs"
+    for verify in (False, True):
+        report = copy(source, target, verify=verify)
+        assert (report.conflicts, report.examples, report.ok, report.verified) == (1, ["name"], False, 0)
+        assert target.load("name").content == b"theirs"
     assert copy(source, target, replace=True).ok
     assert target.load("name").content == b"ours"
 
