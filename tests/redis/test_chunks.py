@@ -576,9 +576,9 @@ def test_a_cancelled_read_does_not_disturb_the_next(server, namespace, store) ->
             self.gate, self.inner = gate, threading.Lock()
 
         def __enter__(self) -> None:
-            if self.gate.entered.is_set():
+            if not self.inner.acquire(blocking=False):
                 self.gate.go_on.set()
-            self.inner.acquire()
+                self.inner.acquire()
 
         def __exit__(self, *exc) -> None:
             self.inner.release()
