@@ -191,6 +191,7 @@ def test_an_artifact_without_content_does_not_exist(store, client, keys) -> None
     store.store(CONTENT)
     client.delete(keys.content(NAME.encode()))
     assert not store.exists(NAME)
+    assert store.find_missing([NAME, "other"]) == [NAME, "other"]
 
 
 @pytest.mark.leaves_keys("its size was changed")
