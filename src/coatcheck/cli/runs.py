@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -79,7 +78,7 @@ def runs(
         if sort is not Sort.RUN:
             figures = sorted((store.run(run).stats() for run in found), key=_ORDER[sort], reverse=not reverse)
             found = [run.run_id for run in figures]
-        shown = islice(found, limit or None)
+        shown = found[: limit or None]
         if names:
             write_table(_RUNS[:1], ((Cell(run),) for run in shown))
         else:
@@ -88,7 +87,7 @@ def runs(
         say(f"{limit:,} of {len(found):,} runs: --limit 0 lists all")
 
 
-def _write(store: ArtifactStore, shown: Any, *, as_json: bool) -> None:
+def _write(store: ArtifactStore, shown: list[str], *, as_json: bool) -> None:
     """Figures of each run, when it is its turn: of none that has ended meanwhile."""
     figures = (figures for figures in (store.run(run).stats() for run in shown) if figures.artifacts)
     if as_json:
