@@ -789,6 +789,7 @@ def test_a_user_is_not_told_to_sentinels_unless_named_for_them() -> None:
         "redis+cluster://u:hunter2@h:port,x",
         "redis+sentinel://u:hunter2@h",
         "redis+cluster://u:hunter2@h,g/1?nonsense=1",
+        "redis+cluster://h,g/0?password:hunter2",
     ],
 )
 def test_a_refused_url_hides_its_password(url) -> None:

@@ -39,6 +39,9 @@ _OPTIONS: Final = frozenset(
 _INDEXED: Final = ("index_tags", "index_presence", "index_content_type")
 _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
 
+_NOT_NAME: Final = re.compile(r"(?is)(?<=password).+")
+"""What stands behind the name of a password, where something went wrong with the sign between them."""
+
 _CURES: Final = {
     **dict.fromkeys(("host", "port", "path"), "write it before the question mark"),
     "protocol": "stores speak RESP2; leave it out, or give a client of your own",
@@ -269,7 +272,7 @@ class Place:
                 cure = _CURES.get(
                     name, f"its options: {', '.join(sorted({*_OPTIONS, *_INDEXED}))} and those of TLS, ssl_…"
                 )
-                raise self._invalid(f"{name!r} is no option of a store's URL: {cure}")
+                raise self._invalid(f"{_NOT_NAME.sub('…', name)!r} is no option of a store's URL: {cure}")
 
     def _security(self, scheme: str, tls: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         given = {option: value for option, value in tls.items() if value is not None}
