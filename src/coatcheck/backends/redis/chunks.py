@@ -112,10 +112,6 @@ def held(
             pages = number_pages(chunks.total)
             yield from session.clean_up(calls.follow(keys, chunks, numbers, member) for numbers in pages)
             raise
-        if outcome is None or outcome.kind not in ("ok", "chunked"):  # what was deleted meanwhile stayed for the hold
-            found = yield from session.write(calls.check_content(keys, content_id, b"1", 0, 0, 0))
-            if found.chunks is not None:
-                yield from follow(session, keys, chunks)
         if outcome is None or outcome.kind != "chunked":
             return outcome
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")
