@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from coatcheck import ANY, ArtifactStore, RedisArtifactStore
 from coatcheck.backends.redis.labelled import markers
+from coatcheck.backends.redis.scripts.script import link
 from coatcheck.plan import run
 from coatcheck.testing.waiting import eventually
 
@@ -129,6 +131,19 @@ def test_an_index_answers_what_a_look_at_everything_does(indexed: RedisArtifactS
         assert indexed.check().problems == []
     indexed.delete_many([view.artifact_id for view in indexed.list_all(limit=0)])
     eventually(lambda: keys_of() == [])
+
+
+def test_a_script_knows_one_moment(client) -> None:
+    """Else what ends between two looks of one is in one of them only. Redis 7.0 tells a script the time as it goes."""
+    text = """
+    local call = redis.call
+    -- @include time
+    local first = now_in_microseconds()
+    for i = 1, 100000 do integer(i) end
+    return { integer(first), integer(now_in_microseconds()) }
+    """
+    first, second = client.eval(link(textwrap.dedent(text)), 0)
+    assert first == second
 
 
 def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore, server, namespace) -> None:

@@ -1,9 +1,14 @@
 -- The server's clock, and when keys end.
 -- @include format
 
+local moment -- of the whole script: Redis 7.0's clock goes on within one, and what ends meanwhile would be there twice
+
 local function now_in_microseconds()
-  local time = call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+  if not moment then
+    local time = call('TIME')
+    moment = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  end
+  return moment
 end
 
 local function integer(value)
