@@ -23,8 +23,14 @@ class Ahead:
         self._thread = ThreadPoolExecutor(1, "coatcheck-ahead") if apart else None
 
     def begin(self, call: Callable[[], T]) -> Step:
-        """Begin a call; the step that waits for its result."""
-        return Work(call) if self._thread is None else _Wait(self._thread.submit(call))
+        """Begin a call; the step that waits for its result. Where no thread can be had, `Work`."""
+        if self._thread is not None:
+            try:
+                return _Wait(self._thread.submit(call))
+            except RuntimeError:  # the interpreter ends, or has as many threads as it may
+                self._thread.shutdown()
+                self._thread = None
+        return Work(call)
 
     def __enter__(self) -> Self:
         return self

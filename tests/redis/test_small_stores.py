@@ -1,14 +1,25 @@
-"""A small content under its default id is stored by one script call: what is new, and what is there as it was sent."""
+"""What is new under its default id, and what is there as it was sent, is stored by few commands, one or many at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import shake_128
 from typing import Any
 
 import pytest
-from coatcheck import ANY, ArtifactError, RedisArtifactStore, compute_artifact_id
+from coatcheck import (
+    ANY,
+    ArtifactError,
+    ArtifactMetadata,
+    CorruptArtifactError,
+    Payload,
+    RedisArtifactStore,
+    compute_artifact_id,
+)
+from coatcheck.backends.redis import storing
 from coatcheck.backends.redis.layout.keys import Keys, default_member
+from coatcheck.backends.redis.scripts.calls import writing
 from coatcheck.backends.redis.storing import Storing
 from coatcheck.ids import compute_digest
 from coatcheck.testing import waiting
@@ -32,12 +43,41 @@ def long_ways(monkeypatch) -> list[str]:
     called: list[str] = []
     call = Storing._call
 
-    def noting(self: Storing, keys: Keys, requests: Any, *more: Any) -> Any:
+    def noting(self: Storing, keys: Keys, requests: Any, *more: Any, **options: Any) -> Any:
         called.extend(request.artifact_id for request in requests)
-        return call(self, keys, requests, *more)
+        return call(self, keys, requests, *more, **options)
 
     monkeypatch.setattr(Storing, "_call", noting)
     return called
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """What became of all that went the long way in `store.lua`."""
+    kinds: list[str] = []
+    decode = writing._told
+
+    def noting(reply: Any) -> writing.Outcome:
+        outcome = decode(reply)
+        kinds.append(outcome.kind)
+        return outcome
+
+    monkeypatch.setattr(writing, "_told", noting)
+    return kinds
+
+
+@pytest.fixture(params=["among many", "in place", "in place among many"])
+def way(request, monkeypatch) -> str:
+    """How the content is stored: with others in one call, or put in place before."""
+    if "in place" in request.param:
+        monkeypatch.setattr(storing, "INLINE", 1000)
+    return request.param
+
+
+def put(way: str, store: RedisArtifactStore, **details: Any) -> ArtifactMetadata:
+    if way == "in place":
+        return store.store(CONTENT, **details)
+    return store.store_many([b"before", CONTENT, b"behind"], **details)[1]
 
 
 def leases_of(store: RedisArtifactStore, name: str = NAME) -> dict[str | None, float | None]:
@@ -84,6 +124,28 @@ def test_leases_last_as_long_as_any_store_said(what, name, store, client, keys, 
     ends = [client.pexpiretime(key) for key in (keys.artifact(name.encode()), keys.content(NAME.encode()))]
     assert (ends[0] == -1) is (None in leases.values())
     assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("what", AGAIN)
+def test_leases_last_as_long_where_many_are_stored_or_it_is_in_place(what, way, store, client, keys, told) -> None:
+    stores, leases = AGAIN[what]
+    for run, hours in stores:
+        view = put(way, store, run_id=run, ttl=hours and hours * HOUR, tags={"n": str(hours)})
+    assert bool(told) is (what in ("shorter", "no longer for ever") and "many" in way)
+    assert leases_of(store) == leases
+    assert store.get_metadata(NAME) == view
+    assert sound(store)
+    ends = [client.pexpiretime(key) for key in (keys.artifact(NAME.encode()), keys.content(NAME.encode()))]
+    assert (ends[0] == -1) is (None in leases.values())
+    assert ends[0] == ends[1]
+
+
+def test_one_content_twice_in_a_batch_is_stored_as_it_came_last(store, told) -> None:
+    for _ in range(2):
+        store.store_many([Payload(CONTENT, tags={"n": "1"}), b"other", Payload(CONTENT, tags={"n": "2"})], run_id="a")
+        assert [view.tags for view in store.list_by_run("a") if view.artifact_id == NAME] == [{"n": "2"}]
+        assert sound(store)
+    assert told == ["ok"]  # of what was new when the batch began
 
 
 def test_what_has_ended_is_new(store, client, keys, long_ways) -> None:
@@ -139,6 +201,38 @@ def test_the_long_way_is_taken_where(reason, store, client, keys, long_ways) -> 
     assert sound(store)
 
 
+@pytest.mark.parametrize("reason", [reason for reason in REASONS if reason != "the clock went back"])
+@pytest.mark.leaves_keys("some reasons leave what another worker would mend")
+def test_the_long_way_is_taken_by_one_of_many_or_in_place_where(reason, way, store, client, keys, told) -> None:
+    REASONS[reason](store, client, keys)
+    told.clear()
+    put(way, store, run_id="a", ttl=2 * HOUR)
+    assert bool(told) is not ("in place" in way and reason == "its artifact is lost")
+    assert leases_of(store)["a"] == 2
+    assert sound(store)
+
+
+def test_content_that_was_lost_and_put_in_place_again_lasts_for_all_that_need_it(store, client, keys) -> None:
+    content = shake_128(b"lost").digest(storing.INLINE + 1)
+    name = compute_artifact_id(content)
+    store.store(content, artifact_id="named")
+    store.store(content, run_id="a", ttl=HOUR)
+    client.delete(keys.content(name.encode()))
+    store.store(content, run_id="a", ttl=HOUR)
+    assert client.pttl(keys.content(name.encode())) == -1
+
+
+def test_a_batch_that_fails_leaves_what_is_known_as_it_is(store, client, keys) -> None:
+    store.store(CONTENT, run_id="a", ttl=HOUR)
+    foreign = compute_artifact_id(b"foreign")
+    client.set(keys.artifact(foreign.encode()), b"not ours")
+    before = {key: client.dump(key) for key in client.keys()}
+    with pytest.raises(CorruptArtifactError):
+        store.store_many([b"new", CONTENT, b"foreign"], run_id="b", ttl=2 * HOUR)
+    assert {key: client.dump(key) for key in client.keys()} == before
+    client.delete(keys.artifact(foreign.encode()))
+
+
 @pytest.mark.parametrize("ttl", [HOUR, None])
 @pytest.mark.parametrize("worker", ["that knows it", "that does not"])
 def test_what_is_indexed_by_label_is_found_by_it(worker, ttl, store, client, namespace, long_ways) -> None:
@@ -185,6 +279,25 @@ def test_the_latest_store_is_shown_though_others_last_longer(store, long_ways) -
     store.store(CONTENT, run_id="c", ttl=HOUR)
     assert store.get_metadata(NAME).run_id == "c"
     assert long_ways == []
+
+
+def test_the_latest_store_is_shown_though_it_was_one_of_many(store, told) -> None:
+    store.store(CONTENT, run_id="a", ttl=2 * HOUR)
+    assert store.find_missing([NAME], ttl=3 * HOUR, run_id="b") == []
+    told.clear()
+    store.store_many([b"other", CONTENT], run_id="c", ttl=HOUR)
+    assert store.get_metadata(NAME).run_id == "c"
+    assert told == []
+
+
+@pytest.mark.parametrize("size", [700, storing.INLINE + 1], ids=["among many", "in place"])
+def test_what_was_cut_off_is_sent_again(size, store, client, keys) -> None:
+    content = shake_128(b"cut off").digest(size)
+    name = store.store(content, run_id="a", ttl=HOUR).artifact_id
+    key = keys.content(name.encode())
+    client.set(key, client.get(key)[:-1], keepttl=True)
+    store.store_many([b"other", content], run_id="b", ttl=HOUR)
+    assert store.load(name).content == content
 
 
 def test_a_lease_that_others_outlast_does_not_end_with_its_content(store, long_ways) -> None:

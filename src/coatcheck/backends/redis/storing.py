@@ -21,8 +21,9 @@ from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Outcome, Where
-from .scripts.script import Call, Later
+from .scripts.script import Call, Filled, Later
 from .session import Session
+from .transport.resp import Argument
 from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
@@ -54,7 +55,10 @@ class Storing:
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.store`."""
-        return self._store_one(requests[0]) if len(requests) == 1 else self._store_many(requests)
+        if len(requests) > 1:
+            return self._store_many(requests)
+        plan = self._store_one(requests[0])
+        return self._or_withdrawn(requests, plan) if self._is_placed(requests[0]) else plan
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """See `Backend.store_source`."""
@@ -76,20 +80,23 @@ class Storing:
         return (yield from self._concluded(request, keys, outcome))
 
     def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
-        keys, times = self._session.of(request.artifact_id), None
+        keys = self._session.of(request.artifact_id)
         if self._is_small(request):
-            small = calls.store_small(keys, request, self._seal(request), wishes=self._session.wish != b"")
-            times = yield from self._session.write(small)
-        if times is not None:
-            view = records.stored_view(request, *times)
+            times = yield from self._session.write(self._small(keys, request))
+            if times is None:
+                view = yield from self._store_rest(request, keys)
+            else:
+                view = records.stored_view(request, *times)
         else:
-            view = yield from self._or_withdrawn([request], self._store_any(request, keys))
+            [outcome] = yield from self._session.write(self._call(keys, [request]))
+            view = yield from self._finish(request, keys, outcome)
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]
 
-    def _store_any(self, request: StoreRequest, keys: Keys) -> Plan[ArtifactMetadata]:
-        [outcome] = yield from self._session.write(self._call(keys, [request]))
+    def _store_rest(self, request: StoreRequest, keys: Keys) -> Plan[ArtifactMetadata]:
+        """Store what the script for most stores has left; what was put in place for that lies there still."""
+        [outcome] = yield from self._session.write(self._call(keys, [request], in_place=True))
         return (yield from self._finish(request, keys, outcome))
 
     def _store_many(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -109,7 +116,9 @@ class Storing:
         outcomes = [outcome for some in (yield from self._session.write_each(units)) for outcome in some]
         views: list[Any] = [None] * len(requests)
         for (i, keys), outcome in zip(members, outcomes, strict=True):
-            if outcome.kind == "ok" and not outcome.token:
+            if outcome is None:
+                views[i] = yield from self._store_rest(requests[i], keys)
+            elif outcome.kind == "ok" and not outcome.token:
                 views[i] = records.stored_view(requests[i], outcome.created, outcome.deadline)
             else:
                 views[i] = yield from self._finish(requests[i], keys, outcome)
@@ -141,7 +150,7 @@ class Storing:
 
     def _is_small(self, request: StoreRequest) -> bool:
         """Whether it is tried by the script for what most stores are."""
-        return request.size <= self._inline and request.artifact_id == request.default_id and request.is_plain
+        return request.size <= self._unasked and request.artifact_id == request.default_id and request.is_plain
 
     def _is_placed(self, request: Request) -> bool:
         """Whether its content is put beside the script unasked: not where it may be refused."""
@@ -151,35 +160,55 @@ class Storing:
         """Header and payload of a content."""
         return seal(request.content, request.digest, request.content_type, self._compression)
 
-    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[list[Outcome]]:
-        """The same as `_call`, sealed while what goes before is under way."""
-        return Later(
-            keys.slot, 2 if self._is_placed(requests[0]) else 1, lambda: self._call(keys, requests), calls.outcomes
-        )
+    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[Sequence[Outcome | None]]:
+        """A store of what `together` puts together, sealed while what goes before is under way.
+
+        `None`: the script for most stores has left it.
+        """
+        one = requests[0]
+        if not self._is_placed(one):
+            return Later(keys.slot, 1, lambda: self._call(keys, requests), calls.outcomes)
+        if self._is_small(one):
+            return Later(keys.slot, 2, lambda: self._small(keys, one), calls.outcome_of_small)
+        return Later(keys.slot, 2, lambda: self._call(keys, requests), calls.outcomes)
+
+    def _small(self, keys: Keys, request: StoreRequest) -> Filled[tuple[int, int] | None]:
+        """The call for what most stores are."""
+        sealed = self._seal(request)
+        first = self._placing(keys, request, sealed) if request.size > self._inline else None
+        return calls.store_small(keys, request, sealed, wishes=self._session.wish != b"", first=first)
+
+    @staticmethod
+    def _placing(keys: Keys, request: StoreRequest, sealed: Sealed) -> Sequence[Argument]:
+        """The command that puts a content in place, with the TTL of an upload."""
+        return (b"SET", keys.content(request.default_id.encode()), sealed, b"NX", b"PX", b"%d" % STAGING_MS)
 
     def _call(
-        self, keys: Keys, requests: Sequence[Request], replacing: bytes = b"", buried: bytes = b""
+        self,
+        keys: Keys,
+        requests: Sequence[Request],
+        replacing: bytes = b"",
+        buried: bytes = b"",
+        *,
+        in_place: bool = False,
     ) -> Call[list[Outcome]]:
-        """A store that sends what is worth sending unasked."""
+        """A store that sends what is worth sending unasked; not what is `in_place` already."""
         where: Where = "known"
         contents: list[Sealed | None] = [None] * len(requests)
-        first, note = None, b""
+        first = None
         small = [request for request in requests if isinstance(request, StoreRequest)]
         if small and small[0].size <= self._inline:
             where = "inline"
             contents = [self._seal(request) for request in small]
         elif small and self._is_placed(small[0]):
             where = "placed"
-            key, sealed = keys.content(small[0].default_id.encode()), self._seal(small[0])
-            first = (b"SET", key, sealed, b"NX", b"PX", b"%d" % STAGING_MS)
-            contents, note = [(sealed[0], b"")], b"%d" % sum(map(len, sealed))
+            first = None if in_place else self._placing(keys, small[0], self._seal(small[0]))
         return calls.store(
             keys,
             requests,
             contents,
             where,
             first=first,
-            note=note,
             replacing=replacing,
             buried=buried,
             wish=self._session.wish,

@@ -147,7 +147,9 @@ class Later(Generic[T]):
     inert = False
     large = None
 
-    def __init__(self, slot: int, replies: int, make: Callable[[], Call[Any]], decode: Callable[[Any], T]) -> None:
+    def __init__(
+        self, slot: int, replies: int, make: Callable[[], Call[Any] | Filled[Any]], decode: Callable[[Any], T]
+    ) -> None:
         self.slot = slot
         self.replies = replies
         self._make = make
@@ -189,9 +191,18 @@ class ScriptForm(Form):
 
 
 class Filled(Generic[T]):
-    """Commands made from a form, with small values. `decode` takes all their replies; `large` as of `Sendable`."""
+    """Commands made from a form, with small values.
 
-    __slots__ = ("_decode", "_form", "_values", "large", "replies", "slot")
+    Args:
+        form: The form.
+        slot: See `Call`.
+        values: What is filled in.
+        decode: Takes the replies of the form.
+        large: See `Sendable`.
+        first: See `Call`.
+    """
+
+    __slots__ = ("_decode", "_first", "_form", "_values", "large", "replies", "slot")
     slow = False
     inert = False
 
@@ -202,21 +213,24 @@ class Filled(Generic[T]):
         values: Sequence[bytes],
         decode: Callable[[Any], T],
         large: MakeLarge | None = None,
+        first: Sequence[Argument] | None = None,
     ) -> None:
         self.large = large
         self.slot = slot
-        self.replies = form.replies
+        self.replies = form.replies if first is None else form.replies + 1
         self._form = form
         self._values = values
         self._decode = decode
+        self._first = first
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them."""
-        return [self._form.packed(self._values, by_hash=by_hash)]
+        packed: list[Piece] = [self._form.packed(self._values, by_hash=by_hash)]
+        return packed if self._first is None else list(merge([pack(self._first), packed]))
 
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""
-        return self._decode(replies)
+        return self._decode(replies if self._first is None else replies[1:])
 
 
 class IdForm(Form):

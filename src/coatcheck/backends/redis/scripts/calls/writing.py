@@ -74,7 +74,7 @@ def store(
         first: The command that puts the content beside the script.
         staging: The staging key.
         deadline: When the leases end, in ms, instead of the requests' TTL.
-        note: The hold; until when staged chunks last, in ms; or how many bytes `first` puts in place.
+        note: The hold; or until when staged chunks last, in ms.
         replacing: The content that an explicit id is known to stand for.
         buried: A key for leases that end with it.
         wish: What to index by label where the partition is empty.
@@ -120,7 +120,9 @@ def _condition(request: Request) -> bytes:
     return b"absent" if request.condition.digest is None else request.condition.digest
 
 
-def store_small(keys: Keys, request: Request, content: Sealed, *, wishes: bool) -> Filled[tuple[int, int] | None]:
+def store_small(
+    keys: Keys, request: Request, content: Sealed, *, wishes: bool, first: Sequence[Any] | None = None
+) -> Filled[tuple[int, int] | None]:
     """`store_small.lua`, for a plain request under its default id: time of the store in us and deadline in ms.
 
     `None`: nothing was written, it takes `store`.
@@ -130,23 +132,28 @@ def store_small(keys: Keys, request: Request, content: Sealed, *, wishes: bool) 
         request: What is stored.
         content: Its content.
         wishes: Whether something is to be indexed by label where the partition is empty.
+        first: The command that puts the content in place; `None`: it travels in the call.
     """
-    name = request.default_id.encode()
-    values = (
-        keys.artifact(name),
-        keys.content(name),
-        encode_header(request),
-        encode_view(request),
-        content[0] + content[1],
-    )
-    return Filled(_small_form(keys, request.run_id, request.ttl_ms, wishes), keys.slot, values, _times)
+    name, (envelope, payload) = request.default_id.encode(), content
+    header, view = encode_header(request), encode_view(request)
+    values: tuple[bytes, ...]
+    if first is None:
+        values = (keys.artifact(name), keys.content(name), header, view, envelope + payload)
+    else:
+        length = b"%d" % (len(envelope) + len(payload))
+        values = (keys.artifact(name), keys.content(name), keys.needs(name), header, view, envelope, length)
+    form = _small_form(keys, request.run_id, request.ttl_ms, wishes, first is not None)
+    return Filled(form, keys.slot, values, _times, first=first)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs
-def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool) -> ScriptForm:
+def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool, in_place: bool) -> ScriptForm:
     names = (*keys.catalog, keys.run(run_id), None, None)
-    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None, *((b"1",) if wishes else ()))
-    return ScriptForm(_STORE_SMALL, names, words)
+    words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None)
+    wish = b"1" if wishes else b""
+    if in_place:
+        return ScriptForm(_STORE_SMALL, (*names, None), (*words, wish, None))
+    return ScriptForm(_STORE_SMALL, names, (*words, wish) if wishes else words)
 
 
 def withdraw(keys: Keys, request: Request, at_most: int) -> Call[bool]:
@@ -275,6 +282,11 @@ def discard(keys: Keys, chunks: Chunks, numbers: Sequence[int]) -> Call[int]:
 def outcomes(reply: Any) -> list[Outcome]:
     """What became of each artifact."""
     return [_outcome(one) for one in reply]
+
+
+def outcome_of_small(reply: Any) -> list[Outcome | None]:
+    """The same of `store_small`; `None`: nothing was written."""
+    return [None if reply is None else Outcome("ok", *records.times_of(reply))]
 
 
 def _times(replies: Any) -> tuple[int, int] | None:

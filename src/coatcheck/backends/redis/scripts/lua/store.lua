@@ -10,10 +10,10 @@
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] where the contents are: 'inline' in ARGV, 'staged' under the staging key (of one artifact), 'known' nowhere:
 --   only if they are there and whole, 'placed' likewise, with the TTL of an upload, 'held' likewise, in chunks on hold
--- ARGV[5..] for each artifact: member, header, msgpack of the lease, sealed content or ''; 'placed': its envelope
+-- ARGV[5..] for each artifact: member, header, msgpack of the lease, sealed content or ''
 -- Behind these, where one of them is given, five more, or six with the last, '' for none:
 --   deadline in ms instead of the TTL
---   note: 'staged': until when the chunks last, in ms; 'held': the hold; 'placed': bytes of the sealed content
+--   note: 'staged': until when the chunks last, in ms; 'held': the hold
 --   content id (16 bytes) of what is known to be replaced
 --   condition (of one artifact): 'absent', or the SHA-256 of what is replaced; the bytes of the lease end with this
 --     call's own token then
@@ -55,13 +55,13 @@ local results, wrote = {}, false
 local pruning = count > 1 or us % 32 == 0
 local prunes = pruning
 
--- The short way of many, and of content that was put in place: for default ids of which nothing is there. It takes few
--- commands and nothing of the library, which is made anew in every call that reaches it. What is there already it
--- leaves to the long way below, and undoes what it has written where something is found there that makes the call fail.
--- One small artifact goes through store_small.lua before it comes here.
+-- The short way of many: for default ids of which nothing is there, or all as it was sent. It takes few commands and
+-- nothing of the library, which is made anew in every call that reaches it. What is otherwise it leaves to the long way
+-- below, and undoes what it has written where something is found there that makes the call fail: so what is there
+-- already is written last. One artifact goes through store_small.lua before it comes here.
 local finish, undo
 local indexed = wish and call('EXISTS', KEYS[1]) == 0
-if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1' and not indexed then
+if where == 'inline' and condition == '' and exact ~= '1' and not indexed then
   local created, deadlines, runs, run_index = KEYS[1], KEYS[2], KEYS[3], run ~= '' and KEYS[4]
   local deadline, score, ends = 281474976710655, '+inf', math.huge
   if ARGV[3] ~= '' then
@@ -88,17 +88,34 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     call('ZCARD', runs) -- raises where it is of another type
   end
 
-  local field, by_deadline = run == '' and '-' or '=' .. run, {}
+  local field, by_deadline, known = run == '' and '-' or '=' .. run, {}, nil
+
+  -- How long its leases last, and whether the hash is to say which of them is the latest: of an artifact that few lease
+  -- and whose content is there as it was sent. Nil for any other, and where the run's lease lasts longer than it is to.
+  local function known_as_sent(artifact, content, id, header, sealed)
+    local lease = redis.pcall('HMGET', artifact, 'h', field)
+    local mine = lease[2]
+    if lease[1] ~= header or mine and (#mine < 13 or struct.unpack('>I6', mine) > deadline) then
+      return nil
+    end
+    local fields, before = call('HLEN', artifact), tonumber(redis.pcall('ZSCORE', deadlines, id))
+    if
+      before
+      and fields < 65
+      and redis.pcall('STRLEN', content) == #sealed
+      and redis.pcall('GETRANGE', content, 0, 49) == string.sub(sealed, 1, 50)
+    then
+      return before, fields > (mine and 2 or 1)
+    end
+    return nil
+  end
+
   for i = 1, count do
     local key, argument = 6 * i - 1, 4 * i + 1
     local artifact, content, id, sealed = KEYS[key], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
     local sent = false
     if artifact == KEYS[key + 5] then
-      if where == 'placed' then -- it is there as it was sent, and no explicit id needs it
-        sent = call('GETRANGE', content, 0, 49) == sealed
-          and call('STRLEN', content) == tonumber(note)
-          and call('EXISTS', KEYS[key + 4]) == 0
-      elseif score == '+inf' then
+      if score == '+inf' then
         sent = call('SET', content, sealed, 'NX')
       else
         sent = call('SET', content, sealed, 'NX', 'PXAT', score)
@@ -122,32 +139,43 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
           lasts = lasts < 0 and 281474976710655 or math.min(lasts, 281474976710655)
           call('HSET', artifact, field, struct.pack('>I6', lasts) .. string.sub(times, 7) .. ARGV[argument + 2])
         end
-        if where == 'inline' then
-          call('UNLINK', content)
-        end
+        call('UNLINK', content)
         if added then
           call('ZREM', created, id)
+        end
+      end
+    elseif artifact == KEYS[key + 5] and not indexed then
+      local before, noted = known_as_sent(artifact, content, id, ARGV[argument + 1], sealed)
+      if before then
+        known = known or { by_created = {}, by_deadline = {}, by_run = {}, noted = {} }
+        results[i] = struct.pack('>I6I7', deadline, us + i - 1)
+        known[i], known.noted[i] = true, noted
+        local n = #known.by_run
+        known.by_created[n + 1], known.by_created[n + 2] = us + i - 1, id
+        known.by_run[n + 1], known.by_run[n + 2] = score, id
+        if before < deadline then
+          n = #known.by_deadline
+          known.by_deadline[n + 1], known.by_deadline[n + 2] = score, id
         end
       end
     end
   end
 
   local reply = #by_deadline
-  wrote = reply > 0
-  if wrote then
+  wrote = reply > 0 or known
+  if reply > 0 then
     reply = redis.pcall('ZADD', deadlines, unpack(by_deadline))
     if run_index and type(reply) == 'number' then
       reply = redis.pcall('ZADD', run_index, unpack(by_deadline))
     end
+  elseif known and run_index then
+    reply = redis.pcall('ZCARD', run_index)
   end
   function undo() -- as if nothing had been written
     for i = 1, count do
-      if results[i] then
+      if results[i] and not (known and known[i]) then
         local id = ARGV[4 * i + 1]
-        call('UNLINK', KEYS[6 * i - 1])
-        if where == 'inline' then
-          call('UNLINK', KEYS[6 * i + 2])
-        end
+        call('UNLINK', KEYS[6 * i - 1], KEYS[6 * i + 2])
         call('ZREM', created, id)
         redis.pcall('ZREM', deadlines, id)
         redis.pcall('ZREM', run_index or deadlines, id)
@@ -162,8 +190,30 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
         call('PEXPIREAT', key, at or string.format('%.0f', ends))
       end
     end
-    if where == 'placed' then -- a single one
-      expire(KEYS[8], score)
+    if known then
+      call('ZADD', created, unpack(known.by_created))
+      if known.by_deadline[1] then
+        call('ZADD', deadlines, unpack(known.by_deadline))
+      end
+      if run_index then
+        call('ZADD', run_index, unpack(known.by_run))
+      end
+      for i = 1, count do
+        if known[i] then
+          local artifact, content = KEYS[6 * i - 1], KEYS[6 * i + 2]
+          call('HSET', artifact, field, results[i] .. ARGV[4 * i + 3])
+          if known.noted[i] then
+            call('HSET', artifact, 't', field)
+          end
+          if score == '+inf' then
+            call('PERSIST', artifact)
+            call('PERSIST', content)
+          else
+            call('PEXPIREAT', artifact, score, 'GT')
+            call('PEXPIREAT', content, score, 'GT')
+          end
+        end
+      end
     end
     if catalog_moves then
       expire(created)
@@ -181,7 +231,7 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     undo()
     return reply
   end
-  if #by_deadline == 2 * count and not (pruning or indexed) then
+  if (#by_deadline + (known and #known.by_run or 0)) == 2 * count and not (pruning or indexed) then
     finish()
     return results
   end

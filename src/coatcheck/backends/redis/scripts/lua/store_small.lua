@@ -1,17 +1,21 @@
 #!lua
--- Stores one small content under its default id, for one run: most stores. Few commands, and nothing of the library but
--- where an index has to end later, or expired members go. What takes more, it leaves to store.lua.
+-- Stores one content under its default id, for one run: most stores. It comes along, or was put in place just before,
+-- with the TTL of an upload. Few commands, and nothing of the library but where an index has to end later, or expired
+-- members go. What takes more, it leaves to store.lua.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
+-- KEYS[7] needs of the content, where it was put in place
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
--- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content
--- ARGV[7] '1', or nothing: whether something is to be indexed by label where the partition is empty
+-- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content; its envelope, where it was put in place
+-- ARGV[7] '1', or '' or nothing: whether something is to be indexed by label where the partition is empty
+-- ARGV[8] bytes of the sealed content, where it was put in place
 -- Derived keys, only cleaned up: other artifacts and contents that have expired. Indexes by label are written.
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
 --   the clock went back
 --   something is indexed by label and the artifact is there, or is to be and the partition is empty
---   only one of artifact and content is there, or the artifact is in no catalog
+--   only one of artifact and content is there, or the artifact is in no catalog; of what was put in place: the artifact
+--     is not there and something else needs the content, or the content had been lost
 --   many lease it, or its header or the run's own lease is not as it should be
 --   the content lies there otherwise than it was sent: compressed in another way, in chunks, cut off
 
@@ -26,13 +30,29 @@ local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local deadline = ARGV[3] == '' and 281474976710655 or now + ARGV[3]
 local known, note_labels = call('EXISTS', artifact, content), nil
+local length = ARGV[8] -- nil where it came along
+if
+  known > 0
+  and (
+    call('STRLEN', content) ~= (length and tonumber(length) or #sealed)
+    or call('GETRANGE', content, 0, 49) ~= string.sub(sealed, 1, 50)
+  )
+then
+  return false
+end
+if length and known < 2 then
+  if known == 0 or call('EXISTS', KEYS[7]) == 1 then
+    return false
+  end
+  known = 0 -- nothing but what was put in place
+end
 if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back, or something is indexed by label
   -- @include labels_new
   note_labels = known == 0 and labels_of_new(ARGV[1], created, us, ARGV[5])
   if not note_labels then
     return false
   end
-elseif ARGV[7] and call('EXISTS', created) == 0 then
+elseif ARGV[7] == '1' and call('EXISTS', created) == 0 then
   return false
 end
 
@@ -44,15 +64,17 @@ if known > 0 then
   local mine = lease and lease[2]
   local fields = lease and lease[1] == header and not (mine and #mine < 13) and call('HLEN', artifact)
   before = fields and fields < 65 and call('ZSCORE', deadlines, id)
-  if
-    not before
-    or call('STRLEN', content) ~= #sealed
-    or call('GETRANGE', content, 0, 49) ~= string.sub(sealed, 1, 50)
-  then
+  if not before then
     return false
   end
   deadline = mine and math.max(deadline, (struct.unpack('>I6', mine))) or deadline
   before = math.min(281474976710655, tonumber(before))
+  if length then -- it lasts as long as it is needed, or it had been lost: others may need it for longer
+    local ends = call('PEXPIRETIME', content)
+    if ends ~= -1 and ends < before then
+      return false
+    end
+  end
   longest, noted = math.max(deadline, before), fields > (mine and 2 or 1)
 end
 
@@ -97,9 +119,17 @@ local times = struct.pack('>I6I7', deadline, us)
 if not before then
   call('HSET', artifact, 'h', header, field, times .. ARGV[5])
   if deadline_score == '+inf' then
-    call('SET', content, sealed)
+    if length then
+      call('PERSIST', content)
+    else
+      call('SET', content, sealed)
+    end
   else
-    call('SET', content, sealed, 'PXAT', deadline_score)
+    if length then
+      call('PEXPIREAT', content, deadline_score)
+    else
+      call('SET', content, sealed, 'PXAT', deadline_score)
+    end
     call('PEXPIREAT', artifact, deadline_score)
   end
   return times
