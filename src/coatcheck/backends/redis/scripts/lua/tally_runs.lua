@@ -18,7 +18,7 @@ local now = math.floor(now_in_microseconds() / 1000)
 local artifacts, room, movable = artifact_key(ARGV[1], ''), tonumber(ARGV[2]), ARGV[3] == '1'
 local most, reply = room, {}
 for i = 1, #KEYS do
-  local count, field = call('ZCARD', KEYS[i]), ARGV[3 + i]
+  local count, field = call('ZCOUNT', KEYS[i], '-inf', '+inf'), ARGV[3 + i]
   if count > most then
     reply[i] = {}
   elseif count > room then
