@@ -62,6 +62,7 @@ from .writing import (
     store_small,
     touch,
     update,
+    withdraw,
 )
 
 ALL: Final = tuple(
@@ -133,4 +134,5 @@ __all__ = [
     "tally_runs",
     "touch",
     "update",
+    "withdraw",
 ]
