@@ -1,4 +1,4 @@
-"""What surely fits together, many at a time: nearly everything. `maintenance` looks at the rest, one by one.
+"""What surely fits together, many at a time: nearly everything. Other rooms look at the rest, one by one.
 
 A script says so of some hundred, and only reads; nothing is decided on its word but that nothing has to be done. What a
 key that it derives does not show, because that has gone ahead to another node, is looked at by itself.
@@ -9,35 +9,40 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from ...envelope import is_manifest, unseal
-from ...errors import CorruptArtifactError
-from ...ids import is_default_id
-from ...plan import Plan
-from .batching import PAGE, batches, by_partition, pages
-from .layout import records
-from .layout.keys import Keys
-from .scripts import calls
-from .scripts.script import Command, same
-from .session import Session
-from .walking import Steps
+from ....envelope import is_manifest, unseal
+from ....errors import CorruptArtifactError
+from ....ids import is_default_id
+from ....plan import Plan
+from ..batching import PAGE, batches, by_partition, pages
+from ..layout import records
+from ..layout.keys import Keys
+from ..scripts import calls
+from ..scripts.script import Command, same
+from ..session import Session
+from ..walking import Steps
 
 _ARTIFACTS: Final = 250
 """Artifacts that one call looks at: five commands each."""
 
-Found = tuple[Keys, bytes, "re.Match[bytes]"]
-"""A key: partition, name, and what its name says."""
-
 T = TypeVar("T")
 
 
-def suspects(session: Session, found: Sequence[Found], *, read_data: bool) -> Plan[list[Found]]:
+class Key(NamedTuple):
+    """A key that is there: its partition, itself, and what its name says."""
+
+    keys: Keys
+    key: bytes
+    match: re.Match[bytes]
+
+
+def suspects(session: Session, found: Sequence[Key], *, read_data: bool) -> Plan[list[Key]]:
     """Those artifacts that may not fit; with `read_data` also those of which the content is not what was stored."""
     by_default = [is_default_id(match["name"].decode()) for _, _, match in found]
     left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
     some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
-    sound: list[tuple[Found, bytes, int]] = []
+    sound: list[tuple[Key, bytes, int]] = []
     work, replies = yield from _ask(session, some, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data))
     for items, reply in zip(work, replies, strict=True):
         left += [one for one, (stored, _) in zip(items, reply, strict=True) if not stored]
@@ -50,12 +55,12 @@ def suspects(session: Session, found: Sequence[Found], *, read_data: bool) -> Pl
         left += [
             one
             for (one, header, _), sealed in zip(batch, contents, strict=True)
-            if not _is_as_stored(one[2]["name"], header, sealed)
+            if not _is_as_stored(one.match["name"], header, sealed)
         ]
     return left
 
 
-def unsure_contents(session: Session, found: Sequence[Found]) -> Plan[list[Found]]:
+def unsure_contents(session: Session, found: Sequence[Key]) -> Plan[list[Key]]:
     """Those contents of which it is not sure that something needs them."""
     work, replies = yield from _ask(session, found, PAGE, calls.audit_contents)
     return [
@@ -66,7 +71,7 @@ def unsure_contents(session: Session, found: Sequence[Found]) -> Plan[list[Found
     ]
 
 
-def unsure_runs(session: Session, indexes: Sequence[Found]) -> Plan[list[tuple[Found, int]]]:
+def unsure_runs(session: Session, indexes: Sequence[Key]) -> Plan[list[tuple[Key, int]]]:
     """Those indexes of runs of which a member may stand for nothing, and the rank from which on one may."""
     replies = yield from session.read_each(
         [calls.audit_index(keys, (key, key), b"=" + match["name"], 0, PAGE) for keys, key, match in indexes]
@@ -101,8 +106,8 @@ def are_twins(session: Session, keys: Keys) -> Plan[bool]:
 
 
 def _ask(
-    session: Session, found: Sequence[Found], count: int, call: calls.Audit[T]
-) -> Plan[tuple[list[list[Found]], list[list[T]]]]:
+    session: Session, found: Sequence[Key], count: int, call: calls.Audit[T]
+) -> Plan[tuple[list[list[Key]], list[list[T]]]]:
     """Ask about keys that are named by 16 bytes; some at a time, and what was said of these."""
     work = [
         [found[i] for i in page]
