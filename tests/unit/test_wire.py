@@ -105,7 +105,9 @@ def test_what_the_server_has_not_taken_waits_with_us(pair) -> None:
             sending = asyncio.ensure_future(wire.exchange([content], 1))
             taken, waiting = 0, 0
             while taken < len(content):
-                taken += len(await loop.sock_recv(pair[1], 64 * 1024))
+                some = await loop.sock_recv(pair[1], 64 * 1024)
+                assert some  # else it hung up
+                taken += len(some)
                 waiting = max(waiting, writer.transport.get_write_buffer_size())
             await loop.sock_sendall(pair[1], b"+OK\r\n")
             return taken, waiting, await sending
