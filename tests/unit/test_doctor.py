@@ -152,6 +152,7 @@ FINDINGS = {
         facts(indexed=[{"--tag 'a b'": True, "--type": True}, {"--type": True}]),
         "warning", "indexes", "--namespace mine reindex --tag 'a b' --type",
     ),
+    "an index that was never built": (facts(wished=["--tag k", "--type"]), "warning", "indexes", "reindex --tag k --type"),
     "an index that is being built": (facts(indexed=[{"--type": False}]), "warning", "indexes", "reindex --type"),
     "not looked at": (facts(report=None), "note", "leftovers", "--thorough"),
     "a problem": (
