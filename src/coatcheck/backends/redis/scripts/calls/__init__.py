@@ -33,12 +33,14 @@ from .listing import (
     StoredContent,
     Sums,
     Tallied,
+    TalliedRun,
     Way,
     facets,
     runs,
     scan,
     seen_field,
     tally,
+    tally_runs,
 )
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
@@ -60,6 +62,7 @@ from .writing import (
     store_small,
     touch,
     update,
+    withdraw,
 )
 
 ALL: Final = tuple(
@@ -93,6 +96,7 @@ __all__ = [
     "StoredContent",
     "Sums",
     "Tallied",
+    "TalliedRun",
     "View",
     "Way",
     "Where",
@@ -127,6 +131,8 @@ __all__ = [
     "store",
     "store_small",
     "tally",
+    "tally_runs",
     "touch",
     "update",
+    "withdraw",
 ]
