@@ -60,6 +60,7 @@ from .writing import (
     store_small,
     touch,
     update,
+    withdraw,
 )
 
 ALL: Final = tuple(
@@ -129,4 +130,5 @@ __all__ = [
     "tally",
     "touch",
     "update",
+    "withdraw",
 ]
