@@ -33,12 +33,14 @@ from .listing import (
     StoredContent,
     Sums,
     Tallied,
+    TalliedRun,
     Way,
     facets,
     runs,
     scan,
     seen_field,
     tally,
+    tally_runs,
 )
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
@@ -95,6 +97,7 @@ __all__ = [
     "StoredContent",
     "Sums",
     "Tallied",
+    "TalliedRun",
     "View",
     "Way",
     "Where",
@@ -130,6 +133,7 @@ __all__ = [
     "store",
     "store_small",
     "tally",
+    "tally_runs",
     "touch",
     "update",
     "withdraw",
