@@ -52,6 +52,7 @@ local function sound(i)
     or expiry(content) ~= deadline
     or tonumber(deadlines[i] or 0) ~= points
     or tonumber(created[i] or math.huge) >= 9007199254740992
+    or tonumber(created[i]) < lease_created(lease)
     or (field ~= '-' and tonumber(try('ZSCORE', run_key(prefix, string.sub(field, 2)), ARGV[i + 2]) or 0) ~= points)
     or (rare and call('EXISTS', rare_keys(prefix, id)) > 0)
   then
