@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from coatcheck import AsyncInMemoryArtifactStore, CheckReport, InMemoryArtifactStore, InvalidArtifactError, Problem
 from coatcheck.backends.redis.permissions import COMMANDS, EXTRAS
+from coatcheck.backends.redis.scripts import calls
 from coatcheck.doctor import Diagnosis, aexamine, examine, judge
 from coatcheck.doctor.facts import POWERS, Facts, ServerFacts, Slow
 
@@ -90,7 +91,7 @@ FINDINGS = {
     "no file of configuration": (
         server(maxmemory_policy="allkeys-lru", config_file=""), "critical", "eviction", "options that the server is started",
     ),
-    "evicted": (server(evicted_keys="3"), "critical", "evicted", "coatcheck check"),
+    "evicted": (server(evicted_keys="3"), "critical", "evicted", "CONFIG RESETSTAT"),
     "no limit": (server(maxmemory="0"), "warning", "maxmemory", "CONFIG SET maxmemory 4915mb"),
     "little memory": (server(used_memory=str(900 * 2**20)), "warning", "memory", "CONFIG SET maxmemory 1500mb"),
     "no memory": (server(used_memory=str(1000 * 2**20)), "critical", "memory", "coatcheck runs"),
@@ -132,7 +133,11 @@ FINDINGS = {
     ),
     "different clocks": (facts(servers=[SERVER, *server(clock_ahead=1.5).servers]), "warning", "clock", "chronyc"),
     "a missing permission": (facts(permitted=lacking("get")), "critical", "permissions", "--namespace mine acl"),
-    "a reader": (facts(permitted=lacking("hset", "set")), "warning", "permissions", "--namespace mine acl"),
+    "half a worker": (facts(permitted=lacking("hset", "set")), "warning", "permissions", "--namespace mine acl"),
+    "a reader": (
+        facts(permitted=lacking(*{*COMMANDS["worker"]} - {*COMMANDS["reader"]}), user="look"), "note", "permissions",
+        "acl --user look",
+    ),
     "a cluster needs more": (
         facts(is_cluster=True, permitted=lacking("asking")), "critical", "permissions", "acl --extra cluster",
     ),
@@ -141,7 +146,7 @@ FINDINGS = {
     ),
     "an administrator": (facts(permitted={**FACTS.permitted, "flushall": True}), "note", "too-many-permissions", "acl"),
     "other keys": (facts(foreign=True), "note", "too-many-permissions", "acl"),
-    "no password": (facts(open_to_all=True), "critical", "password", "ACL SETUSER default off"),
+    "no password": (facts(open_to_all=True), "critical", "password", "ACL SETUSER admin on"),
     "no TLS": (facts(encrypted=False), "warning", "tls", "rediss://"),
     "other partitions": (facts(others={64: 7}), "warning", "other-partitions", "one number"),
     "uneven": (
@@ -171,6 +176,19 @@ def test_each_finding_names_its_cure(what) -> None:
     assert (finding.level, finding.name) == (level, name)
     assert cure in finding.cure
     assert diagnosis.ok is (level == "note")
+
+
+def test_a_slow_script_of_ours_is_told_from_others() -> None:
+    for digest, says in ((calls.ALL[0].digest.decode(), f"{calls.ALL[0].name}.lua of coatcheck"), ("0" * 40, "0" * 40)):
+        [found] = [f for f in judge(server(slow=[Slow(f"EVALSHA {digest}", 0.02)])).findings if f.name == "slowlog"]
+        assert says in found.text
+        assert ("coatcheck" in found.text) is (digest != "0" * 40)
+
+
+def test_a_user_who_lacks_something_is_named_by_the_cure() -> None:
+    for user, cure in (("wor ker", "--user 'wor ker'"), ("default", "acl"), ("", "acl")):
+        [found] = [f for f in judge(facts(permitted=lacking("hset"), user=user)).findings if f.name == "permissions"]
+        assert found.cure.endswith(cure)
 
 
 def test_every_finding_is_explained() -> None:
