@@ -22,7 +22,7 @@ from .leasing import forget
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call, Filled, Later
-from .session import Session
+from .session import Session, heard
 from .transport.resp import Argument
 from .upload import STAGING_MS, Upload
 
@@ -56,7 +56,7 @@ class Storing:
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.store`."""
         if len(requests) > 1:
-            return self._store_many(requests)
+            return heard(self._store_many(requests))
         plan = self._store_one(requests[0])
         return self._or_withdrawn(requests, plan) if self._is_placed(requests[0]) else plan
 
@@ -84,19 +84,18 @@ class Storing:
         if self._is_small(request):
             times = yield from self._session.write(self._small(keys, request))
             if times is None:
-                view = yield from self._store_rest(request, keys)
+                view = yield from heard(self._store_any(request, keys, in_place=True))
             else:
                 view = records.stored_view(request, *times)
         else:
-            [outcome] = yield from self._session.write(self._call(keys, [request]))
-            view = yield from self._finish(request, keys, outcome)
+            view = yield from heard(self._store_any(request, keys))
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]
 
-    def _store_rest(self, request: StoreRequest, keys: Keys) -> Plan[ArtifactMetadata]:
-        """Store what the script for most stores has left; what was put in place for that lies there still."""
-        [outcome] = yield from self._session.write(self._call(keys, [request], in_place=True))
+    def _store_any(self, request: StoreRequest, keys: Keys, *, in_place: bool = False) -> Plan[ArtifactMetadata]:
+        """Store by `store.lua`. `in_place`: its content was sent already, for the script for most stores."""
+        [outcome] = yield from self._session.write(self._call(keys, [request], in_place=in_place))
         return (yield from self._finish(request, keys, outcome))
 
     def _store_many(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -120,7 +119,7 @@ class Storing:
         views: list[Any] = [None] * len(requests)
         for (i, keys), outcome in zip(members, outcomes, strict=True):
             if outcome is None:
-                views[i] = yield from self._store_rest(requests[i], keys)
+                views[i] = yield from self._store_any(requests[i], keys, in_place=True)
             elif outcome.kind == "ok" and not outcome.token:
                 views[i] = records.stored_view(requests[i], outcome.created, outcome.deadline)
             else:
