@@ -19,7 +19,7 @@ from coatcheck import RedisArtifactStore
 from coatcheck.testing import Server
 from coatcheck.testing.waiting import eventually
 
-from ..ui.corpus import HOSTILE, store_hostile
+from ..ui.corpus import CONTENTS, HOSTILE, store_hostile
 from .conftest import PICTURES, Site, Visits, serving
 from .gallery import AGENT
 
@@ -93,7 +93,7 @@ def test_nothing_that_was_stored_is_executed(hostile: tuple[str, list[str]], vis
             element.focus()
     page.goto(f"{address}/artifacts/{ids[0]}")
     expect(page.get_by_text(HOSTILE[0]).first).to_be_visible()
-    for artifact_id in ids[-12:]:  # contents: a browser that is sent there saves them, and shows nothing
+    for artifact_id in ids[-len(CONTENTS) :]:  # a browser that is sent there saves them, and shows nothing
         with page.expect_download() as download:
             page.evaluate(f"location.href = '/artifacts/{artifact_id}/content'")
         download.value.delete()
