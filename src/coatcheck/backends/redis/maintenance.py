@@ -20,7 +20,7 @@ from ...manifest import Manifest
 from ...model import CheckReport, ProblemCounter
 from ...plan import Plan
 from ..base import Progress
-from .auditing import Found, are_twins, sure_members, suspects, unsure_contents, unsure_runs
+from .auditing import Census, Found, are_twins, unsure_contents
 from .chunks import number_pages, server_time, tidy
 from .layout import records
 from .layout.keys import ALL, ARTIFACTS, RARE, Keys
@@ -121,6 +121,7 @@ class Inspection:
         self._needed: set[tuple[Keys, bytes]] = set()  # contents that explicit ids stand for
         self._stale: Counter[bytes] = Counter()  # stale members of each index, where they are left
         self._sure: set[Keys] = set()  # partitions whose artifacts by time all last
+        self._census = Census(session)
         self._unreadable = False  # whether some artifact may need a content that we cannot know
 
     def run(self) -> Plan[CheckReport]:
@@ -203,7 +204,7 @@ class Inspection:
 
     def _artifacts(self, found: _OfOneKind) -> Plan[None]:
         session = self._session
-        found = yield from suspects(session, found, read_data=self._read_data)
+        found = yield from self._census.suspects(found, read_data=self._read_data)
         headers = yield from session.read_each([Command(keys.slot, (b"TYPE", key), same) for keys, key, _ in found])
         headers = yield from session.read_each(
             [
@@ -230,6 +231,7 @@ class Inspection:
                 problems += yield from self._many(keys, name.artifact)
             elif runs and (yield from self._unindexed(keys, name.artifact, runs)):
                 problems.append("unindexed-lease")
+            self._census.add(keys, fits=bool(state) and not problems)
             for problem in dict.fromkeys(problems):
                 self._found.add(problem, name.artifact, repaired=problem not in LOSSES and self._repair(problem))
             if self._read_data and state and not LOSSES.intersection(problems):
@@ -322,7 +324,7 @@ class Inspection:
     # Indexes ---------------------------------------------------------------------------------------------------
 
     def _runs(self, found: _OfOneKind) -> Plan[None]:
-        for (keys, key, match), start in (yield from unsure_runs(self._session, found)):
+        for (keys, key, match), start in (yield from self._census.unsure_runs(found)):
             yield from self._index(keys, (key, key), "run", b"=" + match["name"], keys.artifact_of, start)
 
     def _lists_of_runs(self, found: _OfOneKind) -> Plan[None]:
@@ -361,7 +363,7 @@ class Inspection:
     ) -> Plan[bool]:
         """Look at an index from a rank on; whether all members surely stand for something."""
         steps, sure = Steps(), True
-        start = yield from sure_members(self._session, keys, index, kind, name, start)
+        start = yield from self._census.sure_members(keys, index, kind, name, start)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
             kind_of = yield from self._session.read(Command(keys.slot, (b"TYPE", index[0]), same))
@@ -397,7 +399,7 @@ class Inspection:
             sure = sure and not members
             if len(members) < _PAGE:
                 return sure
-            start = yield from sure_members(self._session, keys, index, kind, name, start + _PAGE - dropped)
+            start = yield from self._census.sure_members(keys, index, kind, name, start + _PAGE - dropped)
 
     def _indexes_of_leases(self, found: _OfOneKind) -> Plan[None]:
         """Those of artifacts that are gone, or that few lease, are left over."""

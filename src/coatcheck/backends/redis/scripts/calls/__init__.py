@@ -7,7 +7,6 @@ from . import inspecting, listing, reading, writing
 from .common import Chunks, Name, View
 from .inspecting import (
     EVICTION_POLICY,
-    Audit,
     Checked,
     Found,
     Index,
@@ -74,7 +73,6 @@ __all__ = [
     "ALL",
     "EVICTION_POLICY",
     "NOW",
-    "Audit",
     "Checked",
     "Chunks",
     "Found",
