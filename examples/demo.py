@@ -35,7 +35,7 @@ from coatcheck.humane import size
 TTL = 2.0  # seconds, of what is to expire
 BRIEF = 200  # artifacts that are stored with it
 BRIEF_NAMESPACE = "brief"  # of their own, so that what is left of them can be counted
-PATIENCE = 30.0  # seconds without anything moving
+PATIENCE = 120.0  # seconds without anything moving: five processes start on a machine that may be busy
 
 
 def wait_until(done: Callable[[], object], otherwise: str, moves: Callable[[], object] = lambda: None) -> None:

@@ -67,10 +67,21 @@ def chunk(store, chunking: Chunking):
     return store
 
 
+class Measured(dict):
+    """Contents, and how long the longest of them was."""
+
+    longest = 0
+
+    def setdefault(self, digest, content):
+        self.longest = max(self.longest, len(content[0]))
+        return super().setdefault(digest, content)
+
+
 class MemoryHarness(Harness):
     def __init__(self, *, twin: str) -> None:
         super().__init__(twin=twin)
         self.backend = MemoryBackend()
+        self.backend._contents = self.contents = Measured()
 
     def sync(self, **options):
         return BackendStore(self.backend, **options)

@@ -536,7 +536,7 @@ class ArtifactStore(ABC):
         extra: ExtraOrChange | None = None,
         replace: bool = False,
     ) -> list[ArtifactMetadata | None]:
-        """`update_metadata` for many artifacts, the same change for each, in order; each for itself."""
+        """`update_metadata` for many artifacts, the same change for each; if it fails for one, none changes."""
         return [
             self.update_metadata(
                 artifact_id, run_id=run_id, content_type=content_type, tags=tags, extra=extra, replace=replace

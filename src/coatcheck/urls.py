@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 from urllib.parse import quote
 
 from .arguments import Ttl, spelled_out
@@ -21,7 +21,9 @@ from .sync import FileArtifactStore, InMemoryArtifactStore, RedisArtifactStore
 if TYPE_CHECKING:
     from .aio import AsyncArtifactStore
 
-_ALL: Final = ("memory", "file", *SCHEMES)
+Kind = Literal["memory", "file", "redis"]
+
+_KINDS: Final[dict[str, Kind]] = {"memory": "memory", "file": "file", **dict.fromkeys(SCHEMES, "redis")}
 
 
 @spelled_out(RedisOptions)
@@ -49,10 +51,10 @@ def open_store(
         StoreUnavailableError: The directory or the embedded engine cannot be used. A server is contacted by the
             first call.
     """
-    scheme, url = _scheme(url, namespace, options)
-    if scheme == "memory":
+    kind, url = _checked(url, namespace, options)
+    if kind == "memory":
         return InMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
-    if scheme == "file":
+    if kind == "file":
         return FileArtifactStore(_directory(url, namespace), default_ttl=default_ttl, on_event=on_event)
     return RedisArtifactStore(url, default_ttl=default_ttl, on_event=on_event, **_named(namespace), **options)
 
@@ -73,10 +75,10 @@ async def aopen_store(
         AsyncRedisArtifactStore,
     )
 
-    scheme, url = _scheme(url, namespace, options)
-    if scheme == "memory":
+    kind, url = _checked(url, namespace, options)
+    if kind == "memory":
         return AsyncInMemoryArtifactStore(default_ttl=default_ttl, on_event=on_event)
-    if scheme == "file":
+    if kind == "file":
         return AsyncFileArtifactStore(_directory(url, namespace), default_ttl=default_ttl, on_event=on_event)
     # In a thread: starting the embedded engine takes its time.
     return await asyncio.to_thread(
@@ -84,26 +86,45 @@ async def aopen_store(
     )
 
 
-def _scheme(url: object, namespace: str | None, options: Iterable[str]) -> tuple[str, str]:
-    if url is None:
-        url = os.environ.get(URL_VARIABLE) or "embedded://"
+def kind_of(url: str | None) -> Kind:
+    """The kind of store that `open_store` makes of a URL.
+
+    Raises:
+        InvalidArtifactError: It has no such scheme.
+    """
+    return _KINDS[_scheme(_url(url))]
+
+
+def _url(url: str | None) -> str:
+    return os.environ.get(URL_VARIABLE) or "embedded://" if url is None else url
+
+
+def _scheme(url: object) -> str:
     if not isinstance(url, str):
         raise InvalidArtifactError(f"url must be a str, not {type(url).__name__}")
     scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in _ALL:
+    if not separator or scheme not in _KINDS:
         raise InvalidArtifactError(
-            f"unknown store URL {hide_password(url)!r}; known schemes: {', '.join(f'{name}://' for name in _ALL)}"
+            f"unknown store URL {hide_password(url)!r}; known schemes: {', '.join(f'{name}://' for name in _KINDS)}"
         )
-    if scheme == "memory" and url != "memory://":
+    return scheme
+
+
+def _checked(url: str | None, namespace: str | None, options: Iterable[str]) -> tuple[Kind, str]:
+    """What kind of store to open, and its URL."""
+    url = _url(url)
+    scheme = _scheme(url)
+    kind = _KINDS[scheme]
+    if kind == "memory" and url != "memory://":
         raise InvalidArtifactError(f"{hide_password(url)!r}: a store in memory has no place and no options: memory://")
-    known = RedisKeywords.__annotations__ if scheme in SCHEMES else {}
-    if scheme == "memory" and namespace is not None:
+    if kind == "memory" and namespace is not None:
         check_namespace(namespace)
+    known = RedisKeywords.__annotations__ if kind == "redis" else {}
     for name in options:
         if name not in known:
             names = ", ".join(("namespace", "default_ttl", "on_event", *known))
             raise InvalidArtifactError(f"a store at {scheme}:// has no option {name!r}; its options: {names}")
-    return scheme, url
+    return kind, url
 
 
 def _directory(url: str, namespace: str | None) -> Path:

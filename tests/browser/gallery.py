@@ -8,7 +8,8 @@ import json
 import random
 from pathlib import Path
 
-from coatcheck import ArtifactStore, Payload, artifact_ref
+from coatcheck import ArtifactStore, Payload, artifact_ref, ui
+from coatcheck.trees import store_tree
 
 from ..ui.test_ui import png
 
@@ -58,6 +59,8 @@ def fill(store: ArtifactStore) -> dict[str, str]:
         tags={"path": "plots/throughput.png", "step": "render"},
         ttl=2 * HOUR,
     ).artifact_id
+    templates = Path(ui.__file__).parent / "templates"
+    ids["directory"] = store_tree(templates, store, run_id="ci-4711", ttl=30 * DAY).artifact_id
     rows = io.StringIO()
     writer = csv.writer(rows)
     writer.writerow(["worker", "stored", "loaded", "bytes", "p50 ms", "p99 ms"])
@@ -92,6 +95,7 @@ def fill(store: ArtifactStore) -> dict[str, str]:
             content_type="application/json",
             run_id=run,
             tags={"path": "answer.json", "step": "answer", "kind": "llm"},
+            extra={"tokens": 1840, "model": {"name": "large-2", "seed": 7}},
             ttl=ttl,
         ).artifact_id
     return ids

@@ -109,6 +109,9 @@ def test_previews_are_what_their_contents_are(site: Site, visits: Callable[..., 
     assert page.locator(".sheet tbody tr").count() == 60
     page.goto(f"{site.address}/artifacts/{site.ids['hex']}")
     expect(page.locator(".hex")).to_contain_text("00000ff0")
+    page.goto(f"{site.address}/artifacts/{site.ids['directory']}")
+    page.get_by_role("link", name="base.html").click()
+    expect(page.locator(".source")).to_contain_text("<!doctype html>")
     page.goto(f"{site.address}/artifacts/{site.ids['tree']}")
     expect(page.get_by_role("link", name="ticket")).to_have_count(2)
     page.get_by_role("link", name="ticket").first.click()

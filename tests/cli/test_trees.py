@@ -76,10 +76,33 @@ def test_one_file_of_a_tree_is_written(coatcheck: Coatcheck, tree: Path, tmp_pat
     assert coatcheck("get", f"{artifact_id[:12]}:{odd}").stdout == "odd"
     coatcheck("get", f"{artifact_id}:sub/large", "-o", str(tmp_path / "large"))
     assert (tmp_path / "large").read_bytes() == bytes(9 << 20)
-    for path in ("sub", "link", "../a.txt", ""):
+    for path in ("link", "../a.txt", ""):
         refused = coatcheck("get", f"{artifact_id}:{path}")
         assert (refused.code, refused.stderr) == (1, f"error: {path!r} is no file of artifact {artifact_id}\n")
     assert coatcheck("get", f"{compute_artifact_id(b'a')}:a.txt").code == 4
+
+
+def test_a_directory_of_a_tree_is_written_and_listed(coatcheck: Coatcheck, tree: Path, tmp_path: Path) -> None:
+    (tree / "sub" / "up").symlink_to("../a.txt")
+    (tree / "sub" / "deep").mkdir()
+    (tree / "sub" / "deep" / "x").write_text("x")
+    ticket = coatcheck("put", str(tree)).stdout.strip()
+
+    assert coatcheck("get", f"{ticket}:sub/deep/", "-o", str(tmp_path / "back")).code == 0
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["x"]
+    refused = coatcheck("get", f"{ticket}:sub", "-o", str(tmp_path / "out"))
+    assert refused.code == 2
+    assert "its link 'up' leads out of it" in refused.stderr
+    assert coatcheck("get", f"{ticket}:sub").stderr == "error: sub is a directory: name a new one by -o\n"
+    assert [line["path"] for line in coatcheck("ls", f"{ticket}:sub", "--json").lines] == [
+        "deep",
+        "deep/x",
+        "large",
+        "same.txt",
+        "up",
+    ]
+    assert coatcheck("ls", f"{ticket}:sub/").stdout == coatcheck("ls", f"{ticket}:sub").stdout
+    assert coatcheck("ls", f"{ticket}:a.txt").code == 1
 
 
 def test_what_cannot_be_stored_is_said_and_counts(coatcheck: Coatcheck, tree: Path) -> None:

@@ -215,6 +215,7 @@ def test_every_command_has_help_that_names_the_global_options(command: str, opti
     assert shown.exit_code == 0
     assert "--url" in shown.stdout
     assert "--namespace" in shown.stdout
+    assert not re.search(r"<(str|int|list|bool)", shown.stdout)  # types of Python
 
 
 def test_the_help_says_of_each_command_what_it_does() -> None:
@@ -269,8 +270,11 @@ def test_what_is_nearly_a_url_gets_a_hint(coatcheck: Coatcheck, typed: str, hint
         (["put", "-", "--ttl", "0"], "--ttl must be positive, not 0.0; write never for ever, rm to remove"),
         (["put", "-", "--type", "\n"], "--type '\\n' holds control characters"),
         (["put", "-", "--id", "a/b"], "Invalid id 'a/b'"),
-        (["ls", "--since", "yesterday"], "--since must be ISO 8601"),
-        (["ls", "--before", "x"], "--before must be ISO 8601"),
+        (["ls", "--since", "yesterday"], "--since must be an age, as 1h or 2d, or ISO 8601"),
+        (["ls", "--limit", "x"], "Invalid value for '--limit': it has to be a valid integer (see "),
+        (["ls", "--sort", "x"], "Invalid value for '--sort': 'x' is not one of 'stored', 'size', 'expires' (see "),
+        (["copy", "here", "memory://"], "not the URL of a store: a server is redis://here"),
+        (["ls", "--before", "x"], "--before must be an age, as 1h or 2d, or ISO 8601"),
     ],
 )
 def test_messages_speak_of_options_not_of_python(coatcheck: Coatcheck, words: list[str], said: str) -> None:

@@ -8,7 +8,7 @@ enough. In `make soak` everything runs everything.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -40,6 +40,7 @@ LARGE = {
     "test_anything_with_read_is_a_stream",
     "test_batches_and_plain_stores_take_large_content_too",
     "test_compressible_content_round_trips",
+    "test_content_that_is_not_text_or_json",
     "test_delete_many_answers_in_order",
     "test_each_item_is_stored_as_it_was_handed_over",
     "test_everything_is_gone_when_a_large_artifact_is",
@@ -62,7 +63,8 @@ LARGE = {
     "test_what_is_there_is_replaced_only_if_it_is_that",
     "test_what_was_acquired_stays",
 }
-"""Cases that store content of which `TINY` makes chunks; for all others chunks change nothing."""
+"""Cases that store content of which `TINY` makes chunks; for others chunks change nothing. `TestContract` names what lacks
+here."""
 
 
 def places(case: str, each_twin: Iterable[str], both: Iterable[str], *alternatives: list[str]) -> list:
@@ -104,8 +106,14 @@ class TestContract(Contract):
     )
 
     @pytest.fixture
-    def harness(self, request, tmp_path, namespace) -> StoreHarness:
-        return self.make(request, tmp_path, namespace)
+    def harness(self, request, tmp_path, namespace) -> Iterator[StoreHarness]:
+        harness = self.make(request, tmp_path, namespace)
+        yield harness
+        if isinstance(harness, MemoryHarness):
+            case = request.function.__name__
+            assert harness.contents.longest < TINY.threshold or case in LARGE, (
+                f"{case} stores large content: LARGE lacks it"
+            )
 
 
 def only(cases: set[str]) -> Callable[[type], type]:

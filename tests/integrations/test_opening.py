@@ -128,3 +128,16 @@ def test_importing_coatcheck_imports_no_framework() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "set()\n"
     )
+
+
+@pytest.mark.parametrize("url", ["memory://", "file:///nowhere", "redis://127.0.0.1:1"])
+def test_only_a_store_of_redis_is_told_what_only_that_takes(url: str, tmp_path: Path, monkeypatch) -> None:
+    url = url.replace("/nowhere", str(tmp_path))
+    indexed = {"index_tags": ("kind",)}
+    store = LazyStore(url, indexed).get()
+    assert url.startswith("redis") is bool(getattr(store._operations.backend, "fields", []))
+    store.close()
+    monkeypatch.setenv("COATCHECK_URL", url)
+    lazy = LazyStore(None, indexed)
+    lazy.get()
+    lazy.close()

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 from redis.crc import key_slot
 
-from coatcheck import RedisArtifactStore
+from coatcheck import CorruptArtifactError, RedisArtifactStore
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.backends.redis.scripts.calls import ALL
 from coatcheck.backends.redis.scripts.script import LUA
 
 from ..harnesses import chunk
-from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, furnish
+from .test_half_moved import CHUNKING, CROWDED_ID, OPERATIONS, READINGS, RUNS, content, furnish
 
 DERIVED = {
     "acquire": {"labelled", "artifact", "content"},
@@ -118,6 +118,10 @@ def exercise(store: RedisArtifactStore, client, partitions: Partitions) -> None:
     store.store(b"to be damaged")
     with pytest.raises(ZeroDivisionError):  # discard
         store.store_file(io.BytesIO(b"x" * 100_000), progress=lambda done, total: total and done and 1 // 0)
+    client.set(home.run("x"), b"not ours")  # withdraw
+    with pytest.raises(CorruptArtifactError):
+        store.store(content("in place", 18_000), run_id="x")
+    client.delete(home.run("x"))
     for run in RUNS:
         store.release(CROWDED_ID, run)
 

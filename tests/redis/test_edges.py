@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from hashlib import shake_128
+from typing import TypeVar
 
 import pytest
 from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
@@ -11,17 +12,21 @@ from coatcheck.backends.redis import batching, leasing, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.scripts import calls
-from coatcheck.backends.redis.upload import Upload
+from coatcheck.backends.redis.storing import UNASKED
+from coatcheck.backends.redis.upload import STAGING_MS, Upload
 from coatcheck.envelope import seal
 from coatcheck.ids import compute_digest
+from coatcheck.plan import Plan
 from coatcheck.plan import run as run_plan
-from coatcheck.request import Details, Request
+from coatcheck.request import Details, Request, StoreRequest
 from coatcheck.search import Query
 from coatcheck.sources import BytesSource
 from coatcheck.testing import waiting
 
 from ..harnesses import TINY, chunk
 from .wire import Wire
+
+T = TypeVar("T")
 
 CONTENT = b"content"
 NAME = compute_artifact_id(CONTENT)
@@ -314,6 +319,57 @@ def test_only_the_content_that_was_found_damaged_is_dropped(store, keys) -> None
     session = store._operations.backend.session
     assert not run_plan(session.write(calls.drop_content(keys, NAME.encode(), b"damaged", 7))).removed
     assert store.load(NAME).content == CONTENT
+
+
+@pytest.mark.parametrize("artifact_id", [None, "named"])
+def test_content_that_is_needed_by_now_is_not_withdrawn(store, artifact_id) -> None:
+    stored = store.store(CONTENT, artifact_id=artifact_id, ttl=30)
+    assert not _withdrawn(store, CONTENT)
+    assert store.load(stored.artifact_id).content == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("sealed", "ttl_ms", "gone"),
+    [
+        (seal(CONTENT, compute_digest(CONTENT)), 60_000, True),
+        (seal(CONTENT, compute_digest(CONTENT)), 120_000, False),
+        (seal(CONTENT, compute_digest(CONTENT)), None, False),
+        (seal(CONTENT, compute_digest(CONTENT)[:16] + bytes(16)), 60_000, False),
+    ],
+    ids=["put in place", "lasts longer", "lasts for ever", "other content"],
+)
+def test_only_what_may_have_been_put_in_place_is_withdrawn(store, client, keys, sealed, ttl_ms, gone) -> None:
+    key = keys.content(NAME.encode())
+    client.set(key, b"".join(sealed), px=ttl_ms)
+    assert _withdrawn(store, CONTENT) is gone
+    assert client.delete(key) != gone
+
+
+def _withdrawn(store: RedisArtifactStore, content: bytes) -> bool:
+    session = store._operations.backend.session
+    request = _asked(compute_digest(content), len(content))
+    return run_plan(session.write(calls.withdraw(session.of(request.artifact_id), request, STAGING_MS)))
+
+
+def test_what_was_staged_for_a_store_that_fails_is_removed(store, client, keys) -> None:
+    request = StoreRequest(bytes(UNASKED + 1), Details(None, "application/zip", "a", {}, None))
+    plan = store._operations.backend.store([request])
+    asked = plan.send(None).run()
+    client.rpush(keys.runs, b"not ours")  # meanwhile
+    with pytest.raises(CorruptArtifactError):
+        run_plan(_resumed(plan, asked))
+    assert client.keys() == [keys.runs]
+    client.delete(keys.runs)
+
+
+def _resumed(plan: Plan[T], result: object) -> Plan[T]:
+    """What is left of a plan whose last step had that result."""
+    step = plan.send(result)
+    while True:
+        try:
+            step = plan.send((yield step))
+        except StopIteration as end:
+            return end.value
 
 
 def _asked(digest: bytes, size: int, ttl_ms: int | None = None) -> Request:

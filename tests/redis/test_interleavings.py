@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from coatcheck import ArtifactLostError, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis import maintenance
+from coatcheck.backends.redis.maintenance import indexes
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.storing import UNASKED
@@ -178,7 +178,7 @@ class World:
         if outcome.crashed is not None:
             self.client.unlink("none", *self.keys("staging:"))  # as if its TTL had ended
             with self.monkeypatch.context() as later:
-                later.setattr(maintenance, "_HOLD_US", -1)
+                later.setattr(indexes, "_HOLD_US", -1)
                 self.store.gc(dry_run=False, grace=0)
             # Chunks that have yet to follow a content that is there.
             assert {problem.kind for problem in self.store.check(repair=True, grace=0).problems} <= {"wrong-expiry"}

@@ -35,6 +35,9 @@ class Blocking:
     def restore(self, ref: Any, directory: Path, **options: Any) -> None:
         open_tree(ref, self.store).restore(directory, **options)
 
+    def restore_part(self, ref: Any, path: str, directory: Path) -> None:
+        open_tree(ref, self.store).part(path).restore(directory)
+
     def restore_run(self, run_id: str, directory: Path) -> None:
         open_run(run_id, self.store).restore(directory)
 
@@ -61,6 +64,12 @@ class Awaited(Blocking):
     def restore(self, ref: Any, directory: Path, **options: Any) -> None:
         async def restore() -> None:
             await (await aopen_tree(ref, self.store)).restore(directory, **options)
+
+        asyncio.run(restore())
+
+    def restore_part(self, ref: Any, path: str, directory: Path) -> None:
+        async def restore() -> None:
+            await (await aopen_tree(ref, self.store)).part(path).restore(directory)
 
         asyncio.run(restore())
 

@@ -59,6 +59,25 @@ def test_a_tree_is_lazy(face: Blocking, tree: Path) -> None:
             face.read(view, path)
 
 
+def test_a_part_of_a_tree_is_one_of_its_own(face: Blocking, tree: Path, tmp_path: Path) -> None:
+    (tree / "sub" / "deep").chmod(0o700)
+    (tree / "sub" / "deep" / "here").symlink_to("same.txt")
+    (tree / "sub" / "deep-not").mkdir()
+    view = face.put(tree)
+
+    face.restore_part(view, "sub/deep", tmp_path / "back")
+
+    assert look(tmp_path / "back") == look(tree / "sub" / "deep")
+    with pytest.raises(InvalidArtifactError, match=r"alone: its link 'top' leads out of it"):
+        face.restore_part(view, "sub", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for path in ("absent", "a.txt", "up", "sub/", ""):
+        with pytest.raises(ArtifactNotFoundError, match="is no directory of artifact"):
+            face.restore_part(view, path, tmp_path / "none")
+    with pytest.raises(InvalidArtifactError):
+        face.restore_part(view, b"sub", tmp_path / "none")  # type: ignore[arg-type]
+
+
 def test_equal_trees_are_one_artifact(store: ArtifactStore, tmp_path: Path) -> None:
     for name, names in (("one", "ab"), ("two", "ba")):
         (tmp_path / name).mkdir(mode=0o755)

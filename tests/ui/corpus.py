@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from coatcheck import ArtifactStore
+from coatcheck.trees import TREE_TYPE
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -37,6 +38,15 @@ CONTENTS = {
     "ticket.json": (
         b'[{"$artifact": "x\\" onclick=\\"alert(1)"}, {"$artifact": "../../x"}, {"$artifact": 1}]',
         "application/json",
+    ),
+    "tree": (
+        b'{"$tree": 1, "entries": [{"path": "<script>alert(1)</script>\\u202e", "kind": "link", "target": "javascript:alert(1)"},'
+        b'{"path": {"base64": "PGltZyBzcmM9eCBvbmVycm9yPWFsZXJ0KDEpPv8="}, "kind": "file", "size": 1, "$artifact": "x", "type": "<b>"}]}',
+        TREE_TYPE,
+    ),
+    "lying-tree": (
+        b'{"entries": [{"path": "a", "kind": "file", "size": 1e999, "$artifact": "../../x", "type": "b"}]}',
+        TREE_TYPE,
     ),
     "rows.csv": (b'<th onclick=alert(1)>,"<script>alert(1)</script>"\n=cmd(),b\n', "text/csv"),
     "deep.json": (b"[" * 30_000 + b"]" * 30_000, "application/json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import struct
 import threading
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -27,9 +29,11 @@ from coatcheck import (
     InMemoryArtifactStore,
     RedisArtifactStore,
     StoreStats,
+    compute_artifact_id,
 )
 from coatcheck.testing import Server
 from coatcheck.testing.waiting import eventually
+from coatcheck.trees import store_tree
 from coatcheck.ui import app, lookup
 from coatcheck.ui.lookup import HEAD, PAGE
 from coatcheck.ui.content import file_name, wanted_range
@@ -203,6 +207,8 @@ def test_lists_are_filtered_by_run_type_and_tag(store: InMemoryArtifactStore) ->
             ("run=a&tag=step&value=x%3Dy", {two}),
             ("tag=k%3D&value=%3Dv", {one}),
             ("tag=step&value=x", set()),
+            ("tag=step", {two}),
+            ("type=text/*", {one, three}),
             ("run=c", set()),
         ]:
             assert set(listed(see(visitor, f"/artifacts?{query}"))) == wanted, query
@@ -286,6 +292,34 @@ def test_previews_show_a_content_as_what_it_is(store: InMemoryArtifactStore) -> 
             classes = [name for name in page.all("class") if name.startswith("panel ")]
             kinds.append(classes[-1].split()[1])
     assert kinds == ["quiet", "tree", "tree", "source", "scroll", "source", "source", "source", "source", "picture"]
+
+
+def test_a_stored_directory_is_listed_and_leads_to_its_files(store: InMemoryArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("a")
+    (tmp_path / "up").symlink_to("sub/a.txt")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).touch()
+    small = store_tree(tmp_path, store)
+    for number in range(900):
+        (tmp_path / "sub" / f"b {number:03} }},{{").touch()
+    large = store_tree(tmp_path, store)
+    with browse(store) as visitor:
+        page = see(visitor, f"/artifacts/{small.artifact_id}")
+        beginning = see(visitor, f"/artifacts/{large.artifact_id}")
+    for text in ("sub/", "sub/a.txt", "up → sub/a.txt", "\\xff", "text/plain", "1 B"):
+        assert text in page.text, text
+    assert f"/artifacts/{compute_artifact_id(b'a')}" in page.all("href")
+    assert "the first 65.5 kB of" in beginning.text
+    assert beginning.all("href").count(f"/artifacts/{compute_artifact_id(b'')}") > 300
+
+
+def test_extra_metadata_are_shown(store: InMemoryArtifactStore) -> None:
+    store.store(b"x", run_id="a", artifact_id="x", extra={"tokens": 7})
+    store.store(b"x", run_id="b", artifact_id="x", extra={"cost": {"<b>": "ü"}})
+    with browse(store) as visitor:
+        text = " ".join(see(visitor, "/artifacts/x").text.split())
+    assert 'cost: {"<b>": "ü"}' in text
+    assert "tokens: 7" in text
 
 
 def test_a_ticket_in_a_document_is_a_link_to_its_artifact(store: InMemoryArtifactStore) -> None:

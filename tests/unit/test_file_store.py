@@ -29,6 +29,7 @@ from coatcheck import (
     FileArtifactStore,
     InMemoryArtifactStore,
     InvalidArtifactError,
+    Payload,
     StoreFullError,
     StoreUnavailableError,
     artifact_ref,
@@ -610,6 +611,32 @@ def test_a_directory_where_others_could_tamper_is_refused(commons) -> None:
         (home / folder).symlink_to(commons)
         with pytest.raises(StoreUnavailableError, match="symbolic link"):
             FileArtifactStore(home.parent)
+
+
+SEVERAL = {
+    "acquire": lambda store, ids: store.find_missing(ids, ttl=900, run_id="other"),
+    "delete": lambda store, ids: store.delete_many(ids),
+    "delete by run": lambda store, ids: store.delete_by_run("run"),  # noqa: ARG005
+    "end a run": lambda store, ids: store.expire_run("run", 1),  # noqa: ARG005
+    "renew a run": lambda store, ids: store.touch_run("run", None),  # noqa: ARG005
+    "store": lambda store, ids: store.store_many([Payload(b"new", artifact_id=name) for name in ids], run_id="run"),
+    "update": lambda store, ids: store.update_many(ids, run_id="run", tags={"k": "2"}),
+}
+
+
+@pytest.mark.parametrize("what", SEVERAL)
+def test_where_one_of_several_cannot_be_read_none_is_changed(what, store, tmp_path) -> None:
+    ids = ["a", "b", "c"]
+    store.store_many([Payload(name.encode(), artifact_id=name) for name in ids], run_id="run", ttl=60, tags={"k": "1"})
+    whole = meta_of(tmp_path, "b").read_bytes()
+    meta_of(tmp_path, "b").write_bytes(b"{")
+    before = store.metadata_many(["a", "c"])
+    with pytest.raises(CorruptArtifactError, match="b"):
+        SEVERAL[what](store, ids)
+    assert store.metadata_many(["a", "c"]) == before
+    meta_of(tmp_path, "b").write_bytes(whole)
+    SEVERAL[what](store, ids)
+    assert store.metadata_many(["a", "c"]) != before
 
 
 def test_another_member_of_a_group_uses_its_store(commons) -> None:

@@ -109,7 +109,12 @@ class LocalBackend(LocalLists):
         return result
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        return self._plan(lambda: [self._store(request) for request in requests])
+        def change() -> list[ArtifactMetadata]:
+            for request in requests if len(requests) > 1 else ():  # all, before any is written
+                self._before(request, self._now())
+            return [self._store(request) for request in requests]
+
+        return self._plan(change)
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         stored = yield from self._plan(lambda: self._store_content(request, None))
@@ -158,16 +163,21 @@ class LocalBackend(LocalLists):
         return self._plan(look)
 
     def acquire(self, ids: Sequence[str], run_id: str | None, ttl_ms: int | None) -> Plan[list[bool]]:
-        return self._plan(lambda: [self._acquire(artifact_id, run_id, ttl_ms) for artifact_id in ids])
+        return self._plan(lambda: self._each(ids, lambda artifact_id: self._acquire(artifact_id, run_id, ttl_ms)))
 
     def delete(self, ids: Sequence[str]) -> Plan[list[bool]]:
-        return self._plan(lambda: [self._delete(artifact_id) for artifact_id in ids])
+        return self._plan(lambda: self._each(ids, self._delete))
 
     def touch(self, artifact_id: str, run_id: str | None, ttl_ms: int | None) -> Plan[bool]:
         return self._plan(lambda: self._touch(artifact_id, run_id, ttl_ms))
 
     def update(self, ids: Sequence[str], run_id: str | None, change: Change) -> Plan[list[ArtifactMetadata | None]]:
-        return self._plan(lambda: [self._update(artifact_id, run_id, change) for artifact_id in ids])
+        def work() -> list[ArtifactMetadata | None]:
+            known = [_labels(self._live(artifact_id), run_id) for artifact_id in ids]
+            made = [None if old is None else (old, change.of(old)) for old in known]  # before any is written
+            return [self._update(artifact_id, run_id, change, one) for artifact_id, one in zip(ids, made, strict=True)]
+
+        return self._plan(work)
 
     def release(self, artifact_id: str, run_id: str | None) -> Plan[bool]:
         def change() -> bool:
@@ -341,30 +351,40 @@ class LocalBackend(LocalLists):
                 request.tags,
                 request.extra,
             )
-            previous = self._get(request.artifact_id)
+            previous, live = self._before(request, now)
             record = Record(request.artifact_id, request.digest, request.size)
-            if previous is not None and not previous.digest:
-                old = self._content(previous)
-                previous.digest = b"" if old is None else compute_digest(old)
-            live = previous if previous is not None and previous.prune(now) else None
-            self._check_condition(request, live)
-            if live is not None:
-                if live.digest == record.digest:
-                    record = live
-                    lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
-                    if request.run_id in record.leases and not request.exact_ttl:  # a store never shortens a lease
-                        lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
-                elif live.is_named or record.is_named:
-                    raise InvalidArtifactError(
-                        f"artifact id {request.artifact_id} already is the name of other content: "
-                        "a content-addressed id cannot be replaced, choose another artifact_id"
-                    )
+            if live is not None and live.digest == record.digest:
+                record = live
+                lease.created = max(now, record.latest().created + 1)  # whatever the clock says, it is the latest
+                if request.run_id in record.leases and not request.exact_ttl:  # a store never shortens a lease
+                    lease.deadline = lease.later_of(record.leases[request.run_id].deadline)
             record.leases[request.run_id] = lease
             if record is previous and self._has_content(record):
                 self._put(record)
             elif not self._put_content(record, content, previous):
                 return None
             return record.view(lease)
+
+    def _before(self, request: Request, now: int) -> tuple[Record | None, Record | None]:
+        """What is there before a store, and the same again if it is live.
+
+        Raises:
+            ArtifactConflictError: The condition is not met.
+            InvalidArtifactError: The id is the name of other content.
+        """
+        previous = self._get(request.artifact_id)
+        if previous is not None and not previous.digest:
+            old = self._content(previous)
+            previous.digest = b"" if old is None else compute_digest(old)
+        live = previous if previous is not None and previous.prune(now) else None
+        self._check_condition(request, live)
+        is_named = request.artifact_id == request.default_id
+        if live is not None and live.digest != request.digest and (live.is_named or is_named):
+            raise InvalidArtifactError(
+                f"artifact id {request.artifact_id} already is the name of other content: "
+                "a content-addressed id cannot be replaced, choose another artifact_id"
+            )
+        return previous, live
 
     @staticmethod
     def _check_condition(request: Request, live: Record | None) -> None:
@@ -389,14 +409,17 @@ class LocalBackend(LocalLists):
                 self._put(record)
             return True
 
-    def _update(self, artifact_id: str, run_id: str | None, change: Change) -> ArtifactMetadata | None:
+    def _update(
+        self, artifact_id: str, run_id: str | None, change: Change, made: tuple[Labels, Labels] | None
+    ) -> ArtifactMetadata | None:
+        """Change what a lease says; `made`: what it said a moment ago, and what was made of it."""
         with self._writing(artifact_id):
             record = self._live(artifact_id)
-            mine = None if record is None else record.leases.get(run_id)
-            if record is None or mine is None:
+            old = _labels(record, run_id)
+            if record is None or old is None:
                 return None
-            content_type, tags, extra = change.of(Labels(mine.content_type, mine.tags, mine.extra))
-            lease = replace(mine, content_type=content_type, tags=tags, extra=extra)
+            content_type, tags, extra = made[1] if made is not None and made[0] == old else change.of(old)
+            lease = replace(record.leases[run_id], content_type=content_type, tags=tags, extra=extra)
             record.leases[run_id] = lease
             self._put(record)
             return record.view(lease)
@@ -443,3 +466,9 @@ class LocalBackend(LocalLists):
             if record == before:  # else it was deleted or replaced between the two looks
                 raise lost(artifact_id)
         return None
+
+
+def _labels(record: Record | None, run_id: str | None) -> Labels | None:
+    """What a lease says; `None` where there is none."""
+    lease = None if record is None else record.leases.get(run_id)
+    return None if lease is None else Labels(lease.content_type, lease.tags, lease.extra)

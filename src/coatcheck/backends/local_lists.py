@@ -157,7 +157,7 @@ class LocalLists(Backend):
             ids = self._ids(run_id)
             if run_id is None:  # what cannot be read is none of these
                 ids = [record.artifact_id for record in self._live_records(ids) if None in record.leases]
-            return sum(self._touch(one, run_id, ttl_ms, longer=longer) for one in ids)
+            return sum(self._each(ids, lambda one: self._touch(one, run_id, ttl_ms, longer=longer)))
 
         return self._plan(change)
 
@@ -180,6 +180,12 @@ class LocalLists(Backend):
             return count, size
 
         return self._plan(change)
+
+    def _each(self, ids: Sequence[str], change: Callable[[str], bool]) -> list[bool]:
+        """Change artifacts one after the other. All are read before: where one cannot be, none is changed."""
+        for artifact_id in ids if len(ids) > 1 else ():
+            self._live(artifact_id)
+        return [change(artifact_id) for artifact_id in ids]
 
     def _found(self, query: Query) -> Iterator[tuple[Record, ArtifactMetadata]]:
         """What a query wants, and the records that it belongs to."""

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -11,6 +12,7 @@ from keyword import iskeyword
 from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
+from typer.core import TyperCommand
 
 from coatcheck import __version__
 
@@ -50,6 +52,22 @@ Only that of the command that runs is imported.
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 
+_TYPE: Final = re.compile(r" <[^<>]*>$")
+
+
+class Command(TyperCommand):
+    """A command whose help speaks of what is typed."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options, without what Python calls the type of an argument."""
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            named = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == kind]
+            told = [record for parameter in named if (record := parameter.get_help_record(ctx)) is not None]
+            if told:
+                with formatter.section(title):
+                    formatter.write_dl([(_TYPE.sub("", name), text) for name, text in told])
+
+
 class Commands(OneLineErrors):
     """The commands by name."""
 
@@ -65,7 +83,7 @@ class Commands(OneLineErrors):
             module = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name]}")
             name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
             single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_HELP)
-            single.command(cmd_name)(with_global_options(getattr(module, name)))
+            single.command(cmd_name, cls=Command)(with_global_options(getattr(module, name)))
             self.commands[cmd_name] = typer.main.get_command(single)
         return self.commands[cmd_name]
 

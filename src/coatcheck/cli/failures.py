@@ -9,6 +9,7 @@ import contextlib
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 import typer
@@ -47,6 +48,7 @@ _TYPED: Final = tuple(
         (r"\bartifact_id\b", "id"),
         (r"\bcreated_after\b", "--since"),
         (r"\bcreated_before\b", "--before"),
+        (r"\bmust be ISO 8601", "must be an age, as 1h or 2d, or ISO 8601"),
         (r"use None for ever", "write never for ever"),
         (r"delete\(\) to remove", "rm to remove"),
         (r"use None where the anonymous lease is meant", "leave it out for the anonymous lease"),
@@ -55,6 +57,17 @@ _TYPED: Final = tuple(
     )
 )
 """What the library calls a thing, and what it is called here."""
+
+_PARSED: Final = tuple(
+    (re.compile(name), typed)
+    for name, typed in (
+        (r"\bInput should be\b", "it has to be"),
+        (r", unable to parse string as an? \w+", ""),
+        (r"\bValue error, ", ""),
+        (r"\.$", ""),
+    )
+)
+"""What the parser says of a wrong value, and how people say it."""
 
 _WIDEST_HELP: Final = 100  # columns: longer lines are harder to read
 _LONGEST: Final = 2000  # characters of a line
@@ -96,7 +109,7 @@ class OneLineErrors(TyperGroup):
             code = fail("nothing was done", NOT_DONE)
         except Exception as error:  # noqa: BLE001  # a traceback helps nobody who types
             if isinstance(error, _UsageError):
-                code = fail(error.format_message() + _hint(error), error.exit_code)
+                code = fail(_reworded(error.format_message(), _PARSED) + _hint(error), error.exit_code)
             else:
                 code = fail(f"unexpected {type(error).__name__}: {error}", UNAVAILABLE)
         sys.exit(code)
@@ -128,15 +141,18 @@ def say(message: str, kind: str = "") -> None:
 def _told(error: ArtifactError) -> tuple[str, int]:
     """What is said of an error of the library, and whose fault it is."""
     if isinstance(error, InvalidArtifactError | MissingExtraError):
-        message = str(error)
-        for name, typed in _TYPED:
-            message = name.sub(typed, message)
-        return message, USAGE
+        return _reworded(str(error), _TYPED), USAGE
     if isinstance(error, ArtifactNotFoundError | ArtifactConflictError):
         return str(error), NOT_DONE
     if isinstance(error, CorruptArtifactError | ArtifactLostError | ArtifactDecodeError):
         return str(error), CORRUPT
     return str(error), UNAVAILABLE
+
+
+def _reworded(message: str, words: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    for word, said in words:
+        message = word.sub(said, message)
+    return message
 
 
 def _hint(error: object) -> str:

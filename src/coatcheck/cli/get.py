@@ -22,6 +22,7 @@ from .transfer import copy, transfer_bar
 
 if TYPE_CHECKING:
     from coatcheck import ArtifactReader, ArtifactStore
+    from coatcheck.trees import Tree
 
 _PIECE: Final = 1024 * 1024
 _LAYOUT: Final = str.maketrans("", "", "\t\n\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
@@ -33,7 +34,7 @@ def get(
     *,
     ticket: Annotated[
         str | None,
-        complete.id_argument(f"{complete.ID} ID:PATH is a file of a tree."),
+        complete.id_argument(f"{complete.ID} ID:PATH is a file or a directory of a tree."),
     ] = None,
     output: Annotated[
         str | None,
@@ -44,9 +45,9 @@ def get(
     run: Annotated[str | None, complete.run_option("Everything that this run leases.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file; its permissions stay.")] = False,
 ) -> None:
-    """Write a content, a tree or one of its files, or all of a run.
+    """Write a content, a tree or a part of it, or all of a run.
 
-    A content or a file goes to standard output or to a file, a tree or all that a run leases to a new directory.
+    A content or a file goes to standard output or to a file, a directory or all that a run leases to a new directory.
 
     A terminal is given plain UTF-8 text only, without control or hidden characters; with -o - it is given anything.
     """
@@ -59,52 +60,64 @@ def get(
         check_target(target, force=force)
     with Settings.of(ctx).open() as store:
         if run is not None and target is not None:
-            _restore(store, run, target, whole_run=True)
+            from coatcheck.trees import open_run  # noqa: PLC0415  # a file needs none of it
+
+            _restore(open_run(run, store), target)
         else:
             _get(store, ticket or "", target, force=force, raw=output == "-")
 
 
 def _get(store: ArtifactStore, text: str, target: Path | None, *, force: bool, raw: bool) -> None:
-    with _open(store, text) as reader:
-        artifact_id = reader.metadata.artifact_id
-        if reader.metadata.content_type == TREE_TYPE and not raw:
-            if target is None:
-                raise CommandError(
-                    f"{artifact_id} is a directory: name a new one by -o, or a file of it behind a colon"
-                )
-            _restore(store, artifact_id, target)
-            return
-        if target is not None:
-            write_file(target, lambda file: _write_stream(file, reader), force=force)
-            return
-        to_terminal = sys.stdout.isatty()
-        if not raw and to_terminal and not is_plain_text(reader):
-            raise CommandError(
-                f"artifact {artifact_id} is not plain text: "
-                "write it to a file with -o FILE, or to the terminal with -o -"
-            )
-        _write_stream(sys.stdout.buffer, reader, quiet=to_terminal)
-
-
-def _open(store: ArtifactStore, text: str) -> ArtifactReader:
     ticket, path = split_path(text)
     artifact_id = find_id(store, ticket)
     if path is not None:
-        from coatcheck.trees import open_tree  # noqa: PLC0415  # a file of its own needs none of it
-
-        return open_tree(artifact_id, store).open(path)
+        _get_part(_open_tree(artifact_id, store), path, target, force=force, raw=raw)
+        return
     reader = store.open(artifact_id)
     if reader is None:
         raise CommandError(f"no artifact {artifact_id}")
-    return reader
+    with reader:
+        if reader.metadata.content_type != TREE_TYPE or raw:
+            _write(reader, target, force=force, raw=raw)
+        elif target is None:
+            raise CommandError(f"{artifact_id} is a directory: name a new one by -o, or a part of it behind a colon")
+        else:
+            _restore(_open_tree(artifact_id, store), target)
 
 
-def _restore(store: ArtifactStore, name: str, target: Path, *, whole_run: bool = False) -> None:
-    from coatcheck.trees import open_run, open_tree  # noqa: PLC0415  # a file needs none of it
+def _open_tree(artifact_id: str, store: ArtifactStore) -> Tree:
+    from coatcheck.trees import open_tree  # noqa: PLC0415  # a file of its own needs none of it
 
-    tree = open_run(name, store) if whole_run else open_tree(name, store)
+    return open_tree(artifact_id, store)
+
+
+def _get_part(tree: Tree, path: str, target: Path | None, *, force: bool, raw: bool) -> None:
+    folder = path.removesuffix("/")
+    if not any(entry.path == folder and entry.kind == "directory" for entry in tree.entries):
+        with tree.open(path) as reader:
+            _write(reader, target, force=force, raw=raw)
+    elif target is None:
+        raise CommandError(f"{path} is a directory: name a new one by -o")
+    else:
+        _restore(tree.part(folder), target)
+
+
+def _restore(tree: Tree, target: Path) -> None:
     with transfer_bar("getting") as move:
         tree.restore(target, progress=move)
+
+
+def _write(reader: ArtifactReader, target: Path | None, *, force: bool, raw: bool) -> None:
+    if target is not None:
+        write_file(target, lambda file: _write_stream(file, reader), force=force)
+        return
+    to_terminal = sys.stdout.isatty()
+    if not raw and to_terminal and not is_plain_text(reader):
+        raise CommandError(
+            f"artifact {reader.metadata.artifact_id} is not plain text: "
+            "write it to a file with -o FILE, or to the terminal with -o -"
+        )
+    _write_stream(sys.stdout.buffer, reader, quiet=to_terminal)
 
 
 def is_plain_text(reader: ArtifactReader) -> bool:

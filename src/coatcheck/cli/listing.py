@@ -16,7 +16,7 @@ from coatcheck.trees import TreeEntry, open_tree
 
 from . import complete
 from .failures import CommandError, say
-from .found import find_id
+from .found import find_id, split_path
 from .look import AsJson
 from .output import write_json
 from .settings import Settings
@@ -53,7 +53,7 @@ def ls(
     *,
     ticket: Annotated[
         str | None,
-        complete.id_argument("A tree, to list what it has."),
+        complete.id_argument("A tree, to list what it has; ID:PATH is a directory of it."),
     ] = None,
     run: Annotated[str | None, complete.run_option("What this run leases.")] = None,
     content_type: Annotated[
@@ -93,7 +93,7 @@ def ls(
     }
     with Settings.of(ctx).open() as store:
         if ticket is not None:
-            _list_tree(store, find_id(store, ticket), as_json=as_json)
+            _list_tree(store, ticket, as_json=as_json)
             return
         listing = _Listing(store, filters, _BY[sort], "asc" if reverse else "desc")
         if after is None and (sort is Sort.SIZE or run is not None):
@@ -164,14 +164,17 @@ def _row(view: ArtifactMetadata) -> tuple[Cell, ...]:
     )
 
 
-def _list_tree(store: ArtifactStore, artifact_id: str, *, as_json: bool) -> None:
+def _list_tree(store: ArtifactStore, text: str, *, as_json: bool) -> None:
+    ticket, path = split_path(text)
+    artifact_id = find_id(store, ticket)
     view = store.get_metadata(artifact_id)
     if view is None:
         raise CommandError(f"no artifact {artifact_id}")
-    if view.content_type != TREE_TYPE:
+    if view.content_type != TREE_TYPE and path is None:
         _write([view], as_json=as_json)
         return
-    entries = open_tree(artifact_id, store).entries
+    tree = open_tree(artifact_id, store)
+    entries = (tree if path is None else tree.part(path.removesuffix("/"))).entries
     if as_json:
         for entry in entries:
             write_json(_plain(entry))

@@ -60,7 +60,7 @@ class Settings:
     def open(self, **options: Any) -> ArtifactStore:
         """Open the store, perhaps with options that only `open_store` knows."""
         if self.url is not None and "://" not in self.url:
-            raise InvalidArtifactError(f"--url is no URL{_hint(self.url)}")
+            raise InvalidArtifactError(f"not the URL of a store{_hint(self.url)}")
         return coatcheck.open_store(self.url, namespace=self.namespace, **options)
 
 

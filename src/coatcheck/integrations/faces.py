@@ -7,11 +7,11 @@ A plan is a generator that yields what to ask the store, as a function of the st
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from coatcheck import ArtifactStore
+from coatcheck.urls import kind_of
 
 from .opening import LazyAsyncStore, LazyStore
 
@@ -33,7 +33,6 @@ class Faces:
     """
 
     def __init__(self, place: str | ArtifactStore | None, options: dict[str, Any]) -> None:
-        self._place = place
         self._blocking = LazyStore(place, **options)
         self._awaited = None if isinstance(place, ArtifactStore) else LazyAsyncStore(place, **options)
 
@@ -58,7 +57,7 @@ class Faces:
 
     async def arun(self, plan: Plan[T]) -> T:
         """Carry out a plan on the running event loop."""
-        if self._awaited is None or (self._place or os.environ.get("COATCHECK_URL")) == "memory://":
+        if self._awaited is None or kind_of(self._blocking.url) == "memory":
             return await asyncio.to_thread(self.run, plan)  # what is in memory is only there for this face
         store = await self._awaited.get()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from coatcheck import (
     aopen_store,
     open_store,
 )
+from coatcheck.urls import kind_of
 
 
 class _Lazy:
@@ -54,8 +54,7 @@ class _Lazy:
 
     def _all_options(self) -> dict[str, Any]:
         """Also those that only a Redis store has, where it is one."""
-        place = self._place or os.environ.get("COATCHECK_URL", "")
-        return self._options if place.startswith(("memory:", "file:")) else {**self._of_redis, **self._options}
+        return {**self._of_redis, **self._options} if kind_of(self.url) == "redis" else self._options
 
     @property
     def is_given(self) -> bool:

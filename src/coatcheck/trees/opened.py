@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from ..aio import AsyncArtifactStore
 from ..errors import ArtifactNotFoundError, InvalidArtifactError
@@ -76,6 +77,18 @@ class _Tree:
             raise ArtifactNotFoundError(f"{path!r:.200} is no file of {self._name}")
         return self._files[path]
 
+    def _part(self, path: str) -> tuple[str, Manifest]:
+        """What errors call a directory of the tree, and its manifest."""
+        if not isinstance(path, str):
+            raise InvalidArtifactError(f"path must be a str, not {type(path).__name__}")
+        top = next((entry for entry in self.entries if entry.path == path and entry.kind == "directory"), None)
+        if top is None:
+            raise ArtifactNotFoundError(f"{path!r:.200} is no directory of {self._name}")
+        below = f"{path}/"
+        entries = (entry for entry in self.entries if entry.path.startswith(below))
+        parts = tuple(replace(entry, path=entry.path.removeprefix(below)) for entry in entries)
+        return f"{path!r:.200} of {self._name}", Manifest(top.mode, parts)
+
 
 class Tree(_Tree):
     """A directory that was stored.
@@ -97,6 +110,14 @@ class Tree(_Tree):
         """
         return self._store.open(self._file(path).artifact_id, required=True)
 
+    def part(self, path: str) -> Tree:
+        """A directory of the tree as a tree of its own. Nothing is asked of the store.
+
+        Raises:
+            ArtifactNotFoundError: There is no such directory in the tree.
+        """
+        return Tree(self._store, *self._part(path))
+
     def restore(self, directory: str | os.PathLike[str], *, progress: TransferProgress | None = None) -> None:
         """Write the whole tree to a new directory, every byte verified, or nothing.
 
@@ -111,6 +132,7 @@ class Tree(_Tree):
             FileExistsError: It is there already.
             ArtifactNotFoundError: The content of a file has gone.
             ArtifactDecodeError: A file is not what the tree says, or two names are one for this file system.
+            InvalidArtifactError: This is a part of a tree, and a link leads out of it.
         """
         run(restore(self._name, self._manifest, self._store, directory, progress))
 
@@ -126,6 +148,10 @@ class AsyncTree(_Tree):
     async def open(self, path: str) -> AsyncArtifactReader:
         """See `Tree.open`."""
         return await self._store.open(self._file(path).artifact_id, required=True)
+
+    def part(self, path: str) -> AsyncTree:
+        """See `Tree.part`."""
+        return AsyncTree(self._store, *self._part(path))
 
     async def restore(self, directory: str | os.PathLike[str], *, progress: TransferProgress | None = None) -> None:
         """See `Tree.restore`."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ..asking import Ask, Store
-from ..errors import ArtifactDecodeError, ArtifactNotFoundError
+from ..errors import ArtifactDecodeError, ArtifactNotFoundError, InvalidArtifactError
 from ..folders import check_path
 from ..model import Artifact
 from ..plan import Plan, Work
 from ..reader import AsyncArtifactReader
 from ..sources import TransferProgress
 from .finding import BATCH_BYTES, BATCH_FILES
-from .manifest import Manifest, TreeEntry, folded_twins
+from .manifest import Manifest, TreeEntry, folded_twins, refused
 
 _PIECE: Final = 4 * 1024 * 1024
 _ASKED: Final = 1000  # artifacts in one question
@@ -59,7 +59,11 @@ class _Restoring:
         self._total = sum(entry.size for entries in self._files.values() for entry in entries)
 
     def compare(self) -> Plan[None]:
-        """Before anything is written: every file is there, and as large as the tree says."""
+        """Before anything is written: no link leads out, and every file is there, as large as the tree says."""
+        for entry, _ in refused(self._manifest.entries):  # only of a part, whose links may lead to the rest of its tree
+            raise InvalidArtifactError(
+                f"{self._name} cannot be restored alone: its link {entry.path!r:.200} leads out of it"
+            )
         ids = list(self._files)
         for start in range(0, len(ids), _ASKED):
             asked = ids[start : start + _ASKED]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RunStats,
         StoreStats,
     )
+    from coatcheck.search import Tags
 
 T = TypeVar("T")
 
@@ -197,14 +198,14 @@ class Lookup:
         return run in await self._runs.get()
 
     async def artifacts(
-        self, run: str | None, content_type: str | None, tags: dict[str, str] | None, after: str
+        self, run: str | None, content_type: str | None, tags: Tags | None, after: str
     ) -> Page[ArtifactMetadata]:
         """Artifacts, newest first: of a run its own views, else the latest ones.
 
         Args:
             run: What this run leases; `None`: everything.
-            content_type: Only of this type.
-            tags: Only with these tags.
+            content_type: Only of this type; `text/*`: of all that begin so.
+            tags: Only with these tags; `ANY`: whatever their value.
             after: Where the page begins, as the page before said.
 
         Raises:

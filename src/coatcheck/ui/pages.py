@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from coatcheck import (
+    ANY,
     ArtifactError,
     ArtifactLostError,
     CorruptArtifactError,
@@ -98,7 +99,8 @@ class Pages:
     async def artifacts(self, request: Request) -> Response:
         """All artifacts or those of a run, newest first."""
         query = {name: _query(request, name) for name in ("run", "type", "tag", "value")}
-        tags, after = {query["tag"]: query["value"]} if query["tag"] else None, _query(request, "after")
+        tags = {query["tag"]: query["value"] or ANY} if query["tag"] else None
+        after = _query(request, "after")
         found = await self._lookup.artifacts(query["run"] or None, query["type"] or None, tags, after)
         types = sorted({view.content_type for view in found.items})
         return page(request, "artifacts", found=found, query=query, after=after, types=types, done=_done(request))

@@ -1,7 +1,8 @@
-"""What the first bytes of a content look like to people: an image, a tree, a table, text, or hex."""
+"""What the first bytes of a content look like to people: an image, a directory, a tree, a table, text, or hex."""
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from coatcheck import InvalidArtifactError, get_artifact_id
+from coatcheck import InvalidArtifactError, artifact_ref, get_artifact_id
+from coatcheck.trees import TREE_TYPE
 
 _IMAGES: Final = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -48,14 +50,31 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What a directory has.
+
+    Attributes:
+        path: Where, within the directory; of a directory with a slash at its end, of a link with where it leads.
+        size: Bytes of a file; `None`: it is none.
+        artifact_id: Of a file: the artifact that has its content.
+        content_type: Of a file.
+    """
+
+    path: str
+    size: int | None = None
+    artifact_id: str = ""
+    content_type: str = ""
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a page shows of a content.
 
     Attributes:
-        kind: `empty`, `image`, `tree`, `table`, `text` or `hex`.
+        kind: `empty`, `image`, `directory`, `tree`, `table`, `text` or `hex`.
         shown: How many bytes of the content this is.
-        data: By kind: a `Node`; rows of fields, the first of which names the columns; text; rows of address, hex and
-            text.
+        data: By kind: entries; a `Node`; rows of fields, the first of which names the columns; text; rows of address,
+            hex and text.
     """
 
     kind: str
@@ -85,6 +104,7 @@ def preview(head: bytes, content_type: str, size: int) -> Preview:
         return Preview("hex", min(len(head), _HEX), _hex(head[:_HEX]))
     kind, whole = content_type.lower(), len(head) == size
     for data, way in (
+        (_directory(text, kind, whole=whole), "directory"),
         (_tree(text, kind) if whole else None, "tree"),
         (_lines(text, kind, whole=whole), "tree"),
         (_table(text, kind, whole=whole), "table"),
@@ -105,6 +125,34 @@ def _decode(head: bytes, *, whole: bool) -> str | None:
         odd = sum(character < " " and character not in "\t\n\r\f\x1b" for character in text)
         return text if odd * 50 <= len(text) and "\0" not in text else None
     return None
+
+
+def _directory(text: str, kind: str, *, whole: bool) -> list[Entry] | None:
+    """The entries of a stored tree, as far as its manifest is here."""
+    if kind != TREE_TYPE:
+        return None
+    try:
+        entries = json.loads(text if whole else f"{text[: text.rindex('},{')]}}}]}}")["entries"]
+        return [_entry(entry) for entry in entries]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _entry(plain: Any) -> Entry:
+    path, kind = _path(plain["path"]), plain["kind"]
+    if kind == "file":
+        size, content_type = plain["size"], plain["type"]
+        if type(size) is not int or not isinstance(content_type, str):
+            raise TypeError("no entry of a tree")
+        return Entry(path, size, get_artifact_id(artifact_ref(plain["$artifact"])), _cut(content_type))
+    return Entry(f"{path}/" if kind == "directory" else f"{path} → {_path(plain['target'])}")
+
+
+def _path(plain: Any) -> str:
+    """A path of a manifest: text, or bytes that are none."""
+    if isinstance(plain, str):
+        return _cut(plain)
+    return _cut(base64.b64decode(plain["base64"]).decode("utf-8", "backslashreplace"))
 
 
 class _Pairs(list[tuple[str, Any]]):

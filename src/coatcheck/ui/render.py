@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +43,10 @@ def _size(count: int) -> Markup:
     return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(count, count, words.size(count))
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 _environment: Final = Environment(
     loader=PackageLoader("coatcheck.ui"),
     autoescape=True,
@@ -50,7 +55,7 @@ _environment: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters.update(when=_when, size=_size, text=_text, visible=words.visible, count="{:,}".format)
+_environment.filters.update(when=_when, size=_size, text=_text, visible=words.visible, count="{:,}".format, json=_json)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:

@@ -15,7 +15,6 @@ from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
-from . import maintenance
 from .counting import Counting
 from .describing import Describing
 from .indexing import reindex
@@ -24,6 +23,7 @@ from .layout.partitions import Partitions
 from .leasing import Leasing
 from .listing import Lists
 from .loading import Loading
+from .maintenance import inspecting
 from .options import RedisOptions
 from .reading import Reading
 from .session import Session, heard
@@ -144,10 +144,10 @@ class RedisBackend(Backend):
         return self._leasing.delete_where(query, progress)
 
     def gc(self, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        return maintenance.gc(self.session, self._reading, dry_run=dry_run, grace_ms=grace_ms, progress=progress)
+        return inspecting.gc(self.session, self._reading, dry_run=dry_run, grace_ms=grace_ms, progress=progress)
 
     def check(self, *, read_data: bool, repair: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
-        return maintenance.check(
+        return inspecting.check(
             self.session,
             self._reading,
             read_data=read_data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ...cache import ContentCache
 from ...compression import Zstd
@@ -24,6 +24,8 @@ from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call, Later
 from .session import Session
 from .upload import STAGING_MS, Upload
+
+T = TypeVar("T")
 
 INLINE: Final = 16 * 1024
 """Content that travels as a script argument; Lua copies arguments, so larger content is set beside the script."""
@@ -81,17 +83,20 @@ class Storing:
         if times is not None:
             view = records.stored_view(request, *times)
         else:
-            [outcome] = yield from self._session.write(self._call(keys, [request]))
-            view = yield from self._finish(request, keys, outcome)
+            view = yield from self._or_withdrawn([request], self._store_any(request, keys))
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]
+
+    def _store_any(self, request: StoreRequest, keys: Keys) -> Plan[ArtifactMetadata]:
+        [outcome] = yield from self._session.write(self._call(keys, [request]))
+        return (yield from self._finish(request, keys, outcome))
 
     def _store_many(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         views: list[ArtifactMetadata] = []
         for batch in batches(requests, _AT_ONCE, lambda request: request.size):
             for part in without_rivals(batch):
-                views += yield from self._store_batch(part)
+                views += yield from self._or_withdrawn(part, self._store_batch(part))
         return views
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
@@ -111,6 +116,20 @@ class Storing:
             if self._cache is not None:
                 self._cache.remember(requests[i].digest, requests[i].content)
         return views
+
+    def _or_withdrawn(self, requests: Sequence[StoreRequest], plan: Plan[T]) -> Plan[T]:
+        """The same plan; where it fails, what was put in place for it goes, unless something needs it by now."""
+        try:
+            return (yield from plan)
+        except GeneratorExit:  # nobody runs this plan any more
+            raise
+        except BaseException:
+            yield from self._session.clean_up(
+                calls.withdraw(self._session.of(request.artifact_id), request, STAGING_MS)
+                for request in requests
+                if self._is_placed(request)
+            )
+            raise
 
     @property
     def _inline(self) -> int:
@@ -260,21 +279,28 @@ class Storing:
         sealed: Sealed = yield Work(
             lambda: seal(request.content, request.digest, request.content_type, self._compression)
         )
-        staging = keys.staging(request.default_id.encode(), new_token())
-        [outcome] = yield from self._session.write(
-            calls.store(
-                keys,
-                [request],
-                [None],
-                "staged",
-                first=(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
-                staging=staging,
-                note=b"0",
-                replacing=replacing,
-                buried=buried,
-                wish=self._session.wish,
+        content_id, token = request.default_id.encode(), new_token()
+        staging = keys.staging(content_id, token)
+        try:
+            [outcome] = yield from self._session.write(
+                calls.store(
+                    keys,
+                    [request],
+                    [None],
+                    "staged",
+                    first=(b"SET", staging, sealed, b"PX", b"%d" % STAGING_MS),
+                    staging=staging,
+                    note=b"0",
+                    replacing=replacing,
+                    buried=buried,
+                    wish=self._session.wish,
+                )
             )
-        )
+        except GeneratorExit:  # nobody runs this plan any more
+            raise
+        except BaseException:
+            yield from self._session.clean_up([calls.discard(keys, Chunks(content_id, token, 0), ())])
+            raise
         return outcome
 
 

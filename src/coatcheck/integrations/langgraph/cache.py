@@ -26,9 +26,8 @@ class CoatcheckCache(BaseCache[V]):
 
     Args:
         url: Of the store, or an open `ArtifactStore`; `None`: `$COATCHECK_URL`.
-        namespace: Of the store: the prefix of its keys.
         serde: How values become bytes; LangGraph's own, without pickle, if left out.
-        **options: Of the store; see `open_store`.
+        **options: Of the store, such as `namespace`, the prefix of its keys; see `open_store`.
 
     Raises:
         InvalidArtifactError: An argument makes no sense.
@@ -38,12 +37,11 @@ class CoatcheckCache(BaseCache[V]):
         self,
         url: str | ArtifactStore | None = None,
         *,
-        namespace: str | None = None,
         serde: SerializerProtocol | None = None,
         **options: Any,
     ) -> None:
         super().__init__(serde=serde)
-        self._faces = Faces(url, options if namespace is None else {"namespace": namespace, **options})
+        self._faces = Faces(url, options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._faces!r})"

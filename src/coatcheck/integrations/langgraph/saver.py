@@ -35,10 +35,9 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
 
     Args:
         url: Of the store, or an open `ArtifactStore`; `None`: `$COATCHECK_URL`.
-        namespace: Of the store: the prefix of its keys.
         ttl: Seconds or a `timedelta` that a thread's latest checkpoint outlives its last step; `None`: for ever.
         serde: How values become bytes; LangGraph's own, without pickle, if left out.
-        **options: Of the store; see `open_store`.
+        **options: Of the store, such as `namespace`, the prefix of its keys; see `open_store`.
 
     Raises:
         InvalidArtifactError: An argument makes no sense.
@@ -48,14 +47,13 @@ class CoatcheckSaver(BaseCheckpointSaver[str]):
         self,
         url: str | ArtifactStore | None = None,
         *,
-        namespace: str | None = None,
         ttl: float | timedelta | None = None,
         serde: SerializerProtocol | None = None,
         **options: Any,
     ) -> None:
         super().__init__(serde=serde)
         self._ttl = ttl
-        self._faces = Faces(url, options if namespace is None else {"namespace": namespace, **options})
+        self._faces = Faces(url, options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._faces!r})"

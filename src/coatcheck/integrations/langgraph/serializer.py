@@ -25,13 +25,12 @@ class CoatcheckSerializer(SerializerProtocol):
 
     Args:
         url: Of the store, or an open `ArtifactStore`; `None`: `$COATCHECK_URL`.
-        namespace: Of the store: the prefix of its keys.
         threshold: Bytes from which on a value goes into the store.
         serde: How values become bytes; LangGraph's own, without pickle, if left out. One that encrypts belongs here,
             so that what is stored is encrypted.
         run_id: Who stores, or a function that says so, such as `ContextVar.get`; `None`: the anonymous lease.
         ttl: Seconds or a `timedelta` that a value is kept after it was last serialized; `None`: for ever.
-        **options: Of the store; see `open_store`.
+        **options: Of the store, such as `namespace`, the prefix of its keys; see `open_store`.
 
     Raises:
         InvalidArtifactError: An argument makes no sense.
@@ -41,7 +40,6 @@ class CoatcheckSerializer(SerializerProtocol):
         self,
         url: str | ArtifactStore | None = None,
         *,
-        namespace: str | None = None,
         threshold: int = 64 * 1024,
         serde: SerializerProtocol | None = None,
         run_id: str | Callable[[], str | None] | None = None,
@@ -54,7 +52,7 @@ class CoatcheckSerializer(SerializerProtocol):
         self.serde = JsonPlusSerializer() if serde is None else serde
         self._run_id = run_id
         self._ttl = ttl
-        self._store = LazyStore(url, **(options if namespace is None else {"namespace": namespace, **options}))
+        self._store = LazyStore(url, **options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._store!r}, threshold={self.threshold})"

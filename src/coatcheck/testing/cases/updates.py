@@ -93,6 +93,18 @@ class Updates:
                 store.update_metadata(view, tags=fail)
         assert store.get_metadata(view) == view
 
+    def test_what_fails_for_one_of_many_changes_none(self, store: ArtifactStore) -> None:
+        few, many = store.store(b"few", tags={"k": "1"}), store.store(b"many", tags={str(n): "" for n in range(256)})
+
+        def fail(old: dict[str, str]) -> dict[str, str]:
+            return {"l": old["k"]}
+
+        with pytest.raises(KeyError):
+            store.update_many([few, many], tags=fail)
+        with pytest.raises(InvalidArtifactError, match="tags"):  # one too many
+            store.update_many([few, many], tags={"l": "2"})
+        assert store.metadata_many([few, many]) == [few, many]
+
     def test_what_makes_no_sense_is_refused(self, store: ArtifactStore) -> None:
         view = store.store(b"x", tags={"own": "1"}, extra={"own": 1})
         wrongs: list[dict[str, Any]] = [

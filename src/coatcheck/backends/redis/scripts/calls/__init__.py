@@ -8,8 +8,8 @@ from .common import Chunks, Name, View
 from .inspecting import (
     EVICTION_POLICY,
     Checked,
-    Found,
     Index,
+    Judgement,
     Mended,
     audit_artifacts,
     audit_contents,
@@ -59,6 +59,7 @@ from .writing import (
     store_small,
     touch,
     update,
+    withdraw,
 )
 
 ALL: Final = tuple(
@@ -75,9 +76,9 @@ __all__ = [
     "NOW",
     "Checked",
     "Chunks",
-    "Found",
     "Hold",
     "Index",
+    "Judgement",
     "Lease",
     "LeasePage",
     "Loaded",
@@ -127,4 +128,5 @@ __all__ = [
     "tally",
     "touch",
     "update",
+    "withdraw",
 ]

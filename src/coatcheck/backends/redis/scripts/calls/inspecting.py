@@ -19,7 +19,7 @@ class Checked(NamedTuple):
     chunks: tuple[bytes, int] | None
 
 
-class Found(NamedTuple):
+class Judgement(NamedTuple):
     """A problem ('' for none), the bytes that it concerns, whether it was removed, and chunks that have to follow."""
 
     problem: str
@@ -149,19 +149,21 @@ def mend(
     return Call(_MEND, keys.slot, names, arguments, lambda reply: Mended(reply[0], reply[1], reply[2:]))
 
 
-def check_content(keys: Keys, content_id: bytes, repair: bytes, grace: int, upload_ms: int, stale: int) -> Call[Found]:
+def check_content(
+    keys: Keys, content_id: bytes, repair: bytes, grace: int, upload_ms: int, stale: int
+) -> Call[Judgement]:
     """`check_content.lua`. `grace`: seconds; `stale`: members of `needs` that stand for nothing, and were left."""
     names = [keys.content(content_id), keys.needs(content_id), keys.artifact(content_id)]
-    return Call(_CHECK_CONTENT, keys.slot, names, [repair, b"%d" % grace, b"%d" % upload_ms, b"%d" % stale], _found)
+    return Call(_CHECK_CONTENT, keys.slot, names, [repair, b"%d" % grace, b"%d" % upload_ms, b"%d" % stale], _judgement)
 
 
 def check_chunks(
     keys: Keys, content_id: bytes, token: bytes, chunks: Sequence[bytes], repair: bytes, grace: int, upload_ms: int
-) -> Call[list[Found]]:
+) -> Call[list[Judgement]]:
     """`check_chunks.lua`. `grace`: seconds."""
     names = [keys.content(content_id), keys.staging(content_id, token), *chunks]
     arguments = [token, repair, b"%d" % grace, b"%d" % upload_ms]
-    return Call(_CHECK_CHUNKS, keys.slot, names, arguments, lambda reply: [_found([*one, ()]) for one in reply])
+    return Call(_CHECK_CHUNKS, keys.slot, names, arguments, lambda reply: [_judgement([*one, ()]) for one in reply])
 
 
 class Index(NamedTuple):
@@ -190,8 +192,8 @@ def check_index(
     Args:
         keys: The partition.
         index: The index, and the one that knows its members' deadlines.
-        kind: `run`, `needs`, `catalog` or `runs`.
-        name: Lease field of the run, or content id.
+        kind: `run`, `needs`, `catalog`, `runs` or `labelled`.
+        name: Lease field of the run, content id, or what artifacts are known under.
         members: Members, each with the key that it stands for.
         stale: `1`: drop stale members.
         expired: `1`: drop expired ones.
@@ -215,11 +217,11 @@ def check_index(
     return Call(_CHECK_INDEX, keys.slot, [*index, *(key for _, key in members)], arguments, decode)
 
 
-def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call[Found]:
+def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call[Judgement]:
     """`drop_content.lua`."""
 
-    def decode(reply: Any) -> Found:
-        return Found("", size, reply[0] == 1, chunks_in(reply[1]))
+    def decode(reply: Any) -> Judgement:
+        return Judgement("", size, reply[0] == 1, chunks_in(reply[1]))
 
     return Call(_DROP_CONTENT, keys.slot, [keys.content(content_id)], [start, b"%d" % size], decode)
 
@@ -229,9 +231,9 @@ def permitted(commands: Sequence[bytes]) -> Call[list[bool]]:
     return Call(_PERMITTED, 0, [], commands, lambda reply: list(map(bool, reply)))
 
 
-def _found(reply: Any) -> Found:
+def _judgement(reply: Any) -> Judgement:
     problem, size, removed, chunks = reply
-    return Found(problem.decode(), size, removed == 1, chunks_in(chunks))
+    return Judgement(problem.decode(), size, removed == 1, chunks_in(chunks))
 
 
 _AUDIT_ARTIFACTS: Final = Script("audit_artifacts")

@@ -149,6 +149,13 @@ def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool
     return ScriptForm(_STORE_SMALL, names, words)
 
 
+def withdraw(keys: Keys, request: Request, at_most: int) -> Call[bool]:
+    """`withdraw.lua`: whether the content was removed. `at_most`: how long one that was put in place lasts, in ms."""
+    name = request.default_id.encode()
+    names = [keys.content(name), keys.needs(name), keys.artifact(name)]
+    return Call(_WITHDRAW, keys.slot, names, [request.digest, b"%d" % at_most], lambda reply: bool(reply == 1))
+
+
 def acquire(
     keys: Keys,
     names: Sequence[Name],
@@ -308,6 +315,7 @@ def _lease(reply: Any) -> Lease:
 
 _STORE: Final = Script("store")
 _STORE_SMALL: Final = Script("store_small")
+_WITHDRAW: Final = Script("withdraw")
 _ACQUIRE: Final = Script("acquire")
 _UPDATE: Final = Script("update")
 _INDEX_LABELS: Final = Script("index_labels")

@@ -1,4 +1,4 @@
-"""What surely fits together, many at a time: nearly everything. `maintenance` looks at the rest, one by one.
+"""What surely fits together, many at a time: nearly everything. Other rooms look at the rest, one by one.
 
 A script says so of some hundred, and only reads; nothing is decided on its word but that nothing has to be done. What a
 key that it derives does not show, because that has gone ahead to another node, is looked at by itself.
@@ -10,19 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from ...envelope import is_manifest, unseal
-from ...errors import CorruptArtifactError
-from ...ids import is_default_id
-from ...plan import Plan
-from .batching import PAGE, batches, by_partition, pages
-from .layout import records
-from .layout.keys import Keys
-from .scripts import calls
-from .scripts.script import Call, Command, same
-from .session import Session
-from .walking import Steps
+from ....envelope import is_manifest, unseal
+from ....errors import CorruptArtifactError
+from ....ids import is_default_id
+from ....plan import Plan
+from ..batching import PAGE, batches, by_partition, pages
+from ..layout import records
+from ..layout.keys import Keys
+from ..scripts import calls
+from ..scripts.script import Call, Command, same
+from ..session import Session
+from ..walking import Steps
 
 _ARTIFACTS: Final = 250
 """Artifacts that one call looks at: five commands each."""
@@ -30,10 +30,15 @@ _ARTIFACTS: Final = 250
 _COUNTED: Final = 100_000
 """Runs of a partition whose leases are counted, about: they are in memory meanwhile."""
 
-Found = tuple[Keys, bytes, "re.Match[bytes]"]
-"""A key: partition, name, and what its name says."""
-
 T = TypeVar("T")
+
+
+class Key(NamedTuple):
+    """A key that is there: its partition, itself, and what its name says."""
+
+    keys: Keys
+    key: bytes
+    match: re.Match[bytes]
 
 
 class Census:
@@ -50,7 +55,7 @@ class Census:
         self._artifacts: Counter[Keys] = Counter()
         self._leases: dict[Keys, Counter[bytes]] = {}
 
-    def suspects(self, found: Sequence[Found], *, read_data: bool) -> Plan[list[Found]]:
+    def suspects(self, found: Sequence[Key], *, read_data: bool) -> Plan[list[Key]]:
         """Those artifacts that may not fit; with `read_data` also those of which the content is not what was stored.
 
         The others are counted.
@@ -58,7 +63,7 @@ class Census:
         by_default = [is_default_id(match["name"].decode()) for _, _, match in found]
         left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
         some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
-        sound: list[tuple[Found, bytes, int]] = []
+        sound: list[tuple[Key, bytes, int]] = []
         work, replies = yield from _ask(
             self._session, some, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data)
         )
@@ -76,7 +81,7 @@ class Census:
             left += [
                 one
                 for (one, header, _), sealed in zip(batch, contents, strict=True)
-                if not _is_as_stored(one[2]["name"], header, sealed)
+                if not _is_as_stored(one.match["name"], header, sealed)
             ]
         return left
 
@@ -90,7 +95,7 @@ class Census:
         if len(counter) < _COUNTED:
             counter.update(leases)
 
-    def unsure_runs(self, indexes: Sequence[Found]) -> Plan[list[tuple[Found, int]]]:
+    def unsure_runs(self, indexes: Sequence[Key]) -> Plan[list[tuple[Key, int]]]:
         """Those indexes of runs of which a member may stand for nothing, and the rank from which on one may."""
         fields = [b"=" + match["name"] for _, _, match in indexes]
         replies = yield from self._session.read_each(
@@ -118,7 +123,7 @@ class Census:
             start += audited.members
 
 
-def unsure_contents(session: Session, found: Sequence[Found]) -> Plan[list[Found]]:
+def unsure_contents(session: Session, found: Sequence[Key]) -> Plan[list[Key]]:
     """Those contents of which it is not sure that something needs them."""
     work, replies = yield from _ask(session, found, PAGE, calls.audit_contents)
     return [items[i] for items, unsure in zip(work, replies, strict=True) for i in unsure]
@@ -133,8 +138,8 @@ def are_twins(session: Session, keys: Keys) -> Plan[bool]:
 
 
 def _ask(
-    session: Session, found: Sequence[Found], count: int, call: Callable[[Keys, Sequence[bytes]], Call[T]]
-) -> Plan[tuple[list[list[Found]], list[T]]]:
+    session: Session, found: Sequence[Key], count: int, call: Callable[[Keys, Sequence[bytes]], Call[T]]
+) -> Plan[tuple[list[list[Key]], list[T]]]:
     """Ask about keys of default ids, some at a time; the items of each call, and what was said of these."""
     work = [
         [found[i] for i in page]
