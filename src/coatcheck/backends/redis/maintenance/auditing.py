@@ -114,7 +114,8 @@ class Census:
         """The first rank, from one on, at which a member of an index may stand for nothing, or where it has ended."""
         if kind not in ("run", "catalog"):
             return start
-        field, counted = (name, 0) if kind == "run" else (b"", self._artifacts[keys])
+        field = name if kind == "run" else b""
+        counted = self._artifacts[keys] if index[0] in keys.catalog else 0
         steps = Steps()
         while True:
             audited = yield from self._session.read(calls.audit_index(keys, index, field, start, PAGE, counted))

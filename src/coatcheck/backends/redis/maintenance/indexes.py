@@ -58,10 +58,10 @@ class Indexes:
             yield from self._look(keys, (key, key), "needs", match["name"], keys.artifact_of)
 
     def catalogs(self, found: Sequence[Key]) -> Plan[None]:
-        """All artifacts, by time of store and by deadline."""
-        # Deadlines last: they tell of the other that its members have expired.
-        for keys, key, _ in sorted(found, key=lambda one: one.key):
-            if keys not in self._sure or not (yield from are_twins(self._session, keys)):
+        """All artifacts, by time of store and by deadline, and those that outlive their latest lease."""
+        # Deadlines last: they tell of the others that their members have expired.
+        for keys, key, _ in sorted(found, key=lambda one: (one.key == one.keys.deadlines, one.key)):
+            if key == keys.outlived or keys not in self._sure or not (yield from are_twins(self._session, keys)):
                 sure = yield from self._look(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
                 if sure and key == keys.created:
                     self._sure.add(keys)

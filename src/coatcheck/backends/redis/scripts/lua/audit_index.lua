@@ -5,7 +5,8 @@
 -- ARGV[1] key prefix   ARGV[2] lease field of the run, '' for an index of all
 -- ARGV[3] rank of the first   ARGV[4] how many   ARGV[5] members that surely do: nobody looks where it has no more
 -- Derived keys, only read: artifacts. What is absent is not sure.
--- Returns {how many there were, all of them where nobody looked, 1 where all are sure, 1 where both indexes have as many members}
+-- Returns {how many there were, all of them where nobody looked, 1 where all are sure, 1 where both indexes have as
+--   many members}
 
 -- @include filter
 -- @include index

@@ -36,7 +36,7 @@ local function found(problem)
   end
 end
 
-for _, key in ipairs({ at.created, at.deadlines, at.runs, a.leases, a.stores, a.needs }) do
+for _, key in ipairs({ at.created, at.deadlines, outlived, at.runs, a.leases, a.stores, a.needs }) do
   if not is_index(key) then
     return { state, { 'wrong-type' }, {}, {} }
   end
@@ -92,6 +92,14 @@ else
   end
   if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not is_created(call('ZSCORE', at.created, a.id)) then
     found('unindexed-artifact')
+  end
+  if not many then
+    local created = call('ZSCORE', at.created, a.id)
+    local _, _, lease = latest_lease(a, now)
+    local is_outlived = lease_deadline(lease) < deadline or tonumber(created or 0) > lease_created(lease)
+    if is_outlived and call('ZSCORE', outlived, a.id) ~= created then
+      found('unindexed-artifact')
+    end
   end
   if labels then
     local created = tonumber(call('ZSCORE', at.created, a.id) or 0)
