@@ -10,18 +10,20 @@ JOBS   ?= 2
 .PHONY: help demo demo-clean test coverage integrations ui docs check format mutants soak bench dist clean
 
 help:
-	@echo "make demo    the main job, on the embedded engine: producers and consumers pass files by ticket;"
-	@echo "             leaves a store in build/demo to look at, which make demo-clean removes"
-	@echo "make test    the test suite, on real servers as far as they are installed"
-	@echo "make coverage what the test suite runs of the code, line by line, in build/coverage"
-	@echo "make integrations  each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
-	@echo "make ui      the page in a real Chromium; its pictures go to build/ui"
-	@echo "make docs    the site of the documentation, into build/site"
-	@echo "make check   lint, types, import layers"
-	@echo "make mutants deliberate bugs, and which test catches each"
-	@echo "make soak    everything random, a hundred rounds: hours; less with ARGS='--rounds 3' or ARGS='--minutes 30'"
-	@echo "make dist    sdist, wheel and a list of what the wheel brings along: docs/releasing.md"
-	@echo "make bench   speed next to bare redis-py and to peers"
+	@echo "make demo         the main job, on the embedded engine: producers and consumers pass files by ticket;"
+	@echo "                  leaves a store in build/demo to look at, which make demo-clean removes"
+	@echo "make test         the test suite, on real servers as far as they are installed; TESTS=tests/unit, JOBS=1"
+	@echo "make coverage     what the test suite runs of the code, line by line, in build/coverage"
+	@echo "make integrations each ecosystem's own tests, in an environment of its own; ONLY='proxystore' runs these"
+	@echo "make ui           the page in a real Chromium; its pictures go to build/ui"
+	@echo "make docs         the site of the documentation, into build/site"
+	@echo "make check        lint, types, import layers"
+	@echo "make format       what of check can be put right"
+	@echo "make mutants      deliberate bugs, and which test catches each"
+	@echo "make soak         everything random, a hundred rounds: hours; less with ARGS='--rounds 3' or ARGS='--minutes 30'"
+	@echo "make bench        speed next to bare redis-py and to peers"
+	@echo "make dist         sdist, wheel and a list of what the wheel brings along: docs/releasing.md"
+	@echo "make clean        remove all that was made here, environments included"
 
 $(VENV)/demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import fakeredis
+import redis
 from coatcheck import (
     ArtifactStore,
     AsyncFileArtifactStore,
@@ -128,9 +130,8 @@ class RedisHarness(Harness):
         place = fixture("server_of")(name) if name in ENGINE_NAMES else fixture(name)
         if isinstance(place, TlsServer):
             more = {"ssl_ca_certs": str(place.authority)}
-        servers = place.primaries() if isinstance(place, Cluster) else [getattr(place, "primary", place)]
+        self.servers = place.primaries() if isinstance(place, Cluster) else [getattr(place, "primary", place)]
         self.url, self.options = place.url, {**more, **options}
-        self.clients = [server.client() for server in servers]
 
     def sync(self, **options):
         return RedisArtifactStore(self.url, namespace=self.namespace, **self.options, **options)
@@ -142,9 +143,14 @@ class RedisHarness(Harness):
         pattern = f"{self.namespace}:*"
         return sorted(key.decode() for client in self.clients for key in client.scan_iter(match=pattern, count=1000))
 
+    @cached_property
+    def clients(self) -> list[redis.Redis]:
+        """Few cases look behind the store."""
+        return [server.client() for server in self.servers]
+
     def close(self) -> None:
         super().close()
-        for client in self.clients:
+        for client in vars(self).get("clients", []):
             client.close()
 
 

@@ -192,16 +192,17 @@ class Leaks:
         try:
             leaks = [f"keys in {name} of {server}" for node in full for name in node.databases() if name != "db0"]
             owned = tuple(f"{namespace}:".encode() for namespace in self._namespaces)
+            keys = [key for client in clients for key in client.scan_iter(count=1000)]
             leaks += [
                 f"key outside of the test's namespaces on {server}: {key!r}"
-                for client in clients
-                for key in client.scan_iter(count=1000)
+                for key in keys
                 if not key.startswith(owned)
             ]
             if clients and not damaged:
-                cut = any(b":{64." in key for key in clients[0].scan_iter(count=1000))
+                cut = any(b":{64." in key for key in keys)
                 for namespace in sorted(self._namespaces):
-                    leaks += self._artifacts(watched.url or clients[0], namespace, 64 if cut else None)
+                    if any(key.startswith(f"{namespace}:".encode()) for key in keys):
+                        leaks += self._artifacts(watched.url or clients[0], namespace, 64 if cut else None)
                 leaks += [
                     f"key without TTL and without an artifact on {server}: {key!r}"
                     for client in clients
@@ -220,8 +221,7 @@ class Leaks:
             problems = [f"{problem.kind} in {namespace}: {problem}" for problem in store.check().problems]
             for run in store.list_runs():
                 store.delete_by_run(run)
-            for view in store.list_all(limit=0):
-                store.delete(view.artifact_id)
+            store.delete_many([view.artifact_id for view in store.iter_artifacts()])
         except ArtifactError as error:
             return [f"{type(error).__name__} in {namespace}: {error}"]
         finally:

@@ -337,6 +337,10 @@ class AsyncArtifactStore(Face):
         """See `ArtifactStore.run_stats`."""
         return await self._run(self._operations.run_stats(run_id))
 
+    async def run_stats_many(self, run_ids: Iterable[str]) -> list[RunStats]:
+        """See `ArtifactStore.run_stats_many`."""
+        return await self._run(self._operations.run_stats_many(run_ids))
+
     async def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """See `ArtifactStore.touch_run`."""
         return await self._run(self._operations.touch_run(run_id, ttl))

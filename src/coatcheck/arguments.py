@@ -217,6 +217,13 @@ def check_run_id(run_id: Any) -> str:
     return text
 
 
+def check_run_ids(run_ids: Any) -> list[str]:
+    """Run ids, each of them valid."""
+    if isinstance(run_ids, str):
+        raise InvalidArtifactError("run_ids must be an iterable of run ids, not one str")
+    return [check_run_id(one) for one in check_iterable(run_ids, "run_ids")]
+
+
 def check_optional_run_id(run_id: Any) -> str | None:
     """A run id, or `None` for the anonymous lease."""
     return None if run_id is None else check_run_id(run_id)

@@ -28,6 +28,7 @@ from .arguments import (
     check_iterable,
     check_optional_run_id,
     check_run_id,
+    check_run_ids,
     check_ttl,
 )
 from .backends.base import Backend, Progress
@@ -272,6 +273,11 @@ class Operations:
     def run_stats(self, run_id: str) -> Plan[RunStats]:
         tally = yield from self.backend.tally(Query(run_id=check_run_id(run_id)), None)
         return tally.of_run(run_id)
+
+    def run_stats_many(self, run_ids: Iterable[str]) -> Plan[list[RunStats]]:
+        runs = check_run_ids(run_ids)
+        tallies = yield from self.backend.tallies(runs)
+        return [tally.of_run(run) for run, tally in zip(runs, tallies, strict=True)]
 
     def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> Plan[int]:
         return (yield from self.backend.touch_run(check_holder(run_id), check_ttl(ttl), longer=True))

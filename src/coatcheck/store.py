@@ -22,6 +22,7 @@ from .arguments import (
     check_holder,
     check_ids,
     check_run_id,
+    check_run_ids,
     spelled_out,
 )
 from .backends.opened import WholeArtifact
@@ -618,6 +619,10 @@ class ArtifactStore(ABC):
         for view in self.iter_run(run_id):
             tally.add(Tally.of(view, None))
         return tally.of_run(run_id)
+
+    def run_stats_many(self, run_ids: Iterable[str]) -> list[RunStats]:
+        """`run_stats` of many runs, in order; of one that leases nothing, too."""
+        return [self.run_stats(run_id) for run_id in check_run_ids(run_ids)]
 
     def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         """Let every live lease of a run last `ttl` seconds from now, or as long as it does if that is longer.

@@ -262,6 +262,9 @@ class BackendStore(Face, ArtifactStore):
     def run_stats(self, run_id: str) -> RunStats:
         return self._run(self._operations.run_stats(run_id))
 
+    def run_stats_many(self, run_ids: Iterable[str]) -> list[RunStats]:
+        return self._run(self._operations.run_stats_many(run_ids))
+
     def touch_run(self, run_id: str | Anonymous, ttl: Ttl) -> int:
         return self._run(self._operations.touch_run(run_id, ttl))
 

@@ -47,6 +47,7 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "metadata_many": lambda: store.metadata_many(IDS),
         "load_many": lambda: store.load_many(IDS),
         "run_stats": lambda: store.run_stats("a"),
+        "run_stats_many": lambda: store.run_stats_many(["a", "b"]),
         "link": lambda: store.link(name, "linked", run_id="a"),
         "update": lambda: store.update_metadata(name, run_id="a", tags={"new": "tag"}),
         "update_many": lambda: store.update_many(IDS, run_id="a", extra=lambda old: {**old, "n": 1}),

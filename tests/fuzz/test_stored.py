@@ -254,6 +254,7 @@ def operate(fuzzer: Fuzzer, store: ArtifactStore) -> None:
         "facets": lambda: store.facets(chance.choice(["content_type", "run_id", "tag:k"])),
         "stats of some": lambda: store.stats(min_size=1, run_prefix="r"),
         "run_stats": lambda: store.run_stats(run or "a"),
+        "run_stats_many": lambda: store.run_stats_many(["a", run or "b"]),
         "keyed": lambda: Keyed(store, "b").entries(),
         "keyed set": lambda: Keyed(store, "b").set("key", content, if_absent=chance.random() < 0.5),
         "versions": lambda: Versions(store, "b").add("key", content),

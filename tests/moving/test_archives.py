@@ -106,6 +106,26 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize(
+    "type_", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_of_any_length_takes_no_memory(type_, first, tmp_path) -> None:
+    path = tmp_path / "archive"
+    header = tarfile.TarInfo("header")
+    header.type, header.size = type_, 2**30
+    with path.open("wb") as file:
+        if not first:
+            file.write(tar(("manifest.json", manifest()), CONTENT).rstrip(b"\0"))
+            file.seek(-file.tell() % 512, io.SEEK_CUR)
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**31)  # no block of it is on the disk
+    with InMemoryArtifactStore() as store:
+        with pytest.raises(ArchiveError, match="one of its headers has 1073741824 bytes"):
+            import_run(store, path)
+        assert store.list_all() == []
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_is_no_archive_is_refused_as_a_whole(what, tmp_path) -> None:
     (tmp_path / "a.tar").write_bytes(HOSTILE[what])

@@ -23,6 +23,7 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis import upload
+from coatcheck.backends.redis.session import Session
 from coatcheck.backends.redis.transport.base import BrokenError
 from coatcheck.manifest import Entry, Manifest
 from coatcheck.envelope import header
@@ -252,6 +253,20 @@ def test_a_cancelled_upload_removes_its_chunks(server, namespace, chunks) -> Non
 
     asyncio.run(main())
     assert chunks() == []
+
+
+def test_chunks_that_were_sent_and_not_answered_are_removed(store, chunks, monkeypatch) -> None:
+    prepare, sent = Session.prepare, []
+
+    def lose(self, units):
+        yield from prepare(self, units)
+        sent.extend(chunks())
+        raise StoreUnavailableError("the answer is lost")
+
+    monkeypatch.setattr(Session, "prepare", lose)
+    with pytest.raises(StoreUnavailableError, match="the answer is lost"):
+        store.store(CONTENT)
+    assert (len(sent), chunks()) == (4, [])
 
 
 def test_a_full_server_refuses_and_keeps_nothing_of_it(tmp_path) -> None:

@@ -34,6 +34,7 @@ DERIVED = {
     "mend": {"run"},
     "load": {"content"},
     "tally": {"artifact", "leases", "stores", "content"},
+    "tally_runs": {"artifact"},
     "scan": {"artifact", "leases", "stores"},
     "audit_artifacts": {"artifact", "leases", "stores", "content", "needs", "run"},
     "audit_contents": {"artifact", "content"},

@@ -61,9 +61,12 @@ def test_cures_cure(engine) -> None:
 
 
 def test_what_lies_there_is_counted_and_looked_at(own, own_store) -> None:
-    own_store.store_many([b"%d" % n for n in range(20)], ttl=60)
-    with own.client() as client, RedisArtifactStore(own.tcp_url, namespace="mine", partitions=64) as other:
+    with RedisArtifactStore(own.tcp_url, namespace="mine", index_content_type=True) as indexing:
+        indexing.store_many([b"%d" % n for n in range(20)], ttl=60)
+    wide = {"partitions": 64, "index_content_type": True}
+    with own.client() as client, RedisArtifactStore(own.tcp_url, namespace="mine", **wide) as other:
         other.store(b"x", ttl=60)
+        assert "indexes" in found(examine(other, thorough=False), "good")  # where something lies
         client.set("mine:content:" + "0" * 32, b"orphan")
         diagnosis = examine(own_store, thorough=True)
         assert "other-partitions" in found(diagnosis)

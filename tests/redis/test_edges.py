@@ -7,7 +7,14 @@ from hashlib import shake_128
 from typing import TypeVar
 
 import pytest
-from coatcheck import CorruptArtifactError, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck import (
+    ArtifactError,
+    CorruptArtifactError,
+    Payload,
+    RedisArtifactStore,
+    StoreUnavailableError,
+    compute_artifact_id,
+)
 from coatcheck.backends.redis import batching, leasing, ordered, scanning
 from coatcheck.backends.redis.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
@@ -142,6 +149,28 @@ def test_what_the_catalog_and_the_server_lost_is_stored_again_and_no_lease_gets_
     assert after["c"] < after["a"]
     assert store.load(name).content == content
     assert store.check(read_data=True, grace=0).problems == []
+
+
+@pytest.mark.parametrize("wrong", ["leases", "needs", "stores"])
+@pytest.mark.parametrize("way", ["alone", "in a batch", "beside the script"])
+@pytest.mark.leaves_keys("one of another type")
+def test_a_store_of_what_the_catalog_and_the_server_lost_that_raises_changes_nothing(
+    store, client, keys, keys_of, way, wrong
+) -> None:
+    content = CONTENT * 5_000 if way == "beside the script" else CONTENT
+    name = store.store(content, run_id="a", ttl=900, tags={"k": "before"}).artifact_id.encode()
+    client.unlink(keys.content(name))
+    client.zrem(keys.created, member_of(name))
+    client.rpush(getattr(keys, wrong)(name), b"not ours")
+    before = {key: client.dump(key) for key in keys_of()}
+    with pytest.raises(ArtifactError, match="type"):
+        if way == "in a batch":
+            store.store_many([b"new", content], run_id="a", ttl=60, tags={"k": "after"})
+        else:
+            store.store(content, run_id="a", ttl=60, tags={"k": "after"})
+    if way == "beside the script":
+        client.unlink(keys.content(name))  # which ends by itself
+    assert {key: client.dump(key) for key in keys_of()} == before
 
 
 @pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])

@@ -92,6 +92,18 @@ def test_partitions_are_told_by_server(valkey_cluster, namespace) -> None:
     assert len({sample.labels["server"] for sample in samples}) == 3
 
 
+def test_servers_are_told_of_where_figures_of_the_store_are_not(valkey, namespace) -> None:
+    with RedisArtifactStore(valkey.tcp_url, namespace=namespace) as store:
+        name = store.store(b"x", run_id="a", ttl=60).artifact_id
+        with valkey.client() as client:
+            client.hset(f"{namespace}:artifact:{name}", "=a", "damaged")
+        registry = registered(store)
+        assert registry.get_sample_value("coatcheck_up", MINE) == 0
+        assert registry.get_sample_value("coatcheck_artifacts", MINE) is None
+        assert registry.get_sample_value("coatcheck_server_memory_used_bytes", {**MINE, "server": valkey.address}) > 0
+        store.delete(name)
+
+
 def test_figures_are_not_read_more_often_than_wanted() -> None:
     with InMemoryArtifactStore() as store:
         rare, always = registered(store, every=3600), registered(store, every=0)

@@ -134,6 +134,7 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "facets": lambda store: (store.facets("run_id"), store.facets("content_type", run_id="a")),
     "figures of some": lambda store: store.stats(run_id="a", min_size=1).leases,
     "figures of a run": lambda store: store.run_stats("a").artifacts,
+    "figures of runs": lambda store: [one.artifacts for one in store.run_stats_many(["a", "r3", "absent"])],
     "figures": lambda store: (store.stats().artifacts, store.stats().leases, store.stats().content_bytes),
 }
 

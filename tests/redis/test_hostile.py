@@ -258,6 +258,7 @@ def test_a_deadline_beyond_the_calendar_is_damage(store, client, keys) -> None:
     client.hset(key, "=a", (2**48 - 2).to_bytes(6) + client.hget(key, "=a")[6:])
     for read in (
         lambda: store.run_stats("a"),
+        lambda: store.run_stats_many(["a"]),
         lambda: store.stats(run_id="a"),
         lambda: store.facets("content_type", run_id="a"),
         lambda: store.list_by_run("a"),

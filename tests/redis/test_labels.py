@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from coatcheck import ANY, ArtifactStore, RedisArtifactStore
+from coatcheck.backends.redis import indexing
 from coatcheck.backends.redis.labelled import markers
 from coatcheck.backends.redis.scripts.script import link
 from coatcheck.plan import run
@@ -161,7 +162,9 @@ def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore, server,
     assert indexed.check().problems == []
 
 
-def test_what_is_there_is_indexed_while_others_go_on(server, namespace: str, indexed: RedisArtifactStore) -> None:
+def test_what_is_there_is_indexed_while_others_go_on(
+    server, namespace: str, indexed: RedisArtifactStore, monkeypatch
+) -> None:
     """Others know nothing of the index; it is read once it is complete, and given up again."""
     dice = random.Random(7)
     with RedisArtifactStore(server.url, namespace=namespace) as plain:
@@ -175,7 +178,15 @@ def test_what_is_there_is_indexed_while_others_go_on(server, namespace: str, ind
                 change(plain, dice)
             assert_right(indexed)
 
-        indexed.reindex(progress=go_on)
+        note = indexing._note
+
+        def go_on_and_note(*some):
+            go_on(0)  # nothing of these is indexed yet
+            return note(*some)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(indexing, "_note", go_on_and_note)
+            indexed.reindex(progress=go_on)
         assert indices(plain)
         for _ in range(20):
             change(plain, dice)

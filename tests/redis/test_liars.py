@@ -126,6 +126,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "facets": lambda s: s.facets("tag:k"),
     "run": lambda s: s.run("a").store(b"x"),
     "run_stats": lambda s: s.run_stats("a"),
+    "run_stats_many": lambda s: s.run_stats_many(["a", "b"]),
     "touch_run": lambda s: s.touch_run("a", 60),
     "expire_run": lambda s: s.expire_run("a", 60),
     "delete_where": lambda s: s.delete_where(min_size=1, dry_run=False),

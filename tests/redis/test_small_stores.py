@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from coatcheck import ANY, ArtifactError, RedisArtifactStore, compute_artifact_id
+from coatcheck import ANY, ArtifactError, InvalidArtifactError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys, default_member
 from coatcheck.backends.redis.storing import Storing
 from coatcheck.ids import compute_digest
@@ -119,6 +119,9 @@ REASONS: dict[str, Prepare] = {
     "many lease it": stored_by_64,
     "it is compressed in another way": store_otherwise,
     "its content is lost": damaged(lambda client, keys: client.delete(keys.content(NAME.encode()))),
+    "its content is in another form": damaged(
+        lambda client, keys: client.setrange(keys.content(NAME.encode()), 1, b"\0")
+    ),
     "its content is cut off": damaged(lambda client, keys: client.set(keys.content(NAME.encode()), b"\2")),
     "its artifact is lost": damaged(lambda client, keys: client.delete(keys.artifact(NAME.encode()))),
     "it is in no catalog": damaged(lambda client, keys: client.zrem(keys.deadlines, MEMBER)),
@@ -137,6 +140,19 @@ def test_the_long_way_is_taken_where(reason, store, client, keys, long_ways) -> 
     assert store.load(NAME, required=True).content == CONTENT
     client.zrem(keys.created, ":before")
     assert sound(store)
+
+
+@pytest.mark.leaves_keys("the artifact of a content whose digest begins alike")
+def test_what_is_there_of_a_digest_that_only_begins_alike_stays_as_it_is(store, client, keys, keys_of) -> None:
+    store.store(CONTENT, run_id="a", ttl=HOUR)
+    artifact = keys.artifact(NAME.encode())
+    header = client.hget(artifact, "h")
+    client.hset(artifact, "h", header[:30] + bytes([header[30] ^ 1]) + header[31:])
+    before = {key: client.dump(key) for key in keys_of()}
+    for run in ("a", "b"):
+        with pytest.raises(InvalidArtifactError, match="other content"):
+            store.store(CONTENT, run_id=run, ttl=2 * HOUR)
+    assert {key: client.dump(key) for key in keys_of()} == before
 
 
 @pytest.mark.parametrize("ttl", [HOUR, None])

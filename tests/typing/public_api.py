@@ -99,6 +99,7 @@ def blocking(store: ArtifactStore, value: object) -> None:
     assert_type(store.facets("content_type", min_size=1), dict[str | None, int])
     assert_type(store.stats(run_id="a"), StoreStats)
     assert_type(store.run_stats("a"), RunStats)
+    assert_type(store.run_stats_many(["a"]), list[RunStats])
     assert_type(store.touch_run("a", 60) + store.expire_run("a", timedelta(days=1)), int)
     assert_type(store.delete_where(run_id="a", dry_run=False), Removal)
     assert_type(store.delete_where(run_id=ANONYMOUS), Removal)

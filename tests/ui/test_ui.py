@@ -8,7 +8,7 @@ import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,6 +28,7 @@ from coatcheck import (
     CorruptArtifactError,
     InMemoryArtifactStore,
     RedisArtifactStore,
+    RunStats,
     StoreStats,
     compute_artifact_id,
 )
@@ -406,6 +407,23 @@ def test_figures_that_take_long_come_with_a_later_look(monkeypatch: pytest.Monke
         finally:
             store.go.set()
         eventually(lambda: "4.32 kB" in see(visitor, "/").text and "still being" not in see(visitor, "/").text)
+
+
+def test_figures_of_runs_come_one_by_one_where_they_do_not_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_PATIENCE", 0.5)
+    ended = threading.Event()
+
+    class Large(InMemoryArtifactStore):
+        def run_stats_many(self, run_ids: Iterable[str]) -> list[RunStats]:
+            ended.wait(30)
+            return super().run_stats_many(run_ids)
+
+    with Large() as store, browse(store) as visitor:
+        store.store(b"x" * 4321, run_id="a")
+        try:
+            eventually(lambda: "4.32 kB" in see(visitor, "/runs").text)
+        finally:
+            ended.set()
 
 
 class Damaged(InMemoryArtifactStore):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from coatcheck import AsyncInMemoryArtifactStore, CheckReport, InMemoryArtifactStore, InvalidArtifactError, Problem
 from coatcheck.backends.redis.permissions import COMMANDS, EXTRAS
+from coatcheck.backends.redis.scripts import calls
 from coatcheck.doctor import Diagnosis, aexamine, examine, judge
 from coatcheck.doctor.facts import POWERS, Facts, ServerFacts, Slow
 
@@ -90,7 +91,7 @@ FINDINGS = {
     "no file of configuration": (
         server(maxmemory_policy="allkeys-lru", config_file=""), "critical", "eviction", "options that the server is started",
     ),
-    "evicted": (server(evicted_keys="3"), "critical", "evicted", "coatcheck check"),
+    "evicted": (server(evicted_keys="3"), "critical", "evicted", "CONFIG RESETSTAT"),
     "no limit": (server(maxmemory="0"), "warning", "maxmemory", "CONFIG SET maxmemory 4915mb"),
     "little memory": (server(used_memory=str(900 * 2**20)), "warning", "memory", "CONFIG SET maxmemory 1500mb"),
     "no memory": (server(used_memory=str(1000 * 2**20)), "critical", "memory", "coatcheck runs"),
@@ -141,7 +142,7 @@ FINDINGS = {
     ),
     "an administrator": (facts(permitted={**FACTS.permitted, "flushall": True}), "note", "too-many-permissions", "acl"),
     "other keys": (facts(foreign=True), "note", "too-many-permissions", "acl"),
-    "no password": (facts(open_to_all=True), "critical", "password", "ACL SETUSER default off"),
+    "no password": (facts(open_to_all=True), "critical", "password", "ACL SETUSER admin on"),
     "no TLS": (facts(encrypted=False), "warning", "tls", "rediss://"),
     "other partitions": (facts(others={64: 7}), "warning", "other-partitions", "one number"),
     "uneven": (
@@ -151,6 +152,7 @@ FINDINGS = {
         facts(indexed=[{"--tag 'a b'": True, "--type": True}, {"--type": True}]),
         "warning", "indexes", "--namespace mine reindex --tag 'a b' --type",
     ),
+    "an index that was never built": (facts(wished=["--tag k", "--type"]), "warning", "indexes", "reindex --tag k --type"),
     "an index that is being built": (facts(indexed=[{"--type": False}]), "warning", "indexes", "reindex --type"),
     "not looked at": (facts(report=None), "note", "leftovers", "--thorough"),
     "a problem": (
@@ -170,6 +172,19 @@ def test_each_finding_names_its_cure(what) -> None:
     assert (finding.level, finding.name) == (level, name)
     assert cure in finding.cure
     assert diagnosis.ok is (level == "note")
+
+
+def test_a_slow_script_of_ours_is_told_from_others() -> None:
+    for digest, says in ((calls.ALL[0].digest.decode(), f"{calls.ALL[0].name}.lua of coatcheck"), ("0" * 40, "0" * 40)):
+        [found] = [f for f in judge(server(slow=[Slow(f"EVALSHA {digest}", 0.02)])).findings if f.name == "slowlog"]
+        assert says in found.text
+        assert ("coatcheck" in found.text) is (digest != "0" * 40)
+
+
+def test_a_user_who_lacks_something_is_named_by_the_cure() -> None:
+    for user, cure in (("wor ker", "--user 'wor ker'"), ("default", "acl"), ("", "acl")):
+        [found] = [f for f in judge(facts(permitted=lacking("hset"), user=user)).findings if f.name == "permissions"]
+        assert found.cure.endswith(cure)
 
 
 def test_every_finding_is_explained() -> None:

@@ -83,10 +83,11 @@ def test_every_flipped_bit_is_noticed(content, verify) -> None:
                 unseal(bytes(flipped), digest, verify, size)
 
 
+@pytest.mark.parametrize("size", [None, 6])
 @pytest.mark.parametrize("verify", ["full", "checksum"])
-def test_anothers_content_is_noticed(verify) -> None:
+def test_anothers_content_is_noticed(verify, size) -> None:
     with pytest.raises(CorruptArtifactError, match="another artifact"):
-        unseal(sealed(b"theirs")[0], hashlib.sha256(b"mine").digest(), verify)
+        unseal(sealed(b"theirs")[0], hashlib.sha256(b"mine").digest(), verify, size)
 
 
 @pytest.mark.parametrize("size", [None, 5])
@@ -100,10 +101,11 @@ def test_a_right_checksum_over_wrong_content_is_noticed_by_the_digest(size) -> N
     ("version", "codec", "message"),
     [(3, RAW, "version 3.*upgrade"), (1, RAW, "version 1"), (0, RAW, "version 0"), (2, 7, "codec 7")],
 )
-def test_the_future_is_named(version, codec, message) -> None:
+@pytest.mark.parametrize("size", [None, 1])
+def test_the_future_is_named(version, codec, message, size) -> None:
     digest = hashlib.sha256(b"x").digest()
     with pytest.raises(CorruptArtifactError, match=message):
-        unseal(forge(codec, 1, digest, b"x", version), digest)
+        unseal(forge(codec, 1, digest, b"x", version), digest, size=size)
 
 
 @pytest.mark.parametrize("declared", [1024, 2**30])

@@ -57,6 +57,39 @@ def test_a_lost_reply_means_done_and_unknown(store) -> None:
     assert len(store.list_by_run("a")) == 1
 
 
+READING = {
+    "count": lambda s: s.count(),
+    "facets": lambda s: s.facets("run_id"),
+    "run_stats": lambda s: s.run_stats("a"),
+    "run_stats_many": lambda s: s.run_stats_many(["a"]),
+    "stats": lambda s: s.stats(),
+    "find_missing": lambda s: s.find_missing(["name"]),
+    "dry deletion": lambda s: s.delete_where(min_size=1),
+    "dry gc": lambda s: s.gc(),
+    "check": lambda s: s.check(),
+}
+WRITING = {
+    "find_missing": lambda s: s.find_missing(["name"], ttl=60),
+    "deletion": lambda s: s.delete_where(min_size=1, dry_run=False),
+    "gc": lambda s: s.gc(dry_run=False),
+    "repair": lambda s: s.check(repair=True),
+}
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_only_reads_is_never_of_unknown_outcome(name) -> None:
+    with InMemoryArtifactStore() as store, inject(store, lost_replies=1):
+        with pytest.raises(StoreUnavailableError) as raised:
+            READING[name](store)
+        assert not isinstance(raised.value, AmbiguousWriteError)
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_may_write_is_of_unknown_outcome(name) -> None:
+    with InMemoryArtifactStore() as store, inject(store, lost_replies=1), pytest.raises(AmbiguousWriteError):
+        WRITING[name](store)
+
+
 def test_a_server_that_is_away_does_nothing(store) -> None:
     with inject(store, unavailable=1), pytest.raises(StoreUnavailableError) as raised:
         store.store(b"x")

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
@@ -105,7 +105,9 @@ def test_what_the_server_has_not_taken_waits_with_us(pair) -> None:
             sending = asyncio.ensure_future(wire.exchange([content], 1))
             taken, waiting = 0, 0
             while taken < len(content):
-                taken += len(await loop.sock_recv(pair[1], 64 * 1024))
+                some = await loop.sock_recv(pair[1], 64 * 1024)
+                assert some  # else it hung up
+                taken += len(some)
                 waiting = max(waiting, writer.transport.get_write_buffer_size())
             await loop.sock_sendall(pair[1], b"+OK\r\n")
             return taken, waiting, await sending
@@ -113,6 +115,23 @@ def test_what_the_server_has_not_taken_waits_with_us(pair) -> None:
     taken, waiting, replies = asyncio.run(main())
     assert (taken, replies) == (len(content), [b"OK"])
     assert waiting <= 192 * 1024  # what asyncio has when it says that it is full, and what it is given at a time
+
+
+@pytest.mark.parametrize("pipeline", [iter, list], ids=["one by one", "together"])
+def test_what_the_server_takes_slowly_ends_at_the_deadline(pair, pipeline) -> None:
+    def take() -> None:
+        with suppress(OSError):
+            while pair[1].recv(32 * 1024):
+                time.sleep(0.01)
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    try:
+        with closing(Wire(pair[0], 0.5)) as wire, pytest.raises(TimeoutError):
+            wire.send(pipeline([bytes(4 * 1024 * 1024)] * 2), 1, time.monotonic())
+    finally:
+        pair[0].close()
+        taking.join()
 
 
 def test_a_server_that_hangs_up_ends_what_waits_to_be_sent(pair) -> None:
@@ -123,6 +142,28 @@ def test_a_server_that_hangs_up_ends_what_waits_to_be_sent(pair) -> None:
             await asyncio.sleep(0.01)  # it waits for room
             pair[1].close()
             with pytest.raises(OSError, match="closed|reset|pipe"):
-                await sending
+                await asyncio.wait_for(sending, 30)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(25, False), (50, True)])
+def test_an_exchange_ends_at_its_own_deadline_and_not_at_that_of_another(pair, seconds, ended) -> None:
+    async def main() -> list[object]:
+        loop = asyncio.get_running_loop()
+        clock, passed = loop.time, [0]
+        loop.time = lambda: clock() + passed[0]  # type: ignore[method-assign]
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            for first in (True, False):
+                exchange = asyncio.ensure_future(wire.exchange([b"PING"], 1))
+                await asyncio.sleep(0)
+                passed[0] = 15 if first else seconds
+                await asyncio.sleep(0.01)  # an alarm goes off
+                with suppress(BrokenPipeError):  # it ended
+                    pair[1].sendall(b"+OK\r\n")
+                replies = await exchange
+            return replies
+
+    with pytest.raises(TimeoutError) if ended else nullcontext():
+        assert asyncio.run(main()) == [b"OK"]

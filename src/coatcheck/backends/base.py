@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ..search import Query
 from ..sources import Chunking, TransferProgress
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import Artifact, ArtifactMetadata, CheckReport, Lease, StoreStats
     from ..plan import Plan
     from ..request import Request, SourceRequest, StoreRequest
-    from ..search import Place, Query
+    from ..search import Place
     from .opened import OpenedArtifact
 
 
@@ -163,6 +164,14 @@ class Backend(ABC):
     @abstractmethod
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         """What they come to, and how often each value occurs of what they are counted by (`figures.check_field`)."""
+
+    def tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
+        """What the live leases of each of these runs come to, in order."""
+        found = []
+        for run in runs:
+            tally = yield from self.tally(Query(run_id=run), None)
+            found.append(tally)
+        return found
 
     def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
         """How often each value occurs, and nothing else."""

@@ -130,6 +130,16 @@ class LocalLists(Backend):
 
         return self._plan(look)
 
+    def tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
+        def look() -> list[Tally]:
+            found = {run: Tally() for run in runs}
+            for record in self._live_records(dict.fromkeys(one for run in found for one in self._ids(run))):
+                for run in found.keys() & record.leases.keys():
+                    found[run].add(Tally.of(record.view(record.leases[run]), None))
+            return [found[run] for run in runs]
+
+        return self._plan(look)
+
     def stats(self, query: Query) -> Plan[StoreStats]:
         def look() -> StoreStats:
             found = list(self._found(query))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -41,6 +43,7 @@ class Sort(StrEnum):
     EXPIRES = "expires"
 
 
+_AT_ONCE: Final = 1000  # runs that are asked for their figures
 _NEVER: Final = "~"  # after any time
 _ORDER: Final[dict[Sort, Callable[[RunStats], Any]]] = {
     Sort.ARTIFACTS: lambda run: run.artifacts,
@@ -69,27 +72,34 @@ def runs(
     ] = Sort.RUN,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most so many; 0: all.")] = 1000,
-    names: Annotated[bool, typer.Option("--names", help="Names only: asks nothing of each run.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="Names only; by name, nothing is asked of each run.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the runs that lease anything, with how much."""
     with Settings.of(ctx).open() as store:
-        found = sorted(store.iter_runs(prefix), reverse=reverse and sort is Sort.RUN)
+        found = sorted(store.iter_runs(prefix), reverse=reverse)
+        most = limit or len(found)
+        figures = figures_of(store, found[:most] if sort is Sort.RUN else found)
         if sort is not Sort.RUN:
-            figures = sorted((store.run(run).stats() for run in found), key=_ORDER[sort], reverse=not reverse)
-            found = [run.run_id for run in figures]
-        shown = found[: limit or None]
+            choose = heapq.nsmallest if reverse else heapq.nlargest
+            figures = iter(choose(most, figures, key=_ORDER[sort]))
         if names:
+            shown = found[:most] if sort is Sort.RUN else (run.run_id for run in figures)
             write_table(_RUNS[:1], ((Cell(run),) for run in shown))
         else:
-            _write(store, shown, as_json=as_json)
+            _write(figures, as_json=as_json)
     if sys.stdout.isatty() and 0 < limit < len(found):
         say(f"{limit:,} of {len(found):,} runs: --limit 0 lists all")
 
 
-def _write(store: ArtifactStore, shown: list[str], *, as_json: bool) -> None:
-    """Figures of each run, when it is its turn: of none that has ended meanwhile."""
-    figures = (figures for figures in (store.run(run).stats() for run in shown) if figures.artifacts)
+def figures_of(store: ArtifactStore, runs: Iterable[str]) -> Iterator[RunStats]:
+    """Of runs, when it is their turn: of none that has ended meanwhile."""
+    left = iter(runs)
+    while some := list(islice(left, _AT_ONCE)):
+        yield from (run for run in store.run_stats_many(some) if run.artifacts)
+
+
+def _write(figures: Iterator[RunStats], *, as_json: bool) -> None:
     if as_json:
         for run in figures:
             write_json(run.model_dump())

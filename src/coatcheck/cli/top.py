@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import shutil
 import sys
@@ -15,6 +16,7 @@ from coatcheck import InvalidArtifactError, RedisArtifactStore
 from coatcheck.humane import size
 
 from .output import printable
+from .runs import figures_of
 from .settings import Settings
 from .table import Cell, Column, lines_of
 from .values import parse_duration
@@ -33,7 +35,7 @@ _WIDEST: Final = 200  # columns where there is no terminal
 _LISTED: Final = 5  # runs, and artifacts that end next
 _REST: Final = 10  # times as long as a look took is waited until the next one: figures read all metadata
 
-_RUNS: Final = (Column("LARGEST RUNS", least=12), Column("STORED LAST", right=True))
+_RUNS: Final = (Column("LARGEST RUNS", least=12), Column("SIZE", right=True), Column("ARTIFACTS", right=True))
 _ENDING: Final = (
     Column("NEXT TO END", least=12),
     Column("SIZE", right=True),
@@ -55,8 +57,8 @@ def top(
 ) -> None:
     """Watch the store, until Ctrl-C.
 
-    Shows how much is stored and how fast, what sharing saves, the memory of servers, the runs that stored most
-    artifacts last, and what ends next. Reads all metadata at each look. Where the output is no terminal, it looks once.
+    Shows how much is stored and how fast, what sharing saves, the memory of servers, the largest runs, and what ends
+    next. Reads all metadata at each look. Where the output is no terminal, it looks once.
     """
     pause = parse_duration(every)
     if not pause:
@@ -138,8 +140,9 @@ class _View:
                 yield "memory", f"{size(used)} {most}, {printable(server.name)}"
 
     def _largest(self) -> list[tuple[Cell, ...]]:
-        runs = itertools.islice(self._store.facets("run_id").items(), _LISTED)
-        return [(run_cell(run), count_cell(number)) for run, number in runs]
+        runs = figures_of(self._store, self._store.iter_runs())
+        largest = heapq.nlargest(_LISTED, runs, key=lambda run: (run.size_bytes, run.artifacts))
+        return [(run_cell(run.run_id), size_cell(run.size_bytes), count_cell(run.artifacts)) for run in largest]
 
     def _ending(self) -> list[tuple[Cell, ...]]:
         return [

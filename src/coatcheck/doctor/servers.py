@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from ..backends.redis.scripts import calls
 from .facts import Facts, ServerFacts
 from .findings import Finding, Level, found
 
@@ -47,7 +48,8 @@ def _eviction(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
         yield found("critical", "eviction", text, _set(server, "maxmemory-policy noeviction"), server.name)
     if evicted := _number(server.info, "evicted_keys"):
         text = f"{evicted:,.0f} keys were evicted since the server started: artifacts may be lost"
-        yield found("critical", "evicted", text, "coatcheck check", server.name)
+        cure = f"coatcheck check names what is lost; {_type(server, 'CONFIG RESETSTAT')} forgets the count"
+        yield found("critical", "evicted", text, cure, server.name)
 
 
 def _memory(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
@@ -73,9 +75,11 @@ def _fragmentation(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
     ratio = _number(server.info, "mem_fragmentation_ratio")
     if ratio < 1.5 or _number(server.info, "used_memory") < 64 * _MIB:
         return
-    cure = "restart the server when it can be spared: it was built without jemalloc and cannot defragment"
+    cure = "restart the server when it can be spared"
     if server.info.get("mem_allocator", "").startswith("jemalloc"):
-        cure = _set(server, "activedefrag yes")
+        cure = f"{_set(server, 'activedefrag yes')}; where it was built without that, {cure}"
+    else:
+        cure += ": it was built without jemalloc and cannot defragment"
     text = f"the server's process takes {ratio:.1f} times the memory of what lies in it"
     yield found("warning", "fragmentation", text, cure, server.name)
 
@@ -155,10 +159,18 @@ def _slow_log(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
         worst = max(server.slow, key=lambda entry: entry.seconds)
         text = (
             f"{len(server.slow)} slow commands are on record, the slowest took {worst.seconds * 1000:.0f} ms: "
-            f"{worst.command:.60}"
+            f"{_named(worst.command)}"
         )
         level: Level = "warning" if worst.seconds > 0.1 else "note"
-        yield found(level, "slowlog", text, _type(server, "SLOWLOG GET 10"), server.name)
+        cure = f"{_type(server, 'SLOWLOG GET 10')}; once it is understood, {_type(server, 'SLOWLOG RESET')}"
+        yield found(level, "slowlog", text, cure, server.name)
+
+
+def _named(command: str) -> str:
+    """A command, with the name of the script where it is one of ours."""
+    _, _, digest = command.partition(" ")
+    ours = next((script.name for script in calls.ALL if script.digest == digest.encode()), None)
+    return f"{command:.60}" if ours is None else f"{command}, which is {ours}.lua of coatcheck"
 
 
 def _clock(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
@@ -199,6 +211,7 @@ def _set(server: ServerFacts, parameter: str) -> str:
 
 
 def _type(server: ServerFacts, command: str) -> str:
+    """What to type to send a command; who needs a password or TLS for it knows how to say so."""
     host, _, port = server.name.rpartition(":")
     where = f"-s {server.name}" if server.name.startswith("/") or not host else f"-h {host.strip('[]')} -p {port}"
     return f"{'valkey' if product_of(server)[0] == 'Valkey' else 'redis'}-cli {where} {command}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -37,6 +38,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     extras = ["cluster"] if facts.is_cluster else []
     extras += [extra for extra in ("replica", "fsync") if extra in facts.durability]
     acl = " ".join(["coatcheck --namespace", facts.namespace, "acl", *(f"--extra {extra}" for extra in extras)])
+    own = f"{acl} --user {shlex.quote(facts.user)}" if facts.user not in ("", "default") else acl
     missing = {
         role: [name for name in (*COMMANDS[role], *(name for extra in extras for name in EXTRAS[extra]))
                if not facts.permitted[name]]
@@ -48,7 +50,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     else:
         text = f"{who} may not do what {'a reader' if role is None else 'a worker'} does; missing: "
         lacks = missing["reader" if role is None else "worker"]
-        yield found("critical" if role is None else "warning", "permissions", text + _spelled(lacks), acl)
+        yield found("critical" if role is None else "warning", "permissions", text + _spelled(lacks), own)
     powers = [name for name in POWERS if facts.permitted[name]]
     if (powers or facts.foreign) and not facts.embedded:
         more = [*([f"send {_spelled(powers)}"] if powers else []), *(["read other keys"] if facts.foreign else [])]
@@ -63,7 +65,10 @@ def _spelled(names: list[str]) -> str:
 def _password(facts: Facts) -> Iterator[Finding]:
     if facts.open_to_all and not facts.embedded:
         text = "the user default needs no password: whoever reaches the server is its administrator"
-        cure = "ACL SETUSER default off, once workers have users of their own (coatcheck acl)"
+        cure = (
+            "make an administrator (ACL SETUSER admin on '>PASSWORD' '~*' '&*' +@all) and users for workers (coatcheck "
+            "acl); once they log in, ACL SETUSER default off; CONFIG REWRITE or ACL SAVE keeps users over a restart"
+        )
         yield found("note" if _is_local(facts) else "critical", "password", text, cure)
 
 

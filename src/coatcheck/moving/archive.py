@@ -31,6 +31,7 @@ SUMS: Final = "SHA256SUMS"
 _CONTENT: Final = re.compile(r"contents/([0-9a-f]{64})")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _LARGEST_MANIFEST: Final = 2**30
+_LARGEST_HEADER: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
 
 
@@ -137,8 +138,9 @@ def read(file: IO[bytes]) -> Archive:
         ArchiveError: See there.
     """
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            return _read(tar)
+        headers: Any = _Headers(file)
+        with tarfile.open(fileobj=headers, mode="r:") as tar:
+            return _read(tar, file)
     except tarfile.TarError as error:
         raise ArchiveError(f"not an archive of a run, or one that was cut off: {error}") from None
     except (ValueError, OverflowError, RecursionError) as error:
@@ -147,11 +149,24 @@ def read(file: IO[bytes]) -> Archive:
         raise ArchiveError(f"not an archive of a run, or one that is damaged: {error}") from None
 
 
-def _read(tar: tarfile.TarFile) -> Archive:
+class _Headers:
+    """What `tarfile` reads of a file: it would make room for any name and extension that a header announces."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _LARGEST_HEADER:
+            raise ArchiveError(f"one of its headers has {size} bytes: export writes none of that length")
+        return self._file.read(size)
+
+
+def _read(tar: tarfile.TarFile, file: IO[bytes]) -> Archive:
     first = tar.next()
     if first is None or first.name != MANIFEST or not _is_plain(first) or first.size > _LARGEST_MANIFEST:
         raise ArchiveError(f"not an archive of a run: its first member is not {MANIFEST}")
-    run_id, views = _parse(_whole(tar, first))
+    run_id, views = _parse(b"".join(_pieces(file, first)))
     sizes = {view.digest: view.size_bytes for view in views}
     places: dict[str, tuple[int, int]] = {}
     ended = False
@@ -170,7 +185,7 @@ def _read(tar: tarfile.TarFile) -> Archive:
             raise ArchiveError(f"{member.name} is there twice")
         if sizes.get(digest) != member.size:
             raise ArchiveError(f"{member.name} has {member.size} bytes, the manifest says {sizes.get(digest)}")
-        if _hashed(tar, member) != digest:
+        if _hashed(file, member) != digest:
             raise ArchiveError(f"{member.name} is damaged: its SHA-256 is another")
         places[digest] = (member.offset_data, member.size)
     if not ended or places.keys() != sizes.keys():
@@ -183,25 +198,22 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
     return member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
 
 
-def _whole(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member)
-    assert stream is not None  # it is a plain file
-    content = stream.read()
-    if len(content) != member.size:
-        raise ArchiveError("the archive was cut off")
-    return content
-
-
-def _hashed(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    stream = tar.extractfile(member)
-    assert stream is not None
-    digest, left = hashlib.sha256(), member.size
+def _pieces(file: IO[bytes], member: tarfile.TarInfo) -> Iterator[bytes]:
+    """What a member holds."""
+    file.seek(member.offset_data)
+    left = member.size
     while left:
-        piece = stream.read(min(left, _PIECE))
+        piece = file.read(min(left, _PIECE))
         if not piece:
             raise ArchiveError("the archive was cut off")
-        digest.update(piece)
+        yield piece
         left -= len(piece)
+
+
+def _hashed(file: IO[bytes], member: tarfile.TarInfo) -> str:
+    digest = hashlib.sha256()
+    for piece in _pieces(file, member):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ..aio import AsyncArtifactStore
+from ..arguments import DEFAULT
 from ..backends.opened import OpenedArtifact
 from ..errors import (
     AmbiguousWriteError,
@@ -45,7 +46,11 @@ _READS: Final = (
         "iter_artifacts",
         "iter_run",
         "iter_runs",
+        "count",
+        "facets",
         "stats",
+        "run_stats",
+        "run_stats_many",
     ),
 )
 
@@ -95,6 +100,12 @@ def inject(
         face._operations = undisturbed  # noqa: SLF001
 
 
+def _only_reads(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+    if name == "find_missing":
+        return args[1] is DEFAULT
+    return name in _READS or keywords.get("dry_run") is True or (name == "check" and not keywords["repair"])
+
+
 class Faults:
     """What was injected.
 
@@ -124,7 +135,7 @@ class Faults:
             raise StoreFullError("the server reached maxmemory (injected)")
         result = yield from operation(*args, **keywords)
         if self._happens("lost_replies", "lost reply"):
-            if name in _READS:
+            if _only_reads(name, args, keywords):
                 raise StoreUnavailableError("no usable server: connection lost (injected)")
             raise AmbiguousWriteError("connection lost while writing (injected); it is safe to repeat the call")
         if name in _STORES:

@@ -44,7 +44,7 @@ PAGE: Final = 50
 HEAD: Final = 64 * 1024
 """Bytes of a content that a preview may look at."""
 
-_RUNS: Final = 25  # runs on a page: each is asked for its figures
+_RUNS: Final = 25  # runs on a page
 _SAMPLE: Final = 1000  # newest artifacts that the overview looks at
 _PIECE: Final = 1024 * 1024  # bytes of a content that are sent at a time
 _PATIENCE: Final = 2.0  # seconds for figures that a page can do without
@@ -184,7 +184,7 @@ class Lookup:
         names = [name for name in await self._runs.get() if wanted in name.casefold()]
         first = bisect_right(names, after)
         shown = names[first : first + _RUNS]
-        figures = await asyncio.gather(*map(_in_time, map(self._figures, shown)))
+        figures = await self._figures_of(shown)
         more = first + _RUNS < len(names)
         return Page(list(zip(shown, figures, strict=True)), shown[-1] if more else None, total=len(names))
 
@@ -257,6 +257,13 @@ class Lookup:
         self._stats.forget()
         self._runs.forget()
         return result
+
+    async def _figures_of(self, runs: list[str]) -> list[Figures | None]:
+        """Of all in one question; where a large run keeps the others waiting, of each that comes in time."""
+        at_once = await _in_time(_ask(self._store.run_stats_many, runs))
+        if at_once is not None:
+            return list(map(Figures.of, at_once))
+        return await asyncio.gather(*map(_in_time, map(self._figures, runs)))
 
     async def _figures(self, run: str) -> Figures | None:
         return Figures.of(await _ask(self._store.run_stats, run))

@@ -79,7 +79,7 @@ class StoreCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The figures; `coatcheck_up` is 0, and the rest is left out, where they cannot be read."""
+        """The figures; `coatcheck_up` is 0 where some cannot be read, and what came before these is told."""
         with self._lock:
             if time.monotonic() - self._read_at >= self._every:
                 self._families = list(self._read())
@@ -87,23 +87,22 @@ class StoreCollector(Collector):
             yield from self._families
 
     def _read(self) -> Iterator[Metric]:
-        start = time.perf_counter()
+        start, figures = time.perf_counter(), list[Metric]()
         try:
-            stats = self._store.stats()
-            sizes = list(self._of_sizes()) if self._sizes else []
-            facts = ask(self._store, thorough=False) if isinstance(self._store, RedisArtifactStore) else None
+            if isinstance(self._store, RedisArtifactStore):
+                facts = ask(self._store, thorough=False)
+                figures += [*self._of_servers(facts), self._of_findings(judge(facts))]
+            figures += self._of_store(self._store.stats())
+            if self._sizes:
+                figures += self._of_sizes()
         except ArtifactError as error:
             _logger.warning("figures cannot be read: %s", error)
-            yield self._gauge("up", "Whether the figures could be read", 0)
-            return
-        yield self._gauge("up", "Whether the figures could be read", 1)
-        yield self._gauge("figures_duration_seconds", "How long reading them took", time.perf_counter() - start)
-        yield self._gauge("figures_timestamp_seconds", "When they were read", time.time())
-        yield from self._of_store(stats)
-        yield from sizes
-        if facts is not None:
-            yield from self._of_servers(facts)
-            yield self._of_findings(judge(facts))
+            yield self._gauge("up", "Whether all figures could be read", 0)
+        else:
+            yield self._gauge("up", "Whether all figures could be read", 1)
+            yield self._gauge("figures_duration_seconds", "How long reading them took", time.perf_counter() - start)
+            yield self._gauge("figures_timestamp_seconds", "When they were read", time.time())
+        yield from figures
 
     def _of_store(self, stats: StoreStats) -> Iterator[Metric]:
         for name, text in _STATS.items():

@@ -131,6 +131,9 @@ class RedisBackend(Backend):
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         return self._counting.tally(query, by)
 
+    def tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
+        return self._counting.tallies(runs)
+
     def facets(self, query: Query, by: str) -> Plan[Counter[str | None]]:
         return self._counting.facets(query, by)
 

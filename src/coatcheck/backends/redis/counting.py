@@ -15,13 +15,13 @@ from ...model import StoreStats
 from ...plan import Plan
 from ...search import Query
 from ...seen import Seen
-from .batching import PAGE, ask_about
+from .batching import PAGE, ROUND, ask_about, batches
 from .chunks import server_time
 from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
-from .runs import RunScan
+from .runs import RunScan, knowing
 from .scanning import Scan, completed, view_of
 from .scripts import calls
 from .scripts.script import Command, Unit, same
@@ -56,6 +56,10 @@ class Counting:
     def tally(self, query: Query, by: str | None) -> Plan[Tally]:
         """See `Backend.tally`."""
         return heard(self._tally(query, by))
+
+    def tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
+        """See `Backend.tallies`."""
+        return heard(self._tallies(runs))
 
     def stats(self, query: Query) -> Plan[StoreStats]:
         """See `Backend.stats`."""
@@ -115,9 +119,32 @@ class Counting:
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
                 total.add(_tally_of(tallied, by))
-                for match in (yield from scan.unknown(keys, tallied)):
+                for match in (yield from _unseen(self._session, query, keys, tallied.unknown)):
                     total.add(Tally.of(view_of(match), by))
         return total
+
+    def _tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
+        """One script for many runs that lease little in a partition; runs that lease more, one by one."""
+        session = self._session
+        found = {run: Tally() for run in runs}
+        large: set[str] = set()
+        for places in batches((yield from knowing(session, list(found))), ROUND, lambda place: 2 * len(place[1])):
+            replies = yield from ask_about(
+                session,
+                places,
+                lambda keys, some, _: calls.tally_runs(keys, some, look=PAGE, movable=session.transport.is_cluster),
+            )
+            for (keys, run), tallied in zip(places, replies, strict=True):
+                if tallied is None:
+                    large.add(run)
+                    continue
+                found[run].add(_summed(tallied.sums))
+                query = Query(run_id=run)
+                for match in (yield from _unseen(session, query, keys, tallied.unknown)):
+                    found[run].add(Tally.of(view_of(match), None))
+        for run in large:
+            found[run] = yield from self._tally(Query(run_id=run), None)
+        return [found[run] for run in runs]
 
     def _stats(self, query: Query) -> Plan[StoreStats]:
         by = "run_id" if query.is_filter or query.is_of_one else None
@@ -127,7 +154,7 @@ class Counting:
         chunked: dict[bytes, Keys] = {}
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
-                for one in (tallied, *(yield from self._unknown(query, by, scan, keys, tallied))):
+                for one in (tallied, *(yield from self._unknown(query, by, keys, tallied))):
                     total.add(_tally_of(one, by))
                     leases, handed_in = leases + one.sums.leases, handed_in + one.sums.handed_in
                     hour, day = hour + one.sums.hour, day + one.sums.day
@@ -190,12 +217,10 @@ class Counting:
             for chunk in Manifest.unseal(sealed, digest).chunks
         )
 
-    def _unknown(
-        self, query: Query, by: str | None, scan: TallyScan, keys: Keys, tallied: calls.Tallied
-    ) -> Plan[list[calls.Tallied]]:
+    def _unknown(self, query: Query, by: str | None, keys: Keys, tallied: calls.Tallied) -> Plan[list[calls.Tallied]]:
         """The same of what a script could not see, because its keys may lie on two nodes."""
         found = []
-        for match in (yield from scan.unknown(keys, tallied)):
+        for match in (yield from _unseen(self._session, query, keys, tallied.unknown)):
             name = listed(match.member)
             digest, size = records.decode_header(match.header, name.decode())
             leases, ends = 1, records.deadline_of(match.lease)
@@ -270,22 +295,27 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         call = calls.tally(*source, self._sought, cursor, look=count, by=self._by, contents=self._contents)
         return call.then(lambda tallied: (tallied.cursor, [(source.keys, tallied)]))
 
-    def unknown(self, keys: Keys, tallied: calls.Tallied) -> Plan[list[calls.Match]]:
-        """What could not be seen."""
-        found = [(keys, calls.Match(0.0, member, None, None, None)) for member in tallied.unknown]
-        return [match for _, match in (yield from completed(self._session, self._query, found))]
+
+def _unseen(session: Session, query: Query, keys: Keys, members: Sequence[bytes]) -> Plan[list[calls.Match]]:
+    """Of members that a script could not see, those that a query wants."""
+    found = [(keys, calls.Match(0.0, member, None, None, None)) for member in members]
+    return [match for _, match in (yield from completed(session, query, found))]
+
+
+def _summed(sums: calls.Sums) -> Tally:
+    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
+        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
+    first = None if sums.first >= records.FOREVER else sums.first
+    last = None if sums.last >= records.FOREVER else sums.last
+    return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last)
 
 
 def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
-    sums = tallied.sums
-    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
-        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
-    values: Counter[str | None] = Counter()
+    tally, values = _summed(tallied.sums), Counter[str | None]()
     for value, count in tallied.values.items():
         if by == "run_id":
             values[records.run_of(value)] += count
         else:
             values[value.decode() or (records.DEFAULT_TYPE if by == "content_type" else "")] += count
-    first = None if sums.first >= records.FOREVER else sums.first
-    last = None if sums.last >= records.FOREVER else sums.last
-    return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last, values)
+    tally.values = values
+    return tally

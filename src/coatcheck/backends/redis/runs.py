@@ -11,7 +11,7 @@ from ..base import Listing
 from .batching import BATCH_BYTES, PAGE, batches
 from .chunks import server_time
 from .layout import records
-from .layout.keys import Keys, unquoted
+from .layout.keys import Keys, quoted, unquoted
 from .scanning import MemberScan
 from .scripts import calls
 from .scripts.script import Command
@@ -75,20 +75,33 @@ def runs_page(session: Session, prefix: str | None, start: Place | None, count: 
     return [unquoted(run) for _, run in found], end
 
 
+def knowing(session: Session, runs: Sequence[str]) -> Plan[list[tuple[Keys, str]]]:
+    """Which partitions know which of these runs."""
+    everywhere = session.partitions.all
+    if len(everywhere) == 1:
+        return [(everywhere[0], run) for run in runs]
+    scores = yield from _scores(session, [quoted(run) for run in runs])
+    return [(keys, run) for run, ends in zip(runs, scores, strict=True) for keys in ends]
+
+
 def _before(session: Session, runs: Sequence[bytes], start: Place) -> Plan[set[bytes]]:
     """Those that stand before a place, or at it: in some partition they have leases that end later."""
-    found: set[bytes] = set()
+    scores = yield from _scores(session, runs)
+    return {run for run, ends in zip(runs, scores, strict=True) if any((end, run) >= start for end in ends.values())}
+
+
+def _scores(session: Session, runs: Sequence[bytes]) -> Plan[list[dict[Keys, float]]]:
+    """Where each of these runs is known, and when its index ends there."""
+    found: list[dict[Keys, float]] = []
     everywhere = session.partitions.all
     for some in batches(runs, PAGE, lambda run: len(run) * len(everywhere)):
         replies = yield from session.read_each(
             [Command(keys.slot, (b"ZMSCORE", keys.runs, *some), list[Any]) for keys in everywhere]
         )
-        for scores in replies:
-            found |= {
-                run
-                for run, score in zip(some, scores, strict=True)
-                if score is not None and (float(score), run) >= start
-            }
+        found += [
+            {keys: float(score) for keys, score in zip(everywhere, scores, strict=True) if score is not None}
+            for scores in zip(*replies, strict=True)
+        ]
     return found
 
 

@@ -117,55 +117,76 @@ class Reading:
         One that was deleted since the thread was listed is left out.
         """
         records = yield from self.records(thread, places)
-        wanted = {
-            (where, channel): value_name(
-                thread.name, where[0], channel, record["checkpoint"]["channel_versions"].get(channel)
-            )
+
+        def is_asked(channel: str) -> bool:
+            return channels is None or channel in channels
+
+        values = {
+            where: {
+                channel: value_name(
+                    thread.name, where[0], channel, record["checkpoint"]["channel_versions"].get(channel)
+                )
+                for channel in filter(is_asked, record["values"])
+            }
             for where, record in records.items()
-            for channel in record["values"]
-            if channels is None or channel in channels
         }
         writes = {
-            where: [one for one in thread.writes.get(where, []) if channels is None or one.tags["channel"] in channels]
+            where: [view for view in thread.writes.get(where, []) if is_asked(view.tags["channel"])]
             for where in records
         }
-        names = [*wanted.values(), *(view.artifact_id for views in writes.values() for view in views)]
-        contents: dict[str, Artifact] = {}
-        if names:
-            loaded = yield lambda store: store.load_many(names)
-            contents = {name: artifact for name, artifact in zip(names, loaded, strict=True) if artifact is not None}
-        lost = {where: channel for (where, channel), name in wanted.items() if name not in contents}
+        contents = yield from self._load(
+            [
+                *(name for names in values.values() for name in names.values()),
+                *(view.artifact_id for views in writes.values() for view in views),
+            ]
+        )
+        lost = {
+            where: channel for where, names in values.items() for channel, name in names.items() if name not in contents
+        }
         if lost:  # with their checkpoints, or alone?
             for where in (yield from self.records(thread, list(lost))):
                 raise ArtifactNotFoundError(
                     f"checkpoint {where[1]} of thread {thread.name!r} lacks channel {lost[where]!r}: its value "
                     "expired or was deleted, and the checkpoint was not"
                 )
-        tuples = []
-        for where in places:
-            if where not in records or where in lost:
-                continue
-            record = records[where]
-            values = dict(record["checkpoint"]["channel_values"])
-            for channel in record["values"]:
-                if (name := wanted.get((where, channel))) is not None:
-                    values[channel] = self._decoded(contents[name])
-            pending = [
-                (view.tags["task"], view.tags["channel"], self._decoded(contents[view.artifact_id]))
-                for view in writes[where]
-                if view.artifact_id in contents
-            ]
-            parent = thread.checkpoints[where].tags.get("parent")
-            tuples.append(
-                CheckpointTuple(
-                    config_of(thread.name, *where),
-                    cast("Checkpoint", {**record["checkpoint"], "channel_values": values}),
-                    record["metadata"],
-                    None if parent is None else config_of(thread.name, where[0], parent),
-                    pending,
-                )
-            )
-        return tuples
+        return [
+            self._tuple(thread, where, records[where], values[where], writes[where], contents)
+            for where in places
+            if where in records and where not in lost
+        ]
+
+    def _load(self, names: list[str]) -> Plan[dict[str, Artifact]]:
+        """Those that are there."""
+        if not names:
+            return {}
+        loaded = yield lambda store: store.load_many(names)
+        return {name: artifact for name, artifact in zip(names, loaded, strict=True) if artifact is not None}
+
+    def _tuple(
+        self,
+        thread: Thread,
+        where: Where,
+        record: Any,
+        values: Mapping[str, str],
+        writes: Sequence[ArtifactMetadata],
+        contents: Mapping[str, Artifact],
+    ) -> CheckpointTuple:
+        """A checkpoint of its record, its large values by channel, and what was written behind it and is there."""
+        large = {channel: self._decoded(contents[name]) for channel, name in values.items()}
+        pending = [
+            (view.tags["task"], view.tags["channel"], self._decoded(contents[view.artifact_id]))
+            for view in writes
+            if view.artifact_id in contents
+        ]
+        parent = thread.checkpoints[where].tags.get("parent")
+        checkpoint = record["checkpoint"]
+        return CheckpointTuple(
+            config_of(thread.name, *where),
+            cast("Checkpoint", {**checkpoint, "channel_values": {**checkpoint["channel_values"], **large}}),
+            record["metadata"],
+            None if parent is None else config_of(thread.name, where[0], parent),
+            pending,
+        )
 
     def records(self, thread: Thread, places: Sequence[Where]) -> Plan[dict[Where, Any]]:
         """Checkpoints as they were stored: without large values and without writes; those that are there."""

@@ -101,6 +101,26 @@ class Counting:
         nothing = store.run_stats("absent")
         assert (nothing.artifacts, nothing.oldest, nothing.next_expiry, nothing.last_expiry) == (0, None, None, None)
 
+    def test_many_runs_have_their_figures_at_once(self, store: ArtifactStore) -> None:
+        for n in range(12):
+            store.store(
+                b"+" * n, run_id=f"run {n % 5}", ttl=100 + n if n else None, artifact_id=f"name-{n}" if n % 2 else None
+            )
+            store.store(b"shared", run_id=f"run {n % 5}", ttl=50)
+            store.store(b"-" * n)
+        store.store_many([b"%d" % n for n in range(520)], run_id="large", ttl=100)
+        store.store(b"short", run_id="short", ttl=0.001)
+        store.store(b"short", run_id="run 1", ttl=0.001)
+        eventually(lambda: "short" not in store.list_runs())
+        runs = ["run 3", "large", "absent", "run 0", "short", "run 3", "run 1", "l\u00e4rge", "run 2", "run 4"]
+        figures = store.run_stats_many(iter(runs))
+        assert figures == [store.run_stats(run) for run in runs]
+        assert [one.artifacts for one in figures] == [3, 520, 0, 4, 0, 3, 4, 0, 3, 3]
+        assert store.run_stats_many([]) == []
+        for nonsense in ("run 1", ["run 1", ""], [None], 7):
+            with pytest.raises(InvalidArtifactError):
+                store.run_stats_many(nonsense)  # type: ignore[arg-type]
+
     def test_unknown_fields_are_refused(self, store: ArtifactStore) -> None:
         for field in ("colour", "tag", "size", "", None, 3, "tags:x", ["run_id"]):
             with pytest.raises(InvalidArtifactError, match="field must be"):

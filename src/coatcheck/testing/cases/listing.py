@@ -20,6 +20,7 @@ class Listing:
         second = store.store(b"2", run_id="a")
         store.store(b"1", run_id="b")
         assert [view.artifact_id for view in store.list_all()] == [first.artifact_id, second.artifact_id]
+        assert [view.artifact_id for view in store.list_all(limit=1)] == [first.artifact_id]
 
     def test_list_all_is_cut_by_its_limit(self, store: ArtifactStore) -> None:
         ids = [store.store(b"%d" % n).artifact_id for n in range(5)]

@@ -32,12 +32,14 @@ from .listing import (
     StoredContent,
     Sums,
     Tallied,
+    TalliedRun,
     Way,
     facets,
     runs,
     scan,
     seen_field,
     tally,
+    tally_runs,
 )
 from .reading import LeasePage, Loaded, leases, load, metadata
 from .writing import (
@@ -92,6 +94,7 @@ __all__ = [
     "StoredContent",
     "Sums",
     "Tallied",
+    "TalliedRun",
     "View",
     "Way",
     "Where",
@@ -126,6 +129,7 @@ __all__ = [
     "store",
     "store_small",
     "tally",
+    "tally_runs",
     "touch",
     "update",
     "withdraw",

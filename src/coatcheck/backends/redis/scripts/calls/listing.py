@@ -15,6 +15,8 @@ from ...layout.records import DEFAULT_TYPE, lease_field
 from ..script import Call, Script
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .....search import Place, Query
 
 Way = Literal[b">", b"<", b"*"]
@@ -146,7 +148,7 @@ def runs(keys: Keys, start: Place | None, prefix: str | None, *, look: int, most
 
 
 class Sums(NamedTuple):
-    """What some views come to: see `lua/tally.lua`."""
+    """What some views come to: see `lua/lib/sums.lua`, and for the last four, `lua/tally.lua`."""
 
     views: int
     size: int
@@ -154,10 +156,10 @@ class Sums(NamedTuple):
     newest: int
     first: int
     last: int
-    leases: int
-    handed_in: int
-    hour: int
-    day: int
+    leases: int = 0
+    handed_in: int = 0
+    hour: int = 0
+    day: int = 0
 
 
 class StoredContent(NamedTuple):
@@ -215,6 +217,26 @@ def tally(
     return Call(_TALLY, keys.slot, [index], arguments, decode)
 
 
+class TalliedRun(NamedTuple):
+    """Sums over what a run leases in a partition, and members that have to be asked for by their names."""
+
+    sums: Sums
+    unknown: list[bytes]
+
+
+def tally_runs(keys: Keys, runs: Sequence[str], *, look: int, movable: bool) -> Call[list[TalliedRun | None]]:
+    """`tally_runs.lua`: for the first of these runs, as many as lease `look` artifacts together.
+
+    `None` for one that leases more. `movable`: whether keys may lie on another node.
+    """
+
+    def decode(reply: Any) -> list[TalliedRun | None]:
+        return [TalliedRun(Sums(*map(int, one[0])), one[1]) if one else None for one in reply]
+
+    arguments = [keys.prefix, b"%d" % look, _flag(movable), *map(lease_field, runs)]
+    return Call(_TALLY_RUNS, keys.slot, [keys.run(run) for run in runs], arguments, decode)
+
+
 def facets(keys: Keys, token: bytes, cursor: bytes, look: int) -> Call[tuple[bytes, list[tuple[bytes, int]]]]:
     """`facets.lua`: the next cursor, and quoted values with how many artifacts have them."""
 
@@ -260,4 +282,5 @@ def _filter(query: Query) -> list[bytes]:
 _RUNS: Final = Script("runs")
 _SCAN: Final = Script("scan")
 _TALLY: Final = Script("tally")
+_TALLY_RUNS: Final = Script("tally_runs")
 _FACETS: Final = Script("facets")

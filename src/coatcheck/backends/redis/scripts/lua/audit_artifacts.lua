@@ -50,7 +50,7 @@ local function sound(i)
     or expiry(key) ~= deadline
     or expiry(content) ~= deadline
     or tonumber(deadlines[i] or 0) ~= (deadline == FOREVER and math.huge or deadline)
-    or not created[i]
+    or tonumber(created[i] or 0) < lease_created(lease)
     or (field ~= '-' and try('ZSCORE', run_key(prefix, string.sub(field, 2)), ARGV[i + count + 3]) ~= deadlines[i])
     or (rare and call('EXISTS', rare_keys(prefix, id)) > 0)
   then

@@ -43,9 +43,14 @@ for _, key in ipairs({ at.created, at.deadlines, outlived, at.runs, a.leases, a.
 end
 
 local labels = is_marked(at.created) and labels_at(at)
-local deadline, runs = 0, {}
+local deadline, latest, runs = 0, 0, {} -- `latest`: the time of the latest store that is known to hold
 if many then
   deadline = index_last(a.leases) or 0
+  local top = call('ZRANGE', a.stores, -1, -1)[1]
+  local lease = top and call('HGET', a.key, top)
+  if lease and not is_damaged(lease) and lease_deadline(lease) > now then
+    latest = lease_created(lease)
+  end
   if call('ZCARD', a.leases) ~= call('HLEN', a.key) - 2 or call('ZCARD', a.stores) ~= call('HLEN', a.key) - 2 then
     found('unindexed-lease')
   elseif not (ends_at(a.leases, deadline) and ends_at(a.stores, deadline)) then
@@ -60,7 +65,7 @@ else
       end
       local ends = lease_deadline(fields[i + 1])
       if ends > now then
-        deadline = math.max(deadline, ends)
+        deadline, latest = math.max(deadline, ends), math.max(latest, lease_created(fields[i + 1]))
         if string.sub(fields[i], 1, 1) == '=' then
           local run = string.sub(fields[i], 2)
           local known = redis.pcall('ZSCORE', run_key(at.prefix, run), a.id)
@@ -90,7 +95,12 @@ else
   if not ends_at(a.key, deadline) then
     found('wrong-expiry')
   end
-  if call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline) or not is_created(call('ZSCORE', at.created, a.id)) then
+  local created = call('ZSCORE', at.created, a.id)
+  if
+    call('ZSCORE', at.deadlines, a.id) ~= score_read(deadline)
+    or not is_created(created)
+    or tonumber(created) < latest
+  then
     found('unindexed-artifact')
   end
   if not many then
@@ -102,8 +112,7 @@ else
     end
   end
   if labels then
-    local created = tonumber(call('ZSCORE', at.created, a.id) or 0)
-    local looked, wrong = pcall(labels.mend, a, created, deadline, false)
+    local looked, wrong = pcall(labels.mend, a, tonumber(created or 0), deadline, false)
     if not looked then
       return { state, { 'wrong-type' }, {}, {} }
     elseif wrong then

@@ -88,12 +88,16 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
     call('ZCARD', runs) -- raises where it is of another type
   end
 
-  local field, by_deadline = run == '' and '-' or '=' .. run, {}
+  local field, by_deadline, artifacts = run == '' and '-' or '=' .. run, {}, {}
+  for i = 1, count do
+    artifacts[i] = KEYS[6 * i - 1]
+  end
+  local none = call('EXISTS', unpack(artifacts)) == 0 -- as mostly; else each is asked about
   for i = 1, count do
     local key, argument = 6 * i - 1, 4 * i + 1
-    local artifact, content, id, sealed = KEYS[key], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
+    local artifact, content, id, sealed = artifacts[i], KEYS[key + 3], ARGV[argument], ARGV[argument + 3]
     local sent = false
-    if artifact == KEYS[key + 5] then
+    if artifact == KEYS[key + 5] and (none or call('EXISTS', artifact) == 0) then
       if where == 'placed' then -- it is there as it was sent, and no explicit id needs it
         sent = call('GETRANGE', content, 0, 49) == sealed
           and call('STRLEN', content) == tonumber(note)
@@ -105,29 +109,16 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
       end
     end
     if sent then
-      local times = struct.pack('>I6I7', deadline, us + i - 1)
-      local added = call('ZADD', created, 'NX', us + i - 1, id) == 1
-      local made = added and redis.pcall('HSET', artifact, 'h', ARGV[argument + 1], field, times .. ARGV[argument + 2])
-      if made == 2 then
+      if call('ZADD', created, 'NX', us + i - 1, id) == 1 then
+        local times = struct.pack('>I6I7', deadline, us + i - 1)
+        call('HSET', artifact, 'h', ARGV[argument + 1], field, times .. ARGV[argument + 2])
         if score ~= '+inf' then
           call('PEXPIREAT', artifact, score)
         end
         by_deadline[#by_deadline + 1], by_deadline[#by_deadline + 2] = score, id
         results[i] = times
-      else -- its content was lost, or its artifact's key is of another type
-        if made == 1 then -- the run had no lease
-          call('HDEL', artifact, field)
-        elseif made == 0 then -- how long its lease was says an index, or else that the artifact ends with it
-          local lasts = tonumber(redis.pcall('ZSCORE', run_index or deadlines, id)) or call('PEXPIRETIME', artifact)
-          lasts = lasts < 0 and 281474976710655 or math.min(lasts, 281474976710655)
-          call('HSET', artifact, field, struct.pack('>I6', lasts) .. string.sub(times, 7) .. ARGV[argument + 2])
-        end
-        if where == 'inline' then
-          call('UNLINK', content)
-        end
-        if added then
-          call('ZREM', created, id)
-        end
+      elseif where == 'inline' then -- the catalog names what is not there
+        call('UNLINK', content)
       end
     end
   end

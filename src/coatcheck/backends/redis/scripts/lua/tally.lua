@@ -12,8 +12,8 @@
 -- ARGV[9..] filter, see lib/filter.lua
 -- Derived keys, only read: artifacts, their leases and stores, their contents. What looks absent of these is nothing.
 -- Returns {cursor, sums, members whose keys have to be declared, values, contents}
---   sums: views, bytes, earliest and latest time of store in us, first and last deadline in ms; with ARGV[8] also
---         leases, bytes for each lease, artifacts that end within an hour, and within a day
+--   sums: see lib/sums.lua; then, with ARGV[8], leases, bytes for each lease, artifacts that end within an hour, and
+--         within a day
 --   values: value and how often, by turns; a run as its lease field, '' for the default content type
 --   contents: of artifacts whose id is their content's: how many, bytes, bytes as stored; then for each other one and
 --         each manifest: digest, bytes, bytes as stored, 1 for a manifest, 1 for content of an explicit id
@@ -23,13 +23,14 @@
 -- @include filter
 -- @include place
 -- @include marker
+-- @include sums
 
 local now = math.floor(now_in_microseconds() / 1000)
 local prefix, field, by_store = ARGV[1], ARGV[2], ARGV[5] == '1'
 local by, with_contents = ARGV[7], ARGV[8] == '1'
 local wanted = filter_at(9)
 local plain = with_contents and by == '' -- all artifacts: their number of leases is enough
-local views, bytes, earliest, latest, first, last = 0, 0, math.huge, 0, FOREVER, 0
+local sums = sums_begun()
 local leases, handed_in, hour, day = 0, 0, 0, 0
 local contents = { 0, 0, 0 }
 local values, unknown = {}, {}
@@ -105,17 +106,11 @@ for i = 1, #page[2], 2 do
         unknown[#unknown + 1] = member
       end
     elseif not wanted.filtered or is_wanted(wanted, header, held, lease) then
-      check_header(header)
-      local size, deadline = tonumber(string.sub(header, 34)), points
-      views, bytes = views + 1, bytes + size
-      if not plain then
-        if is_damaged(lease) then
-          error(DAMAGED)
-        end
-        local created = lease_created(lease)
-        deadline = lease_deadline(lease)
-        earliest, latest = math.min(earliest, created), math.max(latest, created)
-        first, last = math.min(first, deadline), math.max(last, deadline)
+      local size, deadline
+      if plain then
+        size, deadline = sums_add_size(sums, header), points
+      else
+        size, deadline = sums_add(sums, header, lease)
       end
       if by ~= '' then
         local value = value_of(held, lease)
@@ -141,6 +136,6 @@ local counted = {}
 for value, count in pairs(values) do
   counted[#counted + 1], counted[#counted + 2] = value, count
 end
-earliest = earliest < math.huge and earliest or 0
-local sums = { views, bytes, earliest, latest, first, last, leases, handed_in, hour, day }
+sums_ended(sums)
+sums[7], sums[8], sums[9], sums[10] = leases, handed_in, hour, day
 return { page[1], sums, unknown, counted, contents }
