@@ -104,7 +104,6 @@ else
     found('unindexed-artifact')
   end
   if not many then
-    local created = call('ZSCORE', at.created, a.id)
     local _, _, lease = latest_lease(a, now)
     local is_outlived = lease_deadline(lease) < deadline or tonumber(created or 0) > lease_created(lease)
     if is_outlived and call('ZSCORE', outlived, a.id) ~= created then
