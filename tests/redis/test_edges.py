@@ -151,6 +151,25 @@ def test_what_the_catalog_and_the_server_lost_is_stored_again_and_no_lease_gets_
     assert store.check(read_data=True, grace=0).problems == []
 
 
+@pytest.mark.parametrize("why", ["its key is of another type", "it is the name of other content"])
+@pytest.mark.leaves_keys("one of another type")
+def test_a_batch_that_raises_has_changed_nothing_and_replaced_nothing(store, client, keys, keys_of, why) -> None:
+    name = store.store(CONTENT, run_id="b").artifact_id.encode()
+    store.store(b"before", artifact_id="name", run_id="b")
+    if why == "its key is of another type":
+        client.unlink(keys.artifact(name))
+        client.rpush(keys.artifact(name), b"not ours")
+    else:
+        header = bytearray(client.hget(keys.artifact(name), "h"))
+        header[20] ^= 1
+        client.hset(keys.artifact(name), "h", bytes(header))
+    before = {key: client.dump(key) for key in keys_of()}
+    with pytest.raises(ArtifactError, match="type" if "type" in why else "other content"):
+        store.store_many([b"new", Payload(b"after", artifact_id="name"), CONTENT, b"newer"], run_id="a", ttl=60)
+    assert {key: client.dump(key) for key in keys_of()} == before
+    assert store.load_text("name") == "before"
+
+
 @pytest.mark.parametrize("wrong", ["leases", "needs", "stores"])
 @pytest.mark.parametrize("way", ["alone", "in a batch", "beside the script"])
 @pytest.mark.leaves_keys("one of another type")
@@ -410,8 +429,13 @@ def test_digests_of_one_batch_that_only_begin_alike_are_told_apart(store, keys) 
     alike = digest[:16] + bytes(16)
     requests = [_asked(digest, len(CONTENT)), _asked(alike, 6)]
     contents = [seal(CONTENT, digest), seal(b"forged", alike)]
-    outcomes = run_plan(store._operations.backend.session.write(calls.store(keys, requests, contents, "inline")))
-    assert [outcome.kind for outcome in outcomes] == ["ok", "taken"]
+    batch = calls.store(keys, requests, contents, "inline")
+    outcomes = run_plan(store._operations.backend.session.write(batch))
+    assert [outcome.kind for outcome in outcomes] == ["later", "taken"]
+    assert store.load(NAME) is None
+    store.store(CONTENT)
+    outcomes = run_plan(store._operations.backend.session.write(batch))
+    assert [outcome.kind for outcome in outcomes] == ["later", "taken"]
     assert store.load(NAME).content == CONTENT
 
 

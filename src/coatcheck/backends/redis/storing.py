@@ -107,6 +107,9 @@ class Storing:
                 units.append(self._later(keys, mine[part]))
                 members += [(i, keys) for i in numbers[part]]
         outcomes = [outcome for some in (yield from self._session.write_each(units)) for outcome in some]
+        for (i, _), outcome in zip(members, outcomes, strict=True):  # before any is finished
+            if outcome.kind != "ok":
+                _check_refusal(requests[i].artifact_id, outcome)
         views: list[Any] = [None] * len(requests)
         for (i, keys), outcome in zip(members, outcomes, strict=True):
             if outcome.kind == "ok" and not outcome.token:

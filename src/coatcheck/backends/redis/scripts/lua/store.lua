@@ -31,6 +31,7 @@
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, which has to be known
 --                   {'taken'}                    nothing written: the id is the name of another content
+--                   {'later'}                    nothing written, because of another one that is taken
 --                   {'conflict', header, lease field, lease}   nothing written, and what was staged is gone: the
 --                     condition is not met, because of the latest live lease; or {'conflict'}, where there is none
 -- No other run's lease is shortened here, and the run's own only where it says so: that an artifact was acknowledged
@@ -133,7 +134,7 @@ if (where == 'inline' or where == 'placed') and condition == '' and exact ~= '1'
   end
   function undo() -- as if nothing had been written
     for i = 1, count do
-      if results[i] then
+      if type(results[i]) == 'string' then -- else it is what the long way says of it
         local id = ARGV[4 * i + 1]
         call('UNLINK', KEYS[6 * i - 1])
         if where == 'inline' then
@@ -370,8 +371,8 @@ local function store(a, header, view, sealed, created)
   end
 end
 
--- Nothing is written before all of them were looked at.
-local writes = {}
+-- Nothing is written before all of them were looked at, and nothing at all where one is refused.
+local writes, refused = {}, false
 local function look()
   for i = 1, count do
     local argument = 4 * i + 1
@@ -385,21 +386,28 @@ local function look()
         ARGV[argument + 3],
         us + i - 1
       )
+      refused = refused or results[i] and results[i][1] == 'taken'
     end
   end
 end
-if wrote then
-  local passed, reason = pcall(look)
-  if not passed then
-    undo()
-    error(reason, 0)
+local passed, reason = pcall(look)
+if wrote and (refused or not passed) then
+  undo()
+end
+if not passed then
+  error(reason, 0)
+elseif refused then
+  for i = 1, count do
+    if writes[i] or type(results[i]) == 'string' then
+      results[i] = { 'later' }
+    end
   end
+  return results
+elseif wrote then
   finish()
   if labels then
     labels.note(prunes)
   end
-else
-  look()
 end
 for i = 1, count do
   if writes[i] then
