@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -59,6 +58,10 @@ class _Lasting:
     def _failed(self, error: ArtifactError) -> None:
         _logger.warning("the leases of run %r could not be renewed; trying again", self.run_id, exc_info=error)
 
+    def _left(self, error: ArtifactError) -> None:
+        """The block ended with an error of its own, which its caller has to see."""
+        _logger.warning("the leases of run %r end when they would have: keep failed", self.run_id, exc_info=error)
+
 
 class _Beating(_Lasting):
     """Renews them from a thread, as long as a `with` block lasts."""
@@ -79,13 +82,18 @@ class _Beating(_Lasting):
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         assert self._thread is not None
         self._ended.set()
         self._thread.join()
         self._thread = None
         if self._keep is not DEFAULT:
-            self.expire(self._keep)
+            try:
+                self.expire(self._keep)
+            except ArtifactError as failure:
+                if error is None:
+                    raise
+                self._left(failure)
 
     def _beat(self) -> None:
         while self._pause is not None and not self._ended.wait(self._pause):
@@ -113,14 +121,18 @@ class _AwaitedBeating(_Lasting):
         self._task = asyncio.create_task(self._beat())
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        task, self._task = self._task, None
+        task.cancel()
+        await asyncio.wait([task])  # awaited itself, its cancellation could not be told from ours
         if self._keep is not DEFAULT:
-            await self.expire(self._keep)
+            try:
+                await self.expire(self._keep)
+            except ArtifactError as failure:
+                if error is None:
+                    raise
+                self._left(failure)
 
     async def _beat(self) -> None:
         while self._pause is not None:

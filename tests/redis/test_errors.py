@@ -116,6 +116,19 @@ def test_missing_permissions_are_named(opened, user, namespace) -> None:
         store.load("name")
 
 
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_what_a_script_may_not_do_is_a_missing_permission_too(engine, namespace) -> None:
+    with Server(require(engine), tcp=True) as own, own.client() as admin:
+        for rules in (("+@all", "-zadd"), ("+@all", "-hmget", "-hrandfield", "-hset")):
+            admin.execute_command("ACL", "SETUSER", "user", "reset", "on", ">secret", f"~{namespace}:*", *rules)
+            url = f"redis://user:secret@{own.address}/0"
+            with RedisArtifactStore(url, namespace=namespace) as store:
+                with pytest.raises(StoreAccessError, match="coatcheck acl"):
+                    store.store(b"x", run_id="a")
+                with pytest.raises(StoreAccessError, match="coatcheck acl"):
+                    store.store_many([b"x", b"y" * 20_000], run_id="a")
+
+
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_full_server_is_named_and_nothing_is_written(opened, server_of, size) -> None:
     with Server(require(ENGINES[0])) as server, server.client() as client:

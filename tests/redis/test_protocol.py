@@ -170,7 +170,7 @@ def test_every_script_says_what_it_takes_and_returns(name) -> None:
         ranges = [(int(a), int(b or 99)) for a, b in re.findall(rf"\b{what}\[(\d+)\.\.(\d*)\]", head)]
         ranges += [(1, 99)] * bool(re.search(rf"\b{what} \w", head))  # for each artifact
         assert used <= named.union(*(range(a, b + 1) for a, b in ranges)), what
-        assert named <= used or name in ("eviction_policy", "audit_contents"), what  # its key says which node is asked
+        assert named <= used or name in ("eviction_policy", "audit_contents"), what  # its keys say which node is asked
 
 
 def test_names_of_keys_are_written_in_one_place_a_language() -> None:

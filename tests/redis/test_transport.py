@@ -807,3 +807,19 @@ def test_one_pipeline_a_node(cluster) -> None:
     assert sent == [3]
     assert Pipelines(transport, []).run() == []
     transport.close()
+
+
+@pytest.mark.parametrize("partitions", [1, 64])
+def test_a_cluster_of_one_node_is_no_empty_server(opened, partitions) -> None:
+    with Cluster(require(ENGINES[0]), primaries=1, replicas=0) as cluster:
+        [node] = cluster.nodes
+        opened(f"redis+cluster://{node.address}").store(b"x", run_id="a")
+        for read in (
+            lambda store: store.list_all(),
+            lambda store: store.list_runs(),
+            lambda store: store.count(),
+            lambda store: store.exists("name"),
+            lambda store: store.load_many(["name"]),
+        ):
+            with pytest.raises(WrongServerError, match=re.escape(f"redis+cluster://{node.address}")):
+                read(opened(f"redis://{node.address}", partitions=partitions))

@@ -133,7 +133,11 @@ FINDINGS = {
     ),
     "different clocks": (facts(servers=[SERVER, *server(clock_ahead=1.5).servers]), "warning", "clock", "chronyc"),
     "a missing permission": (facts(permitted=lacking("get")), "critical", "permissions", "--namespace mine acl"),
-    "a reader": (facts(permitted=lacking("hset", "set")), "warning", "permissions", "--namespace mine acl"),
+    "half a worker": (facts(permitted=lacking("hset", "set")), "warning", "permissions", "--namespace mine acl"),
+    "a reader": (
+        facts(permitted=lacking(*{*COMMANDS["worker"]} - {*COMMANDS["reader"]}), user="look"), "note", "permissions",
+        "acl --user look",
+    ),
     "a cluster needs more": (
         facts(is_cluster=True, permitted=lacking("asking")), "critical", "permissions", "acl --extra cluster",
     ),

@@ -128,6 +128,13 @@ def test_a_pickle_that_would_lose_security_is_refused(security) -> None:
         "redis://h/0?retry=3",
         "redis://h/0?nonsense=1",
         "redis+sentinel://h/service/0?db=1",
+        "file:///place/%FF",
+        "embedded:///place/%c3",
+        "unix:///place/%FF",
+        "redis://u:secret%FF@h",
+        "redis://u:secret@h?client_name=%FF",
+        "redis+sentinel://h/%FF",
+        "redis://h?index_tags=%FF",
     ],
 )
 def test_what_means_nothing_in_a_url_is_refused(url) -> None:

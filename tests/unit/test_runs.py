@@ -56,6 +56,66 @@ def test_what_cannot_be_renewed_is_logged_and_tried_again(monkeypatch, caplog) -
     assert "the leases of run 'a' could not be renewed" in caplog.text
 
 
+def test_the_error_of_a_block_is_seen_where_keeping_fails_too(caplog) -> None:
+    def gone(ttl):
+        raise StoreUnavailableError("gone")
+
+    with InMemoryArtifactStore() as store, caplog.at_level(logging.WARNING):
+        with pytest.raises(ZeroDivisionError), store.run("a", keep=5) as run:
+            run.expire = gone
+            raise ZeroDivisionError
+        assert "keep failed" in caplog.text
+        with pytest.raises(StoreUnavailableError), store.run("a", keep=5) as run:
+            run.expire = gone
+
+
+def test_awaited_blocks_show_their_own_error_too(caplog) -> None:
+    async def gone(ttl):
+        raise StoreUnavailableError("gone")
+
+    async def main(error) -> None:
+        async with AsyncInMemoryArtifactStore() as store, store.run("a", keep=5) as run:
+            run.expire = gone
+            if error is not None:
+                raise error
+
+    with caplog.at_level(logging.WARNING):
+        for error in (ZeroDivisionError(), asyncio.CancelledError()):
+            with pytest.raises(type(error)):
+                asyncio.run(main(error))
+    assert caplog.text.count("keep failed") == 2
+    with pytest.raises(StoreUnavailableError):
+        asyncio.run(main(None))
+
+
+def test_a_cancellation_at_the_end_of_a_block_is_not_lost() -> None:
+    async def main() -> None:
+        async with AsyncInMemoryArtifactStore() as store:
+            going = asyncio.Event()
+
+            async def touch(ttl):
+                going.set()
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    await asyncio.sleep(0.05)  # takes its time to end
+
+            async def block() -> None:
+                run = store.run("a", ttl=0.03)
+                run.touch = touch
+                async with run:
+                    await going.wait()
+
+            task = asyncio.create_task(block())
+            await going.wait()
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+
+
 def test_awaited_blocks_do_the_same(caplog) -> None:
     async def main() -> None:
         async with AsyncInMemoryArtifactStore() as store:

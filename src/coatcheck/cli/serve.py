@@ -5,11 +5,12 @@ import signal
 import threading
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import typer
 
 from coatcheck import InvalidArtifactError
+from coatcheck.backends.redis.transport.connect import local_directory
 from coatcheck.embedded import start_engine
 
 from .settings import Settings
@@ -33,10 +34,10 @@ def serve(ctx: typer.Context) -> None:
 
 
 def _directory(url: str) -> Path | None:
-    parts = urlsplit(url)
-    if parts.scheme != "embedded" or parts.netloc:
+    scheme = url.partition("://")[0]
+    if scheme != "embedded":
         raise InvalidArtifactError(
-            f"serve is about the embedded engine, not a {parts.scheme or 'plain'} URL: "
+            f"serve is about the embedded engine, not a {urlsplit(url).scheme or 'plain'} URL: "
             "give --url embedded:///absolute/path"
         )
-    return Path(unquote(parts.path)) if parts.path else None
+    return local_directory(url)

@@ -47,6 +47,8 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     role = next((role for role in _ROLES if not missing[role]), None)
     if role == "operator" or role == "worker":  # noqa: PLR1714  # narrows the type
         yield found("good", "permissions", f"{who} may do what {_ROLES[role]} does")
+    elif role == "reader" and set(missing["worker"]) >= set(COMMANDS["worker"]) - set(COMMANDS["reader"]):
+        yield found("note", "permissions", f"{who} may do what a reader does: it stores nothing", own)
     else:
         text = f"{who} may not do what {'a reader' if role is None else 'a worker'} does; missing: "
         lacks = missing["reader" if role is None else "worker"]

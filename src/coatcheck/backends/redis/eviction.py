@@ -7,7 +7,7 @@ import warnings
 from typing import Any, Final
 
 from ...errors import EvictingServerWarning
-from .layout.keys import Keys
+from .layout.partitions import Partitions
 from .scripts.calls import EVICTION_POLICY
 from .scripts.script import Command
 
@@ -20,19 +20,25 @@ class _Asked(Command[bytes]):
 
 
 class Question:
-    """What the server does when it reaches maxmemory.
+    """What the server does when it reaches maxmemory; and, of one that is taken for a single server, whether it is.
+
+    A node of a cluster may serve all that a list asks for: it would say that nothing is there.
 
     Args:
-        keys: Any partition; it only says which node of a cluster is asked.
+        partitions: Of the namespace.
+        is_cluster: Whether it lies on a cluster, where a key says which node is asked. Else the keys lie in different
+            slots, which a node of a cluster refuses.
     """
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, partitions: Partitions, *, is_cluster: bool) -> None:
+        first, last = partitions.all[0], partitions.all[-1]
+        self._slot = first.slot
+        self._keys = (first.runs,) if is_cluster else (first.runs, first.deadlines, last.runs)
 
     def unit(self) -> Command[bytes]:
         """The question. It has its source with it: asked once, it should not cost a trip to find out it is unknown."""
-        arguments = (b"EVAL", EVICTION_POLICY.source, b"1", self._keys.runs)
-        return _Asked(self._keys.slot, arguments, bytes)
+        arguments = (b"EVAL", EVICTION_POLICY.source, b"%d" % len(self._keys), *self._keys)
+        return _Asked(self._slot, arguments, bytes)
 
 
 def warn(policy: Any) -> None:

@@ -62,7 +62,7 @@ class Session:
         self.wish = wish
         self._behind = confirmation(durability)
         # The embedded engine is known not to evict.
-        self._question = Question(partitions.all[0]) if transport.engine is None else None
+        self._question = Question(partitions, is_cluster=transport.is_cluster) if transport.engine is None else None
 
     def of(self, artifact_id: str) -> Keys:
         """The partition of an artifact."""

@@ -154,6 +154,8 @@ _UNCOVERED_CURE: Final = (
 
 _REPLICA: Final = "the server is a read-only replica: connect to its primary to write"
 
+_DENIED: Final = "the user lacks a permission that this needs (coatcheck acl prints all of them): {text}"
+
 # What error replies contain, whether a script or a plain command was refused; and what that means for the caller.
 _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
     ("OOM", StoreFullError, "the server reached maxmemory: delete artifacts, wait for TTLs, or raise maxmemory"),
@@ -182,7 +184,9 @@ _MEANINGS: Final[tuple[tuple[str, type[ArtifactError], str], ...]] = (
     ),
     ("READONLY", StoreUnavailableError, _REPLICA),
     ("cannot be used with replica", StoreUnavailableError, _REPLICA),
-    ("NOPERM", StoreAccessError, "the user lacks a permission that coatcheck needs: {text}"),
+    ("NOPERM", StoreAccessError, _DENIED),
+    ("ACL failure in script", StoreAccessError, _DENIED),
+    ("The user executing the script", StoreAccessError, _DENIED),  # Redis 7.0
     ("NOREPLICAS", StoreUnavailableError, "the server refuses writes while replicas are missing: {text}"),
     ("MISCONF", StoreUnavailableError, "the server refuses writes because it cannot persist: {text}"),
 )

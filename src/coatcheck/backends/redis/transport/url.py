@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ....errors import InvalidArtifactError
 from .topology import Address
@@ -69,6 +69,18 @@ def hide_password(url: str) -> str:
     return f"{parts['scheme']}{user}{parts['host']}{options}"
 
 
+def unescaped(url: str, part: str) -> str:
+    """A part of a URL without its escapes.
+
+    Raises:
+        InvalidArtifactError: They stand for bytes that are no text; another name would be read.
+    """
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidArtifactError(f"invalid URL {hide_password(url)!r}: what is escaped by % must be UTF-8") from None
+
+
 def local_directory(url: str) -> Path | None:
     """The directory that a URL such as `file:///directory` names; `None` if it has no path.
 
@@ -76,7 +88,7 @@ def local_directory(url: str) -> Path | None:
         InvalidArtifactError: It names a host as well, or no directory that can be.
     """
     scheme, _, rest = url.partition("://")
-    path = unquote(rest.removeprefix("localhost"))
+    path = unescaped(url, rest.removeprefix("localhost"))
     if rest and (not path.startswith("/") or "\0" in path or {"?", "#"} & set(rest)):
         raise InvalidArtifactError(
             f"{hide_password(url)!r}: write the directory as {scheme}:///absolute/path, with ? as %3F and # as %23"
@@ -113,7 +125,7 @@ def split_options(url: str) -> tuple[str, dict[str, Any]]:
             raise InvalidArtifactError(f"invalid URL {hide_password(url)!r}: {name} is given twice")
         if name == "index_content_type" and value not in _FLAGS:
             raise InvalidArtifactError(f"invalid URL {hide_password(url)!r}: {name} must be {', '.join(_FLAGS)}")
-        names = [unquote_plus(one) for one in value.split(",") if one]
+        names = [unescaped(url, one.replace("+", " ")) for one in value.split(",") if one]
         found[name] = _FLAGS[value] if name == "index_content_type" else names
     return f"{place}?{'&'.join(left)}" if any(left) else place, found
 
@@ -155,6 +167,7 @@ class Place:
         self.service = ""
         if not url.isascii() and any("\ud800" <= letter <= "\udfff" for letter in url):
             raise self._invalid("it holds a lone surrogate, which cannot be sent")
+        unescaped(url, url)
         scheme, _, rest = url.partition("://")
         name, _, self.kind = scheme.partition("+")
         name = _ALIASES.get(name, name)
@@ -237,7 +250,9 @@ class Place:
             raise self._unreadable()
         hosts = [_ADDRESS.fullmatch(host) for host in parts["hosts"].split(",")]
         self.addresses = [
-            (unquote(host["host"]).strip("[]"), int(host["port"] or _PORTS[self.kind])) for host in hosts if host
+            (unescaped(self._url, host["host"]).strip("[]"), int(host["port"] or _PORTS[self.kind]))
+            for host in hosts
+            if host
         ]
         if not all(hosts) or any(not 0 < port < 2**16 for _, port in self.addresses):
             raise self._unreadable()
@@ -245,7 +260,7 @@ class Place:
         if self.kind == "sentinel":
             _, _, service = path.partition("/")
             service, _, database = service.partition("/")
-            self.service, path = unquote(service), f"/{database}"
+            self.service, path = unescaped(self._url, service), f"/{database}"
             if not self.service:
                 raise self._invalid("the service is missing: redis+sentinel://host:port,host:port/service")
         if not _DATABASE.fullmatch(path):

@@ -1,7 +1,8 @@
 #!lua flags=no-writes
 -- What the server does when it reaches maxmemory.
 --
--- KEYS[1] any key: it only says which node of a cluster is asked
+-- KEYS some keys, which are not read. On a cluster one: it says which node is asked. Else they lie in different slots:
+--   a server that is a node of a cluster after all refuses them
 -- Returns the name of its maxmemory-policy; '' where INFO is not permitted or does not tell
 
 -- Asked first: a refusal would stand in the server's log of them.
