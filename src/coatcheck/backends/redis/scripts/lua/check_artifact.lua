@@ -103,7 +103,7 @@ else
   then
     found('unindexed-artifact')
   end
-  if not many then
+  if not many and call('HLEN', a.key) > 2 then
     local _, _, lease = latest_lease(a, now)
     local is_outlived = lease_deadline(lease) < deadline or tonumber(created or 0) > lease_created(lease)
     if is_outlived and call('ZSCORE', outlived, a.id) ~= created then
