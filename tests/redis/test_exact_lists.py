@@ -273,3 +273,13 @@ def test_a_listing_misses_nothing_although_the_clock_goes_back(store, ahead, sma
         ahead.store(artifact_id)
     with meanwhile(store):
         assert lasting(LISTS[name](store)) == LASTING_IDS
+
+
+def test_figures_of_runs_are_those_of_each_however_much_they_lease(valkey, namespace) -> None:
+    sizes = {"a": 300, "b": 300, "large": 520, "c": 3, "absent": 0}
+    with RedisArtifactStore(valkey.url, namespace=namespace) as store:
+        for run, size in sizes.items():
+            store.store_many([f"{run} {n}".encode() for n in range(size)], run_id=run, ttl=600)
+        figures = store.run_stats_many(sizes)
+        assert [one.artifacts for one in figures] == list(sizes.values())
+        assert figures == [store.run_stats(run) for run in sizes]

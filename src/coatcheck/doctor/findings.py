@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 Level = Literal["critical", "warning", "note", "good"]
+"""How grave a finding is, the gravest first."""
 
 LEVELS: Final[tuple[Level, ...]] = ("critical", "warning", "note", "good")
 
