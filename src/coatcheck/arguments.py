@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from .encoding import encode_extra
 from .errors import ArtifactTooLargeError, InvalidArtifactError
-from .ids import REF_KEY, exact, is_default_id
+from .ids import REF_KEY, are_default_ids, exact
 from .model import ArtifactMetadata
 from .refs import IdLike, id_of
 from .request import Condition, Details
@@ -196,7 +196,10 @@ def check_ids(ids: Any) -> list[str]:
     """Artifact ids, each of them valid."""
     if isinstance(ids, str | ArtifactMetadata) or (isinstance(ids, Mapping) and REF_KEY in ids):
         raise InvalidArtifactError(f"ids must be an iterable of artifact ids, not one {type(ids).__name__}")
-    return [one if type(one) is str and is_default_id(one) else id_of(one) for one in check_iterable(ids, "ids")]
+    given = list(check_iterable(ids, "ids"))
+    if {str}.issuperset(map(type, given)) and are_default_ids(given):
+        return given
+    return [id_of(one) for one in given]
 
 
 def check_iterable(items: Any, what: str) -> Iterator[Any]:

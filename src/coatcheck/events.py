@@ -77,7 +77,7 @@ class _Watch:
 
     def around(self, name: str, operation: Callable[..., Any], /, *args: Any, **keywords: Any) -> Plan[Any]:
         """See `interception.Around`."""
-        return self.tell(name, operation(*args, **keywords))
+        return self.tell(name, _begun(operation, *args, **keywords))
 
     def tell(self, operation: str, plan: Plan[Any]) -> Plan[Any]:
         """The same plan, and an event at its end. Its notices end here."""
@@ -135,6 +135,11 @@ class _Watch:
             self._on_event(event)
         except Exception:
             _logger.exception("on_event failed for %s", operation)
+
+
+def _begun(operation: Callable[..., Plan[Any]], /, *args: Any, **keywords: Any) -> Plan[Any]:
+    """The plan of an operation. What that raises before there is one is raised by the plan."""
+    return (yield from operation(*args, **keywords))
 
 
 def _items(result: Any) -> int:

@@ -28,8 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 
 def format_time(microseconds: int) -> str:
     """Unix time in microseconds as ISO 8601 in UTC. All results have one length, so they sort as text."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{_format_second(seconds)}.{rest:06d}+00:00"
+    return f"{_format_second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06d}+00:00"
 
 
 @lru_cache(maxsize=1024)

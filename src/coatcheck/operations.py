@@ -66,7 +66,10 @@ class Operations:
     def store(self, content: Any, content_type: str, details: StoreKeywords) -> Plan[ArtifactMetadata]:
         checked = self._checked(content_type, details)
         taken = check_content(content, self.backend.max_size)  # now: a buffer may change as soon as others run
-        request = yield from _long(len(taken), lambda: StoreRequest(taken, checked))
+        if len(taken) < _LONG:
+            request = StoreRequest(taken, checked)
+        else:
+            request = yield Work(lambda: StoreRequest(taken, checked))
         [stored] = yield from self.backend.store([request])
         return stored
 
@@ -137,7 +140,7 @@ class Operations:
         return check_details(content_type, self._default_ttl_ms, **details)
 
     def open(self, artifact_id: IdLike, *, required: bool = False) -> Plan[OpenedArtifact | None]:
-        return _found((yield from self.backend.open(id_of(artifact_id))), artifact_id, required=required)
+        return _found(self.backend.open(id_of(artifact_id)), artifact_id, required=required)
 
     def load_range(self, artifact_id: IdLike, start: int | None, stop: int | None) -> Plan[bytes | None]:
         start, stop = check_bound(start, "start"), check_bound(stop, "stop")
@@ -152,16 +155,14 @@ class Operations:
 
     def load(self, artifact_id: IdLike, run_id: str | None, *, required: bool) -> Plan[Artifact | None]:
         run_id = check_optional_run_id(run_id)
-        artifact = yield from self.backend.load_one(id_of(artifact_id), run_id)
-        return _found(artifact, artifact_id, run_id, required=required)
+        return _found(self.backend.load_one(id_of(artifact_id), run_id), artifact_id, run_id, required=required)
 
     def load_many(self, ids: Iterable[IdLike]) -> Plan[list[Artifact | None]]:
         return self._many(self.backend.load, ids)
 
     def get_metadata(self, artifact_id: IdLike, run_id: str | None, *, required: bool) -> Plan[ArtifactMetadata | None]:
         run_id = check_optional_run_id(run_id)
-        view = yield from self.backend.view(id_of(artifact_id), run_id)
-        return _found(view, artifact_id, run_id, required=required)
+        return _found(self.backend.view(id_of(artifact_id), run_id), artifact_id, run_id, required=required)
 
     def metadata_many(self, ids: Iterable[IdLike]) -> Plan[list[ArtifactMetadata | None]]:
         return self._many(self.backend.metadata, ids)
@@ -310,8 +311,14 @@ class Operations:
         yield from self.backend.close()
 
 
-def _found(result: T | None, artifact_id: IdLike, run_id: str | None = None, *, required: bool) -> T | None:
-    if result is None and required:
+def _found(plan: Plan[T | None], artifact_id: IdLike, run_id: str | None = None, *, required: bool) -> Plan[T | None]:
+    """The same plan; where it is `required`, what finds nothing fails."""
+    return _required(plan, artifact_id, run_id) if required else plan
+
+
+def _required(plan: Plan[T | None], artifact_id: IdLike, run_id: str | None) -> Plan[T]:
+    result = yield from plan
+    if result is None:
         raise not_found(artifact_id, run_id)
     return result
 

@@ -112,7 +112,7 @@ class Vandal:
         elif what < 0.45:
             payload = chance.choice([b"forged", bytes(size), Zstd().pack(bytes(5_000), "") or b"", payload + payload])
         if chance.random() < 0.4:
-            size = chance.choice([0, len(payload), size + 1, 2**31, 2**63, 2**64 - 1])
+            size = chance.choice([0, len(payload), (size + 1) % 2**64, 2**31, 2**63, 2**64 - 1])
         if chance.random() < 0.3:
             codec = chance.choice([0, 1, 2, 3, 255])
         if chance.random() < 0.2:

@@ -244,3 +244,11 @@ def test_what_is_slow_stands_out_in_the_log(caplog) -> None:
         with InMemoryArtifactStore(on_event=LogEvents(slow=slow)) as store:
             store.list_runs()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]  # list_runs and close
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.load(""), lambda s: s.list_by_run(""), lambda s: s.get_metadata("a b")])
+def test_calls_that_make_no_sense_are_events_too(store, events, ask) -> None:
+    with pytest.raises(InvalidArtifactError):
+        ask(store)
+    assert [event.outcome for event in events] == ["failed"]
+    assert isinstance(events[0].error, InvalidArtifactError)

@@ -662,6 +662,48 @@ def test_another_member_of_a_group_uses_its_store(commons) -> None:
         assert store.list_runs() == sorted(f"run {user}" for user in (ALICE, MALLORY))
 
 
+@pytest.mark.parametrize("place", ["blobs", "refs", "locks"])
+def test_a_link_that_another_member_of_a_group_planted_is_not_followed(commons, place) -> None:
+    shared, precious = commons / "shared", commons / "precious"
+    shared.mkdir()
+    os.chown(shared, ALICE, GROUP)
+    shared.chmod(0o2775)
+    as_user(ALICE, lambda: (precious.write_text("precious"), precious.chmod(0o600)))
+
+    def store():
+        return FileArtifactStore(shared).store(b"precious", artifact_id="name").artifact_id
+
+    def plant():
+        for path in (shared / "artifacts" / place).iterdir():
+            path.unlink()
+            path.symlink_to(precious)
+        return "planted"
+
+    def use():
+        with FileArtifactStore(shared) as store:
+            found = []
+            for call in (
+                lambda: store.load_text("name"),
+                lambda: store.touch("name", 60),
+                lambda: store.delete("name"),
+            ):
+                try:
+                    found.append(call())
+                except (CorruptArtifactError, StoreUnavailableError) as error:
+                    found.append(type(error).__name__)
+            return found
+
+    assert as_user(ALICE, store, groups=(GROUP,)) == "name"
+    assert as_user(MALLORY, plant, groups=(GROUP,)) == "planted"
+    refused = ["CorruptArtifactError", "StoreUnavailableError"]
+    said = as_user(ALICE, use, groups=(GROUP,))
+    assert any(error in said for error in refused)
+    if place != "locks":  # a reader takes none
+        assert "precious" not in said
+    assert precious.read_text() == "precious"
+    assert precious.stat().st_nlink == 1
+
+
 def test_one_who_may_only_read_can_do_that_and_block_nobody(commons) -> None:
     directory = commons / "store"
     with FileArtifactStore(directory, mode=0o755) as store:

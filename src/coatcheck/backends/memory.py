@@ -6,7 +6,7 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from io import BytesIO
@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..plan import Plan, Work
 from ..sources import Source, TransferProgress
 from .local import Clock, LocalBackend
-from .local_records import Record
+from .local_records import Orphan, Record
 
 T = TypeVar("T")
 
@@ -52,14 +52,19 @@ class MemoryBackend(LocalBackend):
         record = self._artifacts.get(artifact_id)
         return None if record is None else record.copy()
 
+    # Each change is whole at every moment, as an interrupt may end a call anywhere: the record makes it visible. What
+    # it needs comes before, what it leaves goes after; indexes may name too much, since readers compare.
+
     def _put(self, record: Record) -> None:
-        self._leave_runs(record.artifact_id)
-        self._artifacts[record.artifact_id] = record.copy()
+        old = self._artifacts.get(record.artifact_id)
         for run in record.leases:
             self._runs.setdefault(run, set()).add(record.artifact_id)
         deadlines = [lease.deadline for lease in record.leases.values()]
         if None not in deadlines:
             heapq.heappush(self._ends, (max(d for d in deadlines if d is not None), record.artifact_id))
+        self._artifacts[record.artifact_id] = record.copy()
+        if old is not None:
+            self._leave_runs(record.artifact_id, old.leases.keys() - record.leases.keys())
         self._drop_expired()
 
     def _put_content(self, record: Record, content: bytes | str | None, previous: Record | None) -> bool:
@@ -68,10 +73,10 @@ class MemoryBackend(LocalBackend):
             if record.digest not in self._contents:
                 return False
             content, _ = self._contents[record.digest]
-        if previous is not None:
-            self._drop_content(previous)
         self._contents.setdefault(record.digest, (content, set()))[1].add(record.artifact_id)
         self._put(record)
+        if previous is not None and previous.digest != record.digest:
+            self._drop_content(previous)
         return True
 
     def _stage(self, source: Source, progress: TransferProgress | None) -> Plan[bytes | str]:
@@ -84,22 +89,37 @@ class MemoryBackend(LocalBackend):
         return content.getvalue()  # not a copy
 
     def _drop_content(self, record: Record) -> None:
-        _, needed_by = self._contents[record.digest]
+        _, needed_by = self._contents.get(record.digest, (b"", set()))
         needed_by.discard(record.artifact_id)
         if not needed_by:
-            del self._contents[record.digest]
+            self._contents.pop(record.digest, None)
 
-    def _leave_runs(self, artifact_id: str) -> None:
-        record = self._artifacts.get(artifact_id)
-        for run in record.leases if record is not None else ():
-            self._runs[run].discard(artifact_id)
-            if not self._runs[run]:
-                del self._runs[run]
+    def _leave_runs(self, artifact_id: str, runs: Iterable[str | None]) -> None:
+        for run in runs:
+            ids = self._runs.get(run, set())
+            ids.discard(artifact_id)
+            if not ids:
+                self._runs.pop(run, None)
+
+    def _settle(self, run_id: str, ids: Iterable[str]) -> None:
+        for artifact_id in ids:
+            record = self._artifacts.get(artifact_id)
+            if record is None or run_id not in record.leases:
+                self._leave_runs(artifact_id, [run_id])
 
     def _remove(self, record: Record) -> None:
-        self._leave_runs(record.artifact_id)
-        del self._artifacts[record.artifact_id]
+        old = self._artifacts.pop(record.artifact_id)
+        self._leave_runs(record.artifact_id, old.leases)
         self._drop_content(record)
+
+    def _orphans(self, grace_ms: int) -> list[Orphan]:  # noqa: ARG002  # nobody is at work meanwhile
+        """Contents that an interrupted call left."""
+        needed = {record.digest for record in self._artifacts.values()}
+        left = ((digest, content) for digest, (content, _) in self._contents.items() if digest not in needed)
+        return [Orphan("orphan-content", digest.hex(), len(content)) for digest, content in left]
+
+    def _remove_orphan(self, orphan: Orphan, grace_ms: int) -> bool:  # noqa: ARG002  # see above
+        return self._contents.pop(bytes.fromhex(orphan.name), None) is not None
 
     def _drop_expired(self) -> None:
         now = int(self._clock() * 1_000_000)

@@ -11,6 +11,7 @@ from .findings import Finding, Level, found
 
 _OLDEST: Final = {"Valkey": (8, 0), "Redis": (7, 0)}
 _MIB: Final = 2**20
+_TELLING: Final = 60  # bytes that scripts begin with differ
 
 
 def product_of(server: ServerFacts) -> tuple[str, str]:
@@ -168,9 +169,12 @@ def _slow_log(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
 
 def _named(command: str) -> str:
     """A command, with the name of the script where it is one of ours."""
-    _, _, digest = command.partition(" ")
-    ours = next((script.name for script in calls.ALL if script.digest == digest.encode()), None)
-    return f"{command:.60}" if ours is None else f"{command}, which is {ours}.lua of coatcheck"
+    name, _, script = command.partition(" ")
+    begins = script.partition("... (")[0].encode()  # as the log cuts it
+    for one in calls.ALL:
+        if one.digest == begins or (name == "EVAL" and len(begins) > _TELLING and one.source.startswith(begins)):
+            return f"{name} of coatcheck's {one.name}.lua"
+    return f"{command:.60}"
 
 
 def _clock(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ class RedisBackend(Backend):
         self._counting = Counting(self.session)
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        return heard(self._storing.store(requests))
+        return self._storing.store(requests)
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
@@ -81,7 +81,7 @@ class RedisBackend(Backend):
         return heard(self._loading.load(ids))
 
     def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
-        return heard(self._reading.load_one(artifact_id, run_id))
+        return self._reading.load_one(artifact_id, run_id)
 
     def view(self, artifact_id: str, run_id: str | None) -> Plan[ArtifactMetadata | None]:
         return heard(self._describing.view(artifact_id, run_id))

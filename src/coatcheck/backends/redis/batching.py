@@ -44,7 +44,10 @@ def by_partition(places: Iterable[Keys]) -> dict[Keys, list[int]]:
     """The numbers of the items of each partition, in order."""
     found: dict[Keys, list[int]] = {}
     for i, keys in enumerate(places):
-        found.setdefault(keys, []).append(i)
+        if keys in found:
+            found[keys].append(i)
+        else:
+            found[keys] = [i]
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from ...ids import is_default_id
+from ...ids import are_default_ids, is_default_id
 from ...model import ArtifactMetadata, format_time
 from ...plan import Plan
 from .batching import PAGE, ROUND, Pace, ask_about, by_partition, pages, parts
@@ -70,7 +70,7 @@ class Describing:
 
         yield from overlapped(
             self._session.read_each([unit(keys, numbers) for keys, numbers in part])
-            for part in parts([self._session.of(artifact_id) for artifact_id in ids], pace)
+            for part in parts(self._session.places(ids), pace)
         )
         if left:
             for i, view in zip(left, (yield from self.shared([ids[i] for i in left])), strict=True):
@@ -123,8 +123,8 @@ class Describing:
 
     def _counted(self, ids: Sequence[str], found: dict[str, bool]) -> Plan[list[tuple[str, bytes]]]:
         """Note which default ids are there; returns the explicit ones that are, with the names of their contents."""
-        usual = [i for i in ids if is_default_id(i)]
-        work = list(by_partition(map(self._session.of, usual)).items())
+        usual = ids if are_default_ids(ids) else [i for i in ids if is_default_id(i)]
+        work = list(by_partition(self._session.places(usual)).items())
         explicit = [] if len(usual) == len(ids) else [i for i in ids if not is_default_id(i)]
         units: list[Unit[Any]] = [
             Repeated(_count_form(keys), keys.slot, [usual[n].encode() for n in some], same) for keys, some in work

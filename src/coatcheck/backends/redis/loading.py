@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...cache import ContentCache
 from ...envelope import HEADER
 from ...errors import CorruptArtifactError
-from ...ids import is_default_id
+from ...ids import are_default_ids, is_default_id
 from ...model import Artifact, ArtifactMetadata
 from ...plan import Plan
 from .batching import LOADED, PAGE, Pace, ask_about, batches, parts
@@ -80,8 +80,7 @@ class Loading:
         """
         found: dict[int, Found] = {}
         longest = self._reading.longest(_SMALL)
-        usual = [i for i, artifact_id in enumerate(ids) if is_default_id(artifact_id)]
-        left = [] if len(usual) == len(ids) else sorted({*range(len(ids))}.difference(usual))
+        usual, left = _told_apart(ids)
         pace = Pace(_TOGETHER)
 
         def unit(keys: Keys, numbers: Sequence[int]) -> Repeated[None]:
@@ -103,7 +102,7 @@ class Loading:
 
         asks = (
             self._session.read_each([unit(keys, [usual[n] for n in numbers]) for keys, numbers in part])
-            for part in parts([self._session.of(ids[i]) for i in usual], pace)
+            for part in parts(self._session.places([ids[i] for i in usual]), pace)
         )
         yield from overlapped(asks)
         if left:
@@ -149,6 +148,15 @@ class Loading:
     def _length(self, view: ArtifactMetadata) -> Filled[int]:
         keys = self._session.of(view.artifact_id)
         return Filled(_GET_LENGTH, keys.slot, (keys.content(content_id_of(view)),), first)
+
+
+def _told_apart(ids: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The numbers of default ids, and those of others."""
+    every = list(range(len(ids)))
+    if are_default_ids(ids):
+        return every, []
+    usual = [i for i in every if is_default_id(ids[i])]
+    return usual, sorted({*every}.difference(usual))
 
 
 @lru_cache(maxsize=512)  # partitions

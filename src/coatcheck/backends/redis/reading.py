@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
 from ...arguments import check_size
 from ...cache import ContentCache, Fetched
-from ...envelope import HEADER, RAW, Hashed, Verify, is_manifest, unseal
+from ...envelope import HEADER, MANIFEST, RAW, Hashed, Verify, is_manifest, unseal
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
 from ...manifest import Manifest
@@ -20,9 +21,10 @@ from .describing import Describing
 from .download import ChunkedArtifact, Fill, lost
 from .fromdisk import CachedArtifact
 from .layout import records
+from .layout.keys import Keys
 from .scripts import calls
-from .scripts.script import Filled, Form, first, same
-from .session import Session
+from .scripts.script import ANY_ID, Filled, Form, IdForm, first, same
+from .session import Session, heard
 from .transport.base import MakeLarge
 
 T = TypeVar("T")
@@ -42,7 +44,6 @@ _CONTENT: Final = (b"GET", None)
 _PART: Final = (b"GETRANGE", None, b"0")
 _GET_CONTENT: Final = Form(_CONTENT)
 _GET_PART: Final = Form((*_PART, None))
-_GET_BOTH: Final = Form(records.LEASES, _CONTENT)
 
 
 class Reading:
@@ -72,17 +73,14 @@ class Reading:
         self._cache = cache
         self._max_size = max_size
         self._large = taking_in(verify) if cache is None else None  # a cache keeps it sealed
-        self._get_both = (
-            _GET_BOTH if max_size is None else Form(records.LEASES, (*_PART, b"%d" % (max_size + HEADER.size)))
-        )
 
     def load_one(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         """See `Backend.load_one`."""
         if self._cache is not None and (run_id is not None or not self._cache.lacks(artifact_id)):
-            return self._load_through_cache(artifact_id, run_id)
+            return heard(self._load_through_cache(artifact_id, run_id))
         if run_id is None and is_default_id(artifact_id):
             return self._load_small(artifact_id)
-        return self.load_again(artifact_id, self.artifact, run_id)
+        return heard(self.load_again(artifact_id, self.artifact, run_id))
 
     def open(self, artifact_id: str) -> Plan[OpenedArtifact | None]:
         """See `Backend.open`."""
@@ -119,19 +117,30 @@ class Reading:
         )
 
     def _load_small(self, artifact_id: str) -> Plan[Artifact | None]:
-        """What most loads find: few leases, and a small content. Anything else goes on with what was found."""
-        found = yield from self._guess(artifact_id, self._large)
-        if found is None:
+        """What most loads find: few leases, and a small content. Anything else goes on with what came."""
+        came = yield from self._session.read(self._get(artifact_id, partial(self._small, artifact_id), self._large))
+        if isinstance(came, list):
+            return (yield from heard(self._load_what_came(artifact_id, came)))
+        return came
+
+    def _small(self, artifact_id: str, replies: list[Any]) -> Artifact | list[Any] | None:
+        """The artifact of which that came; the same where it takes more to tell."""
+        fields, sealed = replies
+        if not fields:
             return None
-        view, sealed = found
-        self.check_size_of(view)
-        if isinstance(sealed, Hashed):
-            if sealed.header[1] == RAW:
-                return self.unsealed(view, sealed)
-            found = view, sealed.header + sealed.payload
-        elif sealed is not None and self._cache is None and is_small(view, sealed):
+        lease = records.latest_of_few(fields)
+        if lease is None or not sealed:
+            return replies
+        view = records.decode_view(artifact_id, *lease)
+        if self._max_size is not None:
+            self.check_size_of(view)
+        if sealed.header[1] == RAW if type(sealed) is Hashed else self._cache is None and is_small(view, sealed):
             return self.unsealed(view, sealed)
-        return (yield from self.load_again(artifact_id, self.artifact, found=found))
+        return replies
+
+    def _load_what_came(self, artifact_id: str, replies: list[Any]) -> Plan[Artifact | None]:
+        found = yield from self._guessed(artifact_id, replies)
+        return None if found is None else (yield from self.load_again(artifact_id, self.artifact, found=found))
 
     def _load_through_cache(self, artifact_id: str, run_id: str | None) -> Plan[Artifact | None]:
         view = yield from self.describing.view(artifact_id, run_id)
@@ -198,14 +207,22 @@ class Reading:
             before = view.digest, view.created_at, sealed
         raise StoreUnavailableError(f"artifact {artifact_id} changed {_TRIES} times while it was read; try again")
 
-    def _guess(self, artifact_id: str, large: MakeLarge | None = None) -> Plan[tuple[ArtifactMetadata, Any] | None]:
-        """Metadata and content of a default id: it tells where the content is. `large`: takes in a large one."""
-        keys, name = self._session.of(artifact_id), artifact_id.encode()
-        fields, sealed = yield from self._session.read(
-            Filled(self._get_both, keys.slot, (keys.artifact(name), keys.content(name)), same, large)
-        )
+    def _get(self, artifact_id: str, decode: Callable[[Any], T], large: MakeLarge | None = None) -> Filled[T]:
+        """Asks for leases and content of a default id: it tells where the content is. `large`: takes in a large one."""
+        keys = self._session.of(artifact_id)
+        return Filled(_both(keys, self._max_size), keys.slot, (artifact_id.encode(),), decode, large)
+
+    def _guess(self, artifact_id: str) -> Plan[Found | None]:
+        """Metadata and content of a default id."""
+        return (yield from self._guessed(artifact_id, (yield from self._session.read(self._get(artifact_id, same)))))
+
+    def _guessed(self, artifact_id: str, replies: list[Any]) -> Plan[Found | None]:
+        """The same, of what came."""
+        fields, sealed = replies
         if not fields:
             return None
+        if type(sealed) is Hashed:
+            sealed = sealed.header + sealed.payload
         lease = records.latest_of_few(fields)
         if lease is not None:
             return records.decode_view(artifact_id, *lease), sealed or None
@@ -281,6 +298,16 @@ class Reading:
             check_size(view.size_bytes, self._max_size, f"artifact {view.artifact_id}")
 
 
+@lru_cache(maxsize=512)  # partitions
+def _both(keys: Keys, max_size: int | None) -> IdForm:
+    """Leases and content of an artifact."""
+    leases = (records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:])
+    content = keys.content(ANY_ID)
+    if max_size is None:
+        return IdForm(leases, (b"GET", content))
+    return IdForm(leases, (b"GETRANGE", content, b"0", b"%d" % (max_size + HEADER.size)))
+
+
 def _first_or_none(replies: Sequence[Any]) -> Any:
     return replies[0] or None
 
@@ -292,7 +319,7 @@ def damaged(view: ArtifactMetadata, error: CorruptArtifactError) -> CorruptArtif
 
 def is_small(view: ArtifactMetadata, sealed: bytes) -> bool:
     """Whether the event loop may verify it."""
-    return len(sealed) < _LONG_WORK and view.size_bytes < _LONG_WORK and not is_manifest(sealed)
+    return 1 < len(sealed) < _LONG_WORK and sealed[1] != MANIFEST and view.size_bytes < _LONG_WORK
 
 
 def _whole(view: ArtifactMetadata, content: bytes) -> Artifact:

@@ -21,7 +21,7 @@ from .scripts.script import Call, Command, Unit
 from .transport.base import Node, Transport
 from .transport.durability import Durability, confirmation, refused
 from .transport.errors import unexpected
-from .transport.retry import deliver, find_primaries
+from .transport.retry import Tried, answered, deliver, find_primaries, first_try
 
 T = TypeVar("T")
 
@@ -44,6 +44,9 @@ class Session:
         retry_for: Seconds during which what failed is repeated.
         durability: How safe a write is before it is acknowledged.
         wish: What stores index by label where a partition is empty.
+
+    Attributes:
+        of, places: See `Partitions`.
     """
 
     def __init__(
@@ -57,16 +60,13 @@ class Session:
     ) -> None:
         self.transport = transport
         self.partitions = partitions
+        self.of, self.places = partitions.of, partitions.places
         self.retry_for = retry_for
         self.durability: Durability = durability
         self.wish = wish
         self._behind = confirmation(durability)
         # The embedded engine is known not to evict.
         self._question = Question(partitions, is_cluster=transport.is_cluster) if transport.engine is None else None
-
-    def of(self, artifact_id: str) -> Keys:
-        """The partition of an artifact."""
-        return self.partitions.of(artifact_id)
 
     def read(self, unit: Unit[T]) -> Plan[T]:
         """Send something that changes nothing; what it returns."""
@@ -124,21 +124,30 @@ class Session:
     # The layers, from the outside in -----------------------------------------------------------------------------
 
     def _one(self, unit: Unit[T], *, writes: bool) -> Plan[T]:
-        """One unit, past the layers that have nothing to do: most calls are that."""
-        if self._question is None:
-            try:
-                return _read_one(unit, (yield from self._delivered((unit,), writes=writes)))
-            except CorruptArtifactError as error:
-                yield from self._mended(error)
-        return _read_one(unit, (yield from self._send((unit,), writes=writes)))
+        """One unit, past the layers that have nothing to do: most calls are that. It is `heard` by itself."""
+        try:
+            tried: Tried = None
+            if self._question is None and not (writes and self._behind):
+                attempt = first_try(self.transport, unit)
+                if attempt is not None:
+                    [result] = yield attempt
+                    if answered(result):
+                        return unit.read(result)
+                    tried = attempt, result
+            return unit.read((yield from self._send((unit,), writes=writes, tried=tried)))
+        except ArtifactError:
+            raise
+        except _UNREADABLE as error:
+            raise StoreUnavailableError(unexpected(error)) from error
 
-    def _send(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+    def _send(self, units: Sequence[Unit[Any]], *, writes: bool, tried: Tried = None) -> Plan[list[Any]]:
         """Mend what a script found in disorder, and ask again."""
         for _ in range(_MENDED):
             try:
-                return (yield from self._asked(units, writes=writes))
+                return (yield from self._asked(units, writes=writes, tried=tried))
             except CorruptArtifactError as error:
                 yield from self._mended(error)
+            tried = None
         return (yield from self._asked(units, writes=writes))
 
     def _mended(self, error: CorruptArtifactError) -> Plan[None]:
@@ -152,11 +161,11 @@ class Session:
     def _mending(self, call: Call[T]) -> Plan[T]:
         return call.read((yield from self._asked((call,), writes=True)))
 
-    def _asked(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+    def _asked(self, units: Sequence[Unit[Any]], *, writes: bool, tried: Tried = None) -> Plan[list[Any]]:
         """The first time: ask what the server evicts, in the same trip."""
         question, self._question = self._question, None  # calls that run at the same time don't ask as well
         if question is None:
-            return (yield from self._delivered(units, writes=writes))
+            return (yield from self._delivered(units, writes=writes, tried=tried))
         try:
             policy, *replies = yield from self._delivered((question.unit(), *units), writes=writes)
         except BaseException:
@@ -165,9 +174,10 @@ class Session:
         warn(policy)
         return replies
 
-    def _delivered(self, units: Sequence[Unit[Any]], *, writes: bool) -> Plan[list[Any]]:
+    def _delivered(self, units: Sequence[Unit[Any]], *, writes: bool, tried: Tried = None) -> Plan[list[Any]]:
         """Writes are followed by what waits until they are safe."""
-        return deliver(self.transport, units, self.retry_for, writes=writes, behind=self._behind if writes else None)
+        behind = self._behind if writes else None
+        return deliver(self.transport, units, self.retry_for, writes=writes, behind=behind, tried=tried)
 
 
 def heard(plan: Plan[T]) -> Plan[T]:

@@ -22,7 +22,7 @@ from .leasing import forget
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call, Later
-from .session import Session
+from .session import Session, heard
 from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Storing:
 
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.store`."""
-        return self._store_one(requests[0]) if len(requests) == 1 else self._store_many(requests)
+        return self._store_one(requests[0]) if len(requests) == 1 else heard(self._store_many(requests))
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """See `Backend.store_source`."""
@@ -83,7 +83,7 @@ class Storing:
         if times is not None:
             view = records.stored_view(request, *times)
         else:
-            view = yield from self._or_withdrawn([request], self._store_any(request, keys))
+            view = yield from heard(self._or_withdrawn([request], self._store_any(request, keys)))
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
         return [view]

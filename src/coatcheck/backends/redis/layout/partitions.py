@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from binascii import crc_hqx
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
@@ -86,6 +87,10 @@ class Partitions:
     def of(self, artifact_id: str) -> Keys:
         """Where an artifact lies, with its content, its leases and what the indexes say of it."""
         return self.all[0] if self.count == 1 else self.all[crc32(artifact_id.encode()) % self.count]
+
+    def places(self, ids: Sequence[str]) -> list[Keys]:
+        """The same for several."""
+        return list(self.all) * len(ids) if self.count == 1 else [self.of(artifact_id) for artifact_id in ids]
 
     def holding(self, key: bytes) -> Keys | int | None:
         """The partition that a key of this server belongs to; of a namespace cut otherwise: its number of partitions.

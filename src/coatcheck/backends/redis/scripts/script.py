@@ -220,7 +220,7 @@ class Filled(Generic[T]):
 
 
 class IdForm(Form):
-    """Plain commands about one artifact of a partition: only the id is filled in.
+    """Plain commands about artifacts of one partition: only their ids are filled in.
 
     Args:
         *commands: With `ANY_ID` in place of the id.
@@ -232,11 +232,19 @@ class IdForm(Form):
         self._usual = packed.replace(ANY_ID, b"%b")
         self._template = _KEY.sub(rb"$%d\r\n\2%b", packed)
         self._lengths = [int(length) - ID_LENGTH for length, _ in _KEY.findall(packed)]
+        self._times = len(self._lengths)  # that the id comes
+
+    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:  # noqa: ARG002  # the same either way
+        """The commands about one artifact."""
+        [artifact_id] = values
+        if len(artifact_id) == ID_LENGTH:
+            return self._usual % ((artifact_id,) * self._times)
+        return self.repeated(values)
 
     def repeated(self, ids: Sequence[bytes]) -> bytes:
         """The commands about each of some artifacts."""
         if {ID_LENGTH}.issuperset(map(len, ids)):
-            return self._usual * len(ids) % tuple(chain.from_iterable(zip(*(ids,) * len(self._lengths), strict=True)))
+            return self._usual * len(ids) % tuple(chain.from_iterable(zip(*(ids,) * self._times, strict=True)))
         words = [word for i in ids for length in self._lengths for word in (length + len(i), i)]
         return self._template * len(ids) % tuple(words)
 

@@ -29,6 +29,7 @@ _SUSPECT: Final = re.compile(rb"\n" + _HEADER)
 # Whether there may be one, at a third of the cost: at the end of what came, and anywhere before.
 _CUT: Final = re.compile(rb"\n[*%~>|$]\d{0,12}\r?\Z")
 _CUT_LENGTH: Final = 16  # bytes
+_NEWLINE: Final = ord("\n")  # the last byte of what was not cut
 _MUCH: Final = re.compile(rb"\n[*%~>|$](?:\d{6}|[7-9]\d{4}\r)")
 
 _TOO_MANY: Final = "more replies than commands"
@@ -97,7 +98,11 @@ class Replies:
         if self._value is not None:
             return self._into_value(size)
         room, end = self._room, size + 1
-        if self._cut or _MUCH.search(room, 0, end) or _CUT.search(room, max(0, end - _CUT_LENGTH), end):
+        if (
+            self._cut
+            or _MUCH.search(room, 0, end)
+            or (room[size] != _NEWLINE and _CUT.search(room, max(0, end - _CUT_LENGTH), end))
+        ):
             data, self._cut = b"".join((self._cut, self._view[:size])), b""
             return self._carefully(data)
         return self._read(room, size, 1)

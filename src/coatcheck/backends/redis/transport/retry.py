@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError
 
@@ -34,7 +34,10 @@ from .durability import Confirmation
 from .errors import gave_up, is_misplaced, misplaced, says_elsewhere, says_later, translate
 from .resp import Piece, merge, pack, split
 
-__all__ = ["Backoff", "deliver", "find_primaries", "translate"]
+__all__ = ["Backoff", "Tried", "answered", "deliver", "find_primaries", "first_try", "translate"]
+
+Tried = tuple[Pipelines, Result] | None
+"""A first try of a single unit, and what came of it."""
 
 _logger: Final = logging.getLogger("coatcheck.retry")
 _FIRST_PAUSE: Final = 0.01
@@ -52,6 +55,7 @@ def deliver(
     behind: Confirmation | None = None,
     node: Node | None = None,
     within: float | None = None,
+    tried: Tried = None,
 ) -> Plan[list[Any]]:
     """Send units together and return the replies of all, in order, none of them an error.
 
@@ -63,27 +67,41 @@ def deliver(
         behind: Sent behind the units on each connection that they use; its reply is checked.
         node: Where to send them, whatever their slots say.
         within: See `Part`.
+        tried: A first try of the only unit, and what came of it.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
     """
-    early: Result | None = None
-    if len(units) == 1 and behind is None and within is None:  # most calls; the rest here is their whole cost
-        [unit] = units
-        try:
-            target = transport.node(unit.slot) if node is None else node
-        except NotSentError:
-            pass
-        else:
-            [early] = yield Pipelines(transport, (Part(target, unit.packed(), unit.replies, unit.large),))
-            if type(early) is list:
-                for reply in early:
-                    if isinstance(reply, Exception):
-                        break
-                else:
-                    return early
-            return (yield from _Delivery(transport, units, writes, behind, node).run(retry_for, target, early))
-    return (yield from _Delivery(transport, units, writes, behind, node, within).run(retry_for))
+    if tried is None and len(units) == 1 and behind is None and within is None:
+        attempt = first_try(transport, units[0], node)
+        if attempt is not None:
+            [result] = yield attempt
+            if answered(result):
+                return result
+            tried = attempt, result
+    return (yield from _Delivery(transport, units, writes, behind, node, within).run(retry_for, tried))
+
+
+def first_try(transport: Transport, unit: Sendable, node: Node | None = None) -> Pipelines | None:
+    """A single unit sent once; `None`: nobody knows where to. Most calls are no more than that.
+
+    Where its result is not `answered`, `deliver` goes on.
+    """
+    try:
+        target = transport.node(unit.slot) if node is None else node
+    except NotSentError:
+        return None
+    return Pipelines(transport, (Part(target, unit.packed(), unit.replies, unit.large),))
+
+
+def answered(result: Result) -> TypeGuard[list[Any]]:
+    """Whether what came are replies, none of them an error."""
+    if type(result) is not list:
+        return False
+    for reply in result:  # noqa: SIM110  # making a generator costs more than looking at two replies
+        if isinstance(reply, Exception):
+            return False
+    return True
 
 
 def find_primaries(transport: Transport, retry_for: float) -> Plan[Sequence[Node]]:
@@ -163,12 +181,13 @@ class _Delivery:
         self.at_once = False
         self.stale = False
 
-    def run(self, retry_for: float, target: Node | None = None, early: Result | None = None) -> Plan[list[Any]]:
-        """Send until all is delivered; a single unit may have been sent to a target already."""
+    def run(self, retry_for: float, tried: Tried) -> Plan[list[Any]]:
+        """Send until all is delivered. `tried`: see `deliver`."""
         backoff = Backoff(retry_for)
         hops = 0
-        if target is not None and early is not None:
-            self._read(target, self.letters, early)
+        if tried is not None:
+            attempt, result = tried
+            self._read(attempt.parts[0].node, self.letters, result)
         while True:
             waiting = [letter for letter in self.letters if letter.replies is None]
             if not waiting:

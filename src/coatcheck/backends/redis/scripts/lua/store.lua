@@ -347,12 +347,12 @@ local function store(a, header, view, sealed, created)
       a.labels = names
     end
     if replaced then -- it may end earlier than before
-      catalog_set(a.id, created, longest)
+      catalog_set(a.id, created, longest, deadline)
       if labels then
         labels.set(a.id, names, created, longest)
       end
     else
-      catalog_extend(a.id, created, longest)
+      catalog_extend(a.id, created, longest, deadline)
       if labels then
         labels.extend(a.id, names, created, longest, prunes)
       end
