@@ -13,12 +13,15 @@ import pytest
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis import batching, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
+from coatcheck.testing import eventually
 
 from .wire import Wire
 
 LASTING = [b"lasting %d" % n for n in range(300)]
 LASTING_IDS = sorted(map(compute_artifact_id, LASTING))
 PASSING = [b"passing %d" % n for n in range(60)]
+OUTLIVING = b"outliving"
+OUTLIVING_ID = compute_artifact_id(OUTLIVING)
 KEPT = {"kept": "yes"}
 
 
@@ -141,6 +144,61 @@ def test_artifacts_leased_in_one_call_hide_nothing_behind_them(store) -> None:
     assert store.find_missing(ids, ttl=600, run_id="producer") == []
     for limit in 1, 5, 99:
         assert store.search(tags={"kind": "rare"}, limit=limit) == [rare]
+
+
+def _shorter(store) -> None:
+    store.store(b"a run that lasts", run_id="b", ttl=900)
+    store.store(OUTLIVING, run_id="b", ttl=0.3)
+
+
+def _in_a_batch(store) -> None:
+    store.store_many([OUTLIVING, b"another"], run_id="b", ttl=0.3)
+
+
+def _acquired(store) -> None:
+    assert store.find_missing([OUTLIVING_ID], ttl=0.3, run_id="b") == []
+
+
+def _shortened(store) -> None:
+    store.store(OUTLIVING, run_id="b", ttl=900)
+    store.touch(OUTLIVING_ID, 0.3, "b")
+
+
+def _outlasted(store) -> None:
+    store.touch(OUTLIVING_ID, 0.2, "a")
+    store.store(OUTLIVING, run_id="b", ttl=0.3)
+    store.touch(OUTLIVING_ID, 600, "a")
+
+
+def _laid_bare(store) -> None:
+    store.store(OUTLIVING, run_id="b", ttl=0.3)
+    store.store(OUTLIVING, run_id="c", ttl=900)
+    store.release(OUTLIVING_ID, "c")
+
+
+@pytest.mark.parametrize("outlive", [_shorter, _in_a_batch, _acquired, _shortened, _outlasted, _laid_bare])
+def test_what_outlives_its_latest_lease_is_listed_by_the_one_before(store, outlive) -> None:
+    store.store(OUTLIVING, run_id="a", ttl=600)
+    bound = store.store(b"bound")
+    outlive(store)
+    store.store_many(LASTING[:30])
+    assert store.check().problems == []
+    eventually(lambda: OUTLIVING_ID not in {view.artifact_id for view in store.list_by_run("b")})
+    for order in "desc", "asc":
+        named, page = [], store.page(created_before=bound.created_at, order=order, limit=1)
+        while page.next is not None:
+            named += page.items
+            page = store.page(created_before=bound.created_at, order=order, limit=1, after=page.next)
+        assert sorted(view.artifact_id for view in [*named, *page.items]) == sorted([OUTLIVING_ID, bound.artifact_id])
+
+
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_a_page_before_a_time_looks_at_nothing_that_is_newer(store, small_pages, order) -> None:
+    oldest = store.store(b"oldest")
+    store.store_many([b"%d" % n for n in range(2000)])
+    wire = Wire(store)
+    assert store.page(created_before=oldest.created_at, order=order).items == [oldest]
+    assert wire.trips < 5
 
 
 @pytest.mark.parametrize("limit", [1, 10])

@@ -135,6 +135,8 @@ def test_everything_with_a_ttl_ends_by_itself(store, client, all_keys) -> None:
     store.store(b"new", artifact_id="replaced", run_id="b", ttl=0.3)
     store.touch(LARGE_ID, 0.3, "b")
     store.store(b"deleted", run_id="a")
+    store.store(b"outliving", run_id="a", ttl=0.5)
+    store.store(b"outliving", run_id="b", ttl=0.3)
     store.delete(compute_artifact_id(b"deleted"))
     for n in range(70):
         store.store(b"crowd", artifact_id="crowd", run_id=f"r{n}", ttl=0.5)

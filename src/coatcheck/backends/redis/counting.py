@@ -272,6 +272,7 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         self._sought = calls.Sought.of(query, by_store=query.run_id is None, movable=session.transport.is_cluster)
         self._by = by
         self._contents = contents
+        self._plain = contents and by is None  # of all artifacts
         self._begun = read is not None
         if read is not None:
             self._begin(read)
@@ -279,14 +280,14 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
     def _next(self) -> Plan[Sequence[tuple[Keys, calls.Tallied]] | None]:
         if not self._begun:
             self._begun = True
-            found = yield from sources(self._session, self._query, "created")
+            found = yield from sources(self._session, self._query, "deadlines" if self._plain else "created")
             if found.mixed:
                 found = yield from sources(self._session, self._query, "deadlines")
             self._begin(found)
         return (yield from super()._next())
 
     def _begin(self, read: Sources) -> None:
-        if read.mixed:  # by deadline: what has expired there may be known under something else again
+        if read.mixed or self._plain:  # by deadline: what has expired there may be known under something else again
             self._sought = replace(self._sought, by_store=False)
         self._read(read.first or read.mixed, read.mixed if read.first else ())
 

@@ -9,13 +9,14 @@ from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Place, Query, microseconds
 from .batching import BATCH_BYTES, PAGE
-from .labelled import By, Source, sources
+from .labelled import By, Source, outlived, sources
 from .scanning import completed, views_of
 from .scripts import calls
 from .scripts.calls import Match, Scanned, Sought
 from .session import Session
 from .walking import Steps
 
+_HIGHEST: Final = b"\xff" * 256  # behind all members of one score
 _UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
 
 
@@ -48,9 +49,11 @@ class InOrder:
     def page(self) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
         query = self._query
-        begin: Place | bytes = self._beginning() if self._start is None else self._start
         found = yield from sources(self._session, query, self._by)
-        walks = [_Walk(source, begin) for source in found.all]
+        bound = self._bound()
+        walks = [self._walk_of(source, None, bound) for source in found.all]
+        if bound is not None:
+            walks += [self._walk_of(source, bound, None) for source in (yield from outlived(self._session))]
         trips = yield from self._walk(walks)
         if trips > 1:
             yield from self._look_again(walks)
@@ -73,6 +76,18 @@ class InOrder:
             return calls.NOW
         return b"" if self._query.earliest is None else (microseconds(self._query.earliest), b"")
 
+    def _bound(self) -> Place | None:
+        """The last place of what was stored until the query's latest time."""
+        latest = self._query.latest
+        return (float(microseconds(latest)), _HIGHEST) if self._by_store and latest is not None else None
+
+    def _walk_of(self, source: Source, low: Place | None, high: Place | None) -> _Walk:
+        begin: Place | bytes = self._beginning() if self._start is None else self._start
+        first = high if self._query.descending else low
+        if first is not None and (not isinstance(begin, tuple) or self._query.is_behind(first, begin)):
+            begin = first
+        return _Walk(source, begin, low, high)
+
     def _walk(self, walks: Sequence[_Walk]) -> Plan[int]:
         """Take the first of all partitions until there are enough; how many round trips that took."""
         share = 1 + (self._count if len(walks) == 1 else max(10, 2 * self._count // len(walks)))
@@ -84,7 +99,8 @@ class InOrder:
             for walk, scanned in zip(left, replies, strict=True):
                 walk.note(scanned)
                 for match in scanned.matches:
-                    self._found[match.member] = _Found((match.score, match.member), match)
+                    if walk.has((match.score, match.member)):
+                        self._found[match.member] = _Found((match.score, match.member), match)
             if not any(scanned.matches for scanned in replies):
                 share = min(2 * share, _UNFILTERED * PAGE)  # much may have expired at once
         return trips
@@ -103,9 +119,9 @@ class InOrder:
         """
         cut = self._end()
         if self._query.descending:
-            yield from self._upwards([(walk.source, cut or walk.last or b"", None) for walk in walks])
+            yield from self._upwards([(walk.source, walk.above(cut or walk.last), walk.high) for walk in walks])
         else:
-            passed = [(walk.source, walk.begin, cut or walk.last) for walk in walks if walk.last]
+            passed = [(walk.source, walk.begin, walk.below(cut or walk.last)) for walk in walks if walk.last]
             while (yield from self._upwards(passed)):
                 pass
 
@@ -145,11 +161,20 @@ class InOrder:
 
 
 class _Walk:
-    """The way through one partition's index: where it begins, and how far it was read."""
+    """The way through one partition's index: where it begins, and how far it was read.
 
-    def __init__(self, source: Source, begin: Place | bytes) -> None:
+    Args:
+        source: The index.
+        begin: Where to begin.
+        low: The place behind which its members lie, in ascending order; `None`: any.
+        high: The last place at which one may lie.
+    """
+
+    def __init__(self, source: Source, begin: Place | bytes, low: Place | None, high: Place | None) -> None:
         self.source = source
         self.begin = begin
+        self.low = low
+        self.high = high
         self.last: Place | None = None
         self.ended = False
         self._steps = Steps()
@@ -157,6 +182,20 @@ class _Walk:
     def note(self, scanned: Scanned) -> None:
         """Note how far a reply came."""
         self.last = scanned.place or self.last
-        self.ended = not scanned.more
+        self.ended = not scanned.more or (self.last is not None and not self.has(self.last))
         if not self.ended and self._steps.in_circles(self.last):
             raise ValueError("a list without end")
+
+    def has(self, place: Place) -> bool:
+        """Whether members at a place belong to it."""
+        return (self.low is None or place > self.low) and (self.high is None or place <= self.high)
+
+    def above(self, place: Place | None) -> Place | bytes:
+        """Where to begin in ascending order so that all behind a place is met."""
+        if self.low is not None and (place is None or place < self.low):
+            return self.low
+        return place or b""
+
+    def below(self, place: Place) -> Place:
+        """The last of its places up to one."""
+        return place if self.high is None else min(place, self.high)

@@ -21,7 +21,7 @@ _PATTERNS: Final = {
     "buried": rb"buried:(?P<name>[A-Za-z0-9_-]{1,200}):(?P<token>[0-9a-f]{16})",
     "run": rb"run:(?P<name>[A-Za-z0-9_.~%-]*)",
     "runs": rb"runs",
-    "catalog": rb"catalog:(?P<name>created|deadlines)",
+    "catalog": rb"catalog:(?P<name>created|deadlines|outlived)",
     "labelled": rb"labelled:(?:(?P<name>mixed|[0-9a-f]{14}:[A-Za-z0-9_.~%-]{0,384}):(?P<by>created|deadlines)"
     rb"|(?P<token>[0-9a-f]{14}):values)",
 }
@@ -114,6 +114,7 @@ class Keys:
         self.runs = prefix + b"runs"
         self.created = prefix + b"catalog:created"
         self.deadlines = prefix + b"catalog:deadlines"
+        self.outlived = prefix + b"catalog:outlived"
         self.catalog = (self.created, self.deadlines, self.runs)
 
     def artifact(self, artifact_id: bytes) -> bytes:

@@ -20,7 +20,7 @@ from ..scripts import calls
 from ..scripts.calls import Chunks, Name
 from ..scripts.script import Command, same
 from ..session import Session
-from .auditing import Key, suspects
+from .auditing import Census, Key
 from .problems import LOSSES, Problems
 
 _MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
@@ -37,6 +37,7 @@ class Artifacts:
         thorough: Look at the chunks of contents as well, and at the runs of many leases.
 
     Attributes:
+        census: Counts what fits.
         needed: The contents that explicit ids stand for.
         unreadable: Whether some artifact may need a content that nobody knows.
     """
@@ -44,6 +45,7 @@ class Artifacts:
     def __init__(
         self, session: Session, problems: Problems, reading: Reading, *, read_data: bool, thorough: bool
     ) -> None:
+        self.census = Census(session)
         self.needed: set[tuple[Keys, bytes]] = set()
         self.unreadable = False
         self._session = session
@@ -55,7 +57,7 @@ class Artifacts:
     def look(self, found: Sequence[Key]) -> Plan[None]:
         """Look at some."""
         problems = self._problems
-        named = yield from self._named((yield from suspects(self._session, found, read_data=self._read_data)))
+        named = yield from self._named((yield from self.census.suspects(found, read_data=self._read_data)))
         repair = problems.flag("wrong-expiry") or (b"e" if problems.repairs("expired-artifact") else b"")
         replies = yield from self._session.write_each(
             [calls.check_artifact(keys, name, repair) for keys, name in named]
@@ -68,6 +70,7 @@ class Artifacts:
             elif name.content != name.artifact:
                 self.needed.add((keys, name.content))
             wrong = [*checked.problems, *(yield from self._around(keys, name, checked))]
+            self.census.add(keys, fits=bool(checked.state) and not wrong)
             for problem in dict.fromkeys(wrong):
                 problems.add(problem, name.artifact)
             if self._read_data and checked.state and not LOSSES.intersection(wrong):

@@ -15,7 +15,7 @@ from ..scripts import calls
 from ..scripts.script import Command, same
 from ..session import Session
 from ..walking import Steps
-from .auditing import Key, are_twins, sure_members, unsure_runs
+from .auditing import Census, Key, are_twins
 from .problems import Problems
 
 _HOLD_US: Final = 600_000_000  # how long a lease may take to be taken: ten minutes
@@ -27,22 +27,24 @@ class Indexes:
     Args:
         session: The namespace.
         problems: What is found goes there.
+        census: What is known to fit.
         collecting: Look for members that have expired as well: writers drop them in time, most often.
 
     Attributes:
         stale: Stale members of each index, where they are left.
     """
 
-    def __init__(self, session: Session, problems: Problems, *, collecting: bool) -> None:
+    def __init__(self, session: Session, problems: Problems, census: Census, *, collecting: bool) -> None:
         self.stale: Counter[bytes] = Counter()
         self._session = session
         self._problems = problems
+        self._census = census
         self._collecting = collecting
         self._sure: set[Keys] = set()  # partitions whose artifacts by time of store are all there
 
     def runs(self, found: Sequence[Key]) -> Plan[None]:
         """What runs lease."""
-        for (keys, key, match), start in (yield from unsure_runs(self._session, found)):
+        for (keys, key, match), start in (yield from self._census.unsure_runs(found)):
             yield from self._look(keys, (key, key), "run", b"=" + match["name"], keys.artifact_of, start)
 
     def lists_of_runs(self, found: Sequence[Key]) -> Plan[None]:
@@ -56,10 +58,10 @@ class Indexes:
             yield from self._look(keys, (key, key), "needs", match["name"], keys.artifact_of)
 
     def catalogs(self, found: Sequence[Key]) -> Plan[None]:
-        """All artifacts, by time of store and by deadline."""
-        # Deadlines last: they tell of the other that its members have expired.
-        for keys, key, _ in sorted(found, key=lambda one: one.key):
-            if keys not in self._sure or not (yield from are_twins(self._session, keys)):
+        """All artifacts, by time of store and by deadline, and those that outlive their latest lease."""
+        # Deadlines last: they tell of the others that their members have expired.
+        for keys, key, _ in sorted(found, key=lambda one: (one.key == one.keys.deadlines, one.key)):
+            if key == keys.outlived or keys not in self._sure or not (yield from are_twins(self._session, keys)):
                 sure = yield from self._look(keys, (key, keys.deadlines), "catalog", b"", keys.artifact_of)
                 if sure and key == keys.created:
                     self._sure.add(keys)
@@ -106,7 +108,7 @@ class Indexes:
             start: The rank.
         """
         steps, sure = Steps(), True
-        start = yield from sure_members(self._session, keys, index, kind, name, start)
+        start = yield from self._census.sure_members(keys, index, kind, name, start)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
             members = yield from self._members(keys, index[0], start)
@@ -130,7 +132,7 @@ class Indexes:
             sure = sure and not members
             if len(members) < PAGE:
                 return sure
-            start = yield from sure_members(self._session, keys, index, kind, name, start + PAGE - dropped)
+            start = yield from self._census.sure_members(keys, index, kind, name, start + PAGE - dropped)
 
     def _members(self, keys: Keys, index: bytes, start: int) -> Plan[list[bytes]]:
         """A page of members, from a rank on; none of a key of another type."""

@@ -33,11 +33,12 @@ Look = Callable[[list[Key]], Plan[None]]
 def gc(session: Session, reading: Reading, *, dry_run: bool, grace_ms: int, progress: Progress) -> Plan[CheckReport]:
     """See `Backend.gc`."""
     problems = Problems(lambda kind: not dry_run and kind in LEFTOVERS)
+    artifacts = Artifacts(session, problems, reading, read_data=False, thorough=False)
     report = yield from _inspect(
         session,
         problems,
-        Artifacts(session, problems, reading, read_data=False, thorough=False),
-        Indexes(session, problems, collecting=True),
+        artifacts,
+        Indexes(session, problems, artifacts.census, collecting=True),
         grace_ms,
         progress,
     )
@@ -49,11 +50,12 @@ def check(
 ) -> Plan[CheckReport]:
     """See `Backend.check`."""
     problems = Problems(lambda _: repair)
+    artifacts = Artifacts(session, problems, reading, read_data=read_data, thorough=True)
     return _inspect(
         session,
         problems,
-        Artifacts(session, problems, reading, read_data=read_data, thorough=True),
-        Indexes(session, problems, collecting=False),
+        artifacts,
+        Indexes(session, problems, artifacts.census, collecting=False),
         grace_ms,
         progress,
     )

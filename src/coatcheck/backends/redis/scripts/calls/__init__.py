@@ -7,7 +7,6 @@ from . import inspecting, listing, reading, writing
 from .common import Chunks, Name, View
 from .inspecting import (
     EVICTION_POLICY,
-    Audit,
     Checked,
     Index,
     Judgement,
@@ -78,7 +77,6 @@ __all__ = [
     "ALL",
     "EVICTION_POLICY",
     "NOW",
-    "Audit",
     "Checked",
     "Chunks",
     "Hold",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from ...layout.keys import Keys, member_of
 from ..script import Call, Script
 from .common import Name, change_keys, chunks_in, pairs, raw
-
-T = TypeVar("T")
 
 
 class Checked(NamedTuple):
@@ -30,50 +28,85 @@ class Judgement(NamedTuple):
     chunks: tuple[bytes, int] | None = None
 
 
-Audit = Callable[[Keys, Sequence[bytes]], Call[list[T]]]
-"""Says something of each of some members of a partition."""
+class Fitting(NamedTuple):
+    """What an audit of some artifacts says.
+
+    Attributes:
+        others: The numbers of those that may not fit.
+        leases: Lease fields of those that do, which one run leases each.
+        stored: Bytes that are stored of these, where that was asked for.
+        headers: Their headers, likewise.
+    """
+
+    others: list[int]
+    leases: list[bytes]
+    stored: list[int]
+    headers: list[bytes]
 
 
-def audit_artifacts(keys: Keys, members: Sequence[bytes], *, headers: bool) -> Call[list[tuple[int, bytes]]]:
-    """`audit_artifacts.lua`: how many bytes of each are stored, 0 where it has to be looked at by itself, and headers.
+def audit_artifacts(keys: Keys, names: Sequence[bytes], *, headers: bool) -> Call[Fitting]:
+    """`audit_artifacts.lua`.
 
     Args:
         keys: The partition.
-        members: Artifacts of default ids.
-        headers: Whether headers are wanted; else they are empty.
+        names: Artifacts of default ids.
+        headers: Whether sizes and headers are wanted.
     """
 
-    def decode(reply: Any) -> list[tuple[int, bytes]]:
-        sizes = reply[: len(members)]
-        return list(zip(map(int, sizes), reply[len(members) :] or [b""] * len(sizes), strict=True))
+    def decode(reply: Any) -> Fitting:
+        others, fields, sizes, headers = reply
+        numbers, leases = _numbers(others, len(names)), fields.split(b"\n") if fields else []
+        if len(numbers) + len(leases) != len(names):
+            raise ValueError(f"{len(numbers)} and {len(leases)} of {len(names)} artifacts")
+        return Fitting(numbers, leases, list(map(int, sizes)), headers)
 
-    arguments = [keys.prefix, b"1" if headers else b"", *members]
+    members = [bytes.fromhex(name.decode()) for name in names]
+    arguments = [keys.prefix, b"1" if headers else b"", b"%d" % len(names), *names, *members]
     return Call(_AUDIT_ARTIFACTS, keys.slot, keys.catalog, arguments, decode)
 
 
-def audit_contents(keys: Keys, contents: Sequence[bytes]) -> Call[list[bool]]:
-    """`audit_contents.lua`: whether each, of 16 bytes, is surely needed."""
+def audit_contents(keys: Keys, names: Sequence[bytes]) -> Call[list[int]]:
+    """`audit_contents.lua`: the numbers of contents that are not surely needed."""
     return Call(
-        _AUDIT_CONTENTS, keys.slot, [keys.created], [keys.prefix, *contents], lambda reply: [one == 1 for one in reply]
+        _AUDIT_CONTENTS,
+        keys.slot,
+        [keys.created],
+        [keys.prefix, *names],
+        lambda reply: _numbers(reply, len(names)),
     )
 
 
+def _numbers(reply: Any, count: int) -> list[int]:
+    """Numbers of items, as Lua counts them, in order."""
+    numbers = [int(number) - 1 for number in reply]
+    if not all(0 <= number < count for number in numbers) or sorted(set(numbers)) != numbers:
+        raise ValueError(f"numbers of {count} items: {reply!r:.100}")
+    return numbers
+
+
 class Audited(NamedTuple):
-    """How many members there were from a rank on, whether all are sure, whether two indexes have as many members."""
+    """How many members there were from a rank on, whether all are sure, whether two indexes have as many members.
+
+    More than were asked for: nobody had to look.
+    """
 
     members: int
     sure: bool
     even: bool
 
 
-def audit_index(keys: Keys, index: tuple[bytes, bytes], field: bytes, first: int, count: int) -> Call[Audited]:
-    """`audit_index.lua`, from a rank on."""
+def audit_index(
+    keys: Keys, index: tuple[bytes, bytes], field: bytes, first: int, count: int, counted: int = 0
+) -> Call[Audited]:
+    """`audit_index.lua`, from a rank on. `counted`: members that surely stand for something."""
 
     def decode(reply: Any) -> Audited:
         found, sure, even = reply
         return Audited(int(found), sure == 1, even == 1)
 
-    return Call(_AUDIT_INDEX, keys.slot, index, [keys.prefix, field, b"%d" % first, b"%d" % count], decode)
+    return Call(
+        _AUDIT_INDEX, keys.slot, index, [keys.prefix, field, *(b"%d" % n for n in (first, count, counted))], decode
+    )
 
 
 def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:

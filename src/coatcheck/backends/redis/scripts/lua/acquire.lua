@@ -73,12 +73,13 @@ partition_prune(now, #changes)
 for i = 1, #changes do
   local change = changes[i]
   local a, mine = change.a, change.mine
-  local created, ends, before = us + i - 1, deadline, catalog_deadline(a)
+  local created, ends, before, last = us + i - 1, deadline, catalog_deadline(a), nil
   local crowded = false
   if mine then
     ends = math.max(ends, lease_deadline(mine))
     lease_put(a, change.many, field, encode_lease(ends, lease_created(mine), string.sub(mine, 14)))
     created = lease_created(change.latest)
+    last = created ~= lease_created(mine) and lease_deadline(change.latest)
   else
     local lease = encode_lease(ends, created, string.sub(change.latest, 14))
     crowded = lease_put_latest(a, change.many, change.header, field, lease, now)
@@ -96,7 +97,7 @@ for i = 1, #changes do
     index_extend(a.needs, a.id, longest)
   end
   run_extend(a.id, ends)
-  catalog_extend(a.id, created, longest)
+  catalog_extend(a.id, created, longest, last or ends)
   if a.labels then
     local names = change.labels or a.labels
     at.labels.drop(a.id, a.labels, names)

@@ -3,21 +3,19 @@
 -- run leases, in one piece. What is said of no other: check_artifact.lua looks at these, one by one.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs
--- ARGV[1] key prefix   ARGV[2] '1': headers are wanted   ARGV[3..] members
+-- ARGV[1] key prefix   ARGV[2] '1': sizes and headers are wanted   ARGV[3] how many
+-- ARGV[4..] their ids   ARGV[..] their members, in the same order
 -- Nothing is said where labels are indexed: check_artifact.lua knows these indexes.
 -- Derived keys, only read: artifacts, contents, needs, leases, stores and runs' indexes. What is absent does not fit.
--- Returns for each how many bytes are stored, 0 where it may not fit; with ARGV[2] then the header of each, '' likewise
+-- Returns {numbers of those that may not fit, lease fields of the others in lines, bytes that are stored of each of the
+--   others, header of each of the others}; the last two are empty where they are not wanted
 
 -- @include filter
 -- @include index
 
 local now, prefix, with_headers = math.floor(now_in_microseconds() / 1000), ARGV[1], ARGV[2] == '1'
-local try, count = redis.pcall, #ARGV - 2
-local sizes, headers, ids, rare = {}, {}, {}, {}
-for i = 1, count do
-  ids[i] = id_of(ARGV[i + 2])
-  sizes[i], headers[i] = 0, ''
-end
+local try, count = redis.pcall, tonumber(ARGV[3])
+local rare = {}
 
 -- What one command says of all of them: whether any has what most have not, and where they stand in the catalog.
 local created, deadlines
@@ -25,35 +23,35 @@ local fits = is_index(KEYS[1]) and is_index(KEYS[2]) and is_index(KEYS[3])
 if fits and call('ZCOUNT', KEYS[1], 9007199254740992, '+inf') == 0 then -- see is_marked
   for i = 1, count do
     local n = 3 * i
-    rare[n - 2], rare[n - 1], rare[n] = rare_keys(prefix, ids[i])
+    rare[n - 2], rare[n - 1], rare[n] = rare_keys(prefix, ARGV[i + 3])
   end
   if call('EXISTS', unpack(rare)) == 0 then
     rare = nil
   end
-  created, deadlines = call('ZMSCORE', KEYS[1], unpack(ARGV, 3)), call('ZMSCORE', KEYS[2], unpack(ARGV, 3))
+  created = call('ZMSCORE', KEYS[1], unpack(ARGV, count + 4))
+  deadlines = call('ZMSCORE', KEYS[2], unpack(ARGV, count + 4))
 end
 
+-- What is stored of one, its lease field, and its header; nil where it may not fit.
 local function sound(i)
-  local id = ids[i]
+  local id = ARGV[i + 3]
   local key, content = artifact_key(prefix, id), content_key(prefix, id)
   local some = try('HRANDFIELD', key, 3, 'WITHVALUES') -- nothing where it is of another type
   local at = some[1] == 'h' and 1 or 3
   local header, field, lease = some[at + 1], some[4 - at], some[5 - at]
-  if #some ~= 4 or some[at] ~= 'h' or not is_lease(field) or is_damaged(lease) then
+  if #some ~= 4 or some[at] ~= 'h' or not is_lease(field) or is_damaged(lease) or string.find(field, '\n', 1, true) then
     return nil
-  elseif #header < 34 or not is_known(header) or content_id_of(header) ~= ARGV[i + 2] then
+  elseif #header < 34 or not is_known(header) or content_id_of(header) ~= ARGV[i + count + 3] then
     return nil
   end
   local deadline = lease_deadline(lease)
-  local points = deadline == FOREVER and math.huge or deadline
   if
     deadline <= now
     or expiry(key) ~= deadline
     or expiry(content) ~= deadline
-    or tonumber(deadlines[i] or 0) ~= points
-    or tonumber(created[i] or math.huge) >= 9007199254740992
-    or tonumber(created[i]) < lease_created(lease)
-    or (field ~= '-' and tonumber(try('ZSCORE', run_key(prefix, string.sub(field, 2)), ARGV[i + 2]) or 0) ~= points)
+    or tonumber(deadlines[i] or 0) ~= (deadline == FOREVER and math.huge or deadline)
+    or tonumber(created[i] or 0) < lease_created(lease)
+    or (field ~= '-' and try('ZSCORE', run_key(prefix, string.sub(field, 2)), ARGV[i + count + 3]) ~= deadlines[i])
     or (rare and call('EXISTS', rare_keys(prefix, id)) > 0)
   then
     return nil
@@ -62,16 +60,22 @@ local function sound(i)
   if type(stored) ~= 'number' or stored < 50 or ((stored - 62) % 13 == 0 and is_manifest(content_start(content))) then
     return nil
   end
-  return stored, header
+  return stored, field, header
 end
 
-for i = 1, created and count or 0 do
-  local stored, header = sound(i)
-  sizes[i], headers[i] = stored or 0, stored and header or ''
-end
-if with_headers then
-  for i = 1, count do
-    sizes[count + i] = headers[i]
+local others, fields, sizes, headers = {}, {}, {}, {}
+for i = 1, count do
+  local stored, field, header
+  if created then
+    stored, field, header = sound(i)
+  end
+  if not stored then
+    others[#others + 1] = i
+  else
+    fields[#fields + 1] = field
+    if with_headers then
+      sizes[#sizes + 1], headers[#headers + 1] = stored, header
+    end
   end
 end
-return sizes
+return { others, table.concat(fields, '\n'), sizes, headers }

@@ -1,21 +1,24 @@
 #!lua flags=no-writes
--- Which contents are surely needed: their own artifact is there. check_content.lua looks at the others, one by one.
+-- Which contents are not surely needed, as nearly all are: their own artifact is there. check_content.lua looks at
+-- these, one by one.
 --
 -- KEYS[1] any key of the partition
--- ARGV[1] key prefix   ARGV[2..] contents, in 16 bytes
+-- ARGV[1] key prefix   ARGV[2..] names of contents
 -- Derived keys, only read: contents and their default artifacts. What is absent is not sure.
--- Returns for each 1 where it is, else 0
+-- Returns their numbers
 
--- @include filter
+-- @include keys
 
-local prefix, sizes, names = ARGV[1], {}, {}
+local call, try = redis.call, redis.pcall
+local prefix, names, unsure = ARGV[1], {}, {}
 for i = 2, #ARGV do
-  local id = id_of(ARGV[i])
-  sizes[i - 1], names[i - 1] = redis.pcall('STRLEN', content_key(prefix, id)), artifact_key(prefix, id)
+  names[i - 1] = artifact_key(prefix, ARGV[i])
 end
-local all, reply = call('EXISTS', unpack(names)) == #names, {}
-for i, stored in ipairs(sizes) do
-  local there = type(stored) == 'number' and stored >= 50 and (all or call('EXISTS', names[i]) == 1)
-  reply[i] = there and 1 or 0
+local all = call('EXISTS', unpack(names)) == #names
+for i, name in ipairs(names) do
+  local stored = try('STRLEN', content_key(prefix, ARGV[i + 1]))
+  if type(stored) ~= 'number' or stored < 50 or not (all or call('EXISTS', name) == 1) then
+    unsure[#unsure + 1] = i
+  end
 end
-return reply
+return unsure

@@ -3,9 +3,10 @@
 --
 -- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same
 -- ARGV[1] key prefix   ARGV[2] lease field of the run, '' for an index of all
--- ARGV[3] rank of the first   ARGV[4] how many
+-- ARGV[3] rank of the first   ARGV[4] how many   ARGV[5] members that surely do: nobody looks where it has no more
 -- Derived keys, only read: artifacts. What is absent is not sure.
--- Returns {how many there were, 1 where all are sure, 1 where both indexes have as many members}
+-- Returns {how many there were, all of them where nobody looked, 1 where all are sure, 1 where both indexes have as
+--   many members}
 
 -- @include filter
 -- @include index
@@ -21,9 +22,13 @@ if field ~= '' then
     return { 0, 0, 0 }
   end
 end
+local size = call('ZCARD', KEYS[1])
+local even = size == call('ZCARD', KEYS[2]) and 1 or 0
+if size == tonumber(ARGV[5]) then
+  return { math.max(0, size - first), 1, even }
+end
 local members = call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[4]) - 1)
 local count, names = #members, {}
-local even = call('ZCARD', KEYS[1]) == call('ZCARD', KEYS[2]) and 1 or 0
 if count == 0 then
   return { 0, 1, even }
 end

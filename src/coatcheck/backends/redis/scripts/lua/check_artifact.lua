@@ -36,7 +36,7 @@ local function found(problem)
   end
 end
 
-for _, key in ipairs({ at.created, at.deadlines, at.runs, a.leases, a.stores, a.needs }) do
+for _, key in ipairs({ at.created, at.deadlines, outlived, at.runs, a.leases, a.stores, a.needs }) do
   if not is_index(key) then
     return { state, { 'wrong-type' }, {}, {} }
   end
@@ -102,6 +102,13 @@ else
     or tonumber(created) < latest
   then
     found('unindexed-artifact')
+  end
+  if not many and call('HLEN', a.key) > 2 then
+    local _, _, lease = latest_lease(a, now)
+    local is_outlived = lease_deadline(lease) < deadline or tonumber(created or 0) > lease_created(lease)
+    if is_outlived and call('ZSCORE', outlived, a.id) ~= created then
+      found('unindexed-artifact')
+    end
   end
   if labels then
     local looked, wrong = pcall(labels.mend, a, tonumber(created or 0), deadline, false)

@@ -92,7 +92,7 @@ if where == 'inline' and condition == '' and exact ~= '1' and not indexed then
   local field, by_deadline, artifacts, known = run == '' and '-' or '=' .. run, {}, {}, nil
 
   -- How long its leases last, and whether the hash is to say which of them is the latest: of an artifact that few lease
-  -- and whose content is there as it was sent. Nil for any other, and where the run's lease lasts longer than it is to.
+  -- and whose content is there as it was sent. Nil for any other, and where a lease lasts longer than this one is to.
   local function known_as_sent(artifact, content, id, header, sealed)
     local lease = redis.pcall('HMGET', artifact, 'h', field)
     local mine = lease[2]
@@ -102,6 +102,7 @@ if where == 'inline' and condition == '' and exact ~= '1' and not indexed then
     local fields, before = call('HLEN', artifact), tonumber(redis.pcall('ZSCORE', deadlines, id))
     if
       before
+      and math.min(281474976710655, before) <= deadline
       and fields < 65
       and redis.pcall('STRLEN', content) == #sealed
       and redis.pcall('GETRANGE', content, 0, 49) == string.sub(sealed, 1, 50)
@@ -399,12 +400,12 @@ local function store(a, header, view, sealed, created)
       a.labels = names
     end
     if replaced then -- it may end earlier than before
-      catalog_set(a.id, created, longest)
+      catalog_set(a.id, created, longest, deadline)
       if labels then
         labels.set(a.id, names, created, longest)
       end
     else
-      catalog_extend(a.id, created, longest)
+      catalog_extend(a.id, created, longest, deadline)
       if labels then
         labels.extend(a.id, names, created, longest, prunes)
       end

@@ -9,7 +9,8 @@
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content; its envelope, where it was put in place
 -- ARGV[7] '1', or '' or nothing: whether something is to be indexed by label where the partition is empty
 -- ARGV[8] bytes of the sealed content, where it was put in place
--- Derived keys, only cleaned up: other artifacts and contents that have expired. Indexes by label are written.
+-- Derived keys, only cleaned up: other artifacts and contents that have expired. Indexes by label are written, and
+--   catalog:outlived.
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
 --   the clock went back
@@ -93,12 +94,22 @@ if pruning or (ends ~= -1 and ends < deadline) then
     partition_prune(now)
   end
   run_extend(id, deadline)
-  catalog_extend(id, us, longest)
+  catalog_extend(id, us, longest, deadline)
 else
   if note_labels then
     call('ZCARD', KEYS[4]) -- raises where it is of another type, before anything is written
     call('ZCARD', deadlines)
     note_labels(id, deadline, deadline_score)
+  end
+  if longest > deadline then -- as `outlived_note` does
+    local outlived = string.sub(created, 1, -8) .. 'outlived'
+    call('ZADD', outlived, us, id)
+    ends = call('PEXPIRETIME', deadlines)
+    if ends == -1 then
+      call('PERSIST', outlived)
+    else
+      call('PEXPIREAT', outlived, string.format('%.0f', ends))
+    end
   end
   if run_index then
     call('ZADD', run_index, deadline_score, id)

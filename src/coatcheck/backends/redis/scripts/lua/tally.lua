@@ -7,7 +7,8 @@
 -- ARGV[5] '1' where scores are times of store, of which none is before that of the view; else they are deadlines
 -- ARGV[6] '1' where keys may lie on another node: what looks absent may be there
 -- ARGV[7] what to count by: '', 'type', 'run', or 'tag' and the name of a tag in msgpack
--- ARGV[8] '1': also what leases and contents come to
+-- ARGV[8] '1': also what leases and contents come to; of an index by deadline without filter, where ARGV[7] is '',
+--   nobody asks for times of store
 -- ARGV[9..] filter, see lib/filter.lua
 -- Derived keys, only read: artifacts, their leases and stores, their contents. What looks absent of these is nothing.
 -- Returns {cursor, sums, members whose keys have to be declared, values, contents}
@@ -28,6 +29,7 @@ local now = math.floor(now_in_microseconds() / 1000)
 local prefix, field, by_store = ARGV[1], ARGV[2], ARGV[5] == '1'
 local by, with_contents = ARGV[7], ARGV[8] == '1'
 local wanted = filter_at(9)
+local plain = with_contents and by == '' -- all artifacts: their number of leases is enough
 local sums = sums_begun()
 local leases, handed_in, hour, day = 0, 0, 0, 0
 local contents = { 0, 0, 0 }
@@ -82,8 +84,9 @@ local page = call('ZSCAN', KEYS[1], ARGV[3], 'COUNT', ARGV[4])
 for i = 1, #page[2], 2 do
   local member = page[2][i]
   local id = id_of(member)
+  local points = field == '' and not by_store and tonumber(page[2][i + 1])
   -- What has expired may be there again, known under something else.
-  local passed = field == '' and not by_store and tonumber(page[2][i + 1]) <= now
+  local passed = points and points <= now
   if not id and not marked_field(member) then
     error(DAMAGED)
   elseif
@@ -91,13 +94,24 @@ for i = 1, #page[2], 2 do
     and not passed
     and (not wanted.filtered or is_possible(wanted, prefix, id, by_store and page[2][i + 1]))
   then
-    local header, held, lease, several = view_at(prefix, id, field, now)
+    local header, held, lease, several
+    if plain then
+      local noted = call('HMGET', artifact_key(prefix, id), 'h', 't') -- which is the latest of several
+      header, several = noted[1], noted[2]
+    else
+      header, held, lease, several = view_at(prefix, id, field, now)
+    end
     if not header then
       if ARGV[6] == '1' and call('EXISTS', artifact_key(prefix, id)) == 0 then
         unknown[#unknown + 1] = member
       end
     elseif not wanted.filtered or is_wanted(wanted, header, held, lease) then
-      local size, deadline = sums_add(sums, header, lease)
+      local size, deadline
+      if plain then
+        size, deadline = sums_add_size(sums, header), points
+      else
+        size, deadline = sums_add(sums, header, lease)
+      end
       if by ~= '' then
         local value = value_of(held, lease)
         if value then

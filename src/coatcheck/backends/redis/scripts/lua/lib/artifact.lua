@@ -65,13 +65,13 @@ end
 
 -- Brings everything in line with the leases that are left.
 local function artifact_settle(a, many, now)
-  local latest, created, deadline = leases_settle(a, many, now)
+  local latest, created, deadline, ends = leases_settle(a, many, now)
   if not latest then
     artifact_remove(a, call('HKEYS', a.key), now)
     return
   end
   leases_expire(a, deadline)
-  catalog_set(a.id, created, deadline)
+  catalog_set(a.id, created, deadline, ends)
   if a.labels then
     at.labels.set(a.id, a.labels, created, deadline)
   end

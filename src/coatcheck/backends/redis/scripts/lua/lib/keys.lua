@@ -33,6 +33,10 @@ local function created_key(prefix)
   return prefix .. 'catalog:created'
 end
 
+local function outlived_key(prefix)
+  return prefix .. 'catalog:outlived'
+end
+
 -- The prefix of an index by label; nil where it is none.
 local function prefix_of_labelled(key)
   return string.match(key, '^(.*)labelled:')

@@ -100,18 +100,19 @@ local function leases_expire(a, deadline)
   end
 end
 
--- Drops leases that have ended; returns the field of the latest one that is left, its time, and the latest deadline.
+-- Drops leases that have ended; returns the field of the latest one that is left, its time, the latest deadline of all,
+-- and its own.
 local function leases_settle(a, many, now)
   if many then
     leases_drop(a, true, call('ZRANGE', a.leases, '-inf', integer(now), 'BYSCORE'))
     if call('HLEN', a.key) > MANY then
       local latest = call('ZRANGE', a.stores, -1, -1, 'WITHSCORES')
       call('HSET', a.key, 't', latest[1])
-      return latest[1], tonumber(latest[2]), index_last(a.leases)
+      return latest[1], tonumber(latest[2]), index_last(a.leases), lease_deadline(call('HGET', a.key, latest[1]))
     end
   end
   local fields = call('HGETALL', a.key)
-  local latest, created, deadline, live, dead = nil, -1, 0, 0, {}
+  local latest, created, deadline, last, live, dead = nil, -1, 0, 0, 0, {}
   for i = 1, #fields, 2 do
     local field, lease = fields[i], fields[i + 1]
     if is_lease(field) then
@@ -122,7 +123,7 @@ local function leases_settle(a, many, now)
         live = live + 1
         deadline = math.max(deadline, ends)
         if lease_created(lease) > created then
-          latest, created = field, lease_created(lease)
+          latest, created, last = field, lease_created(lease), ends
         end
       end
     end
@@ -135,7 +136,7 @@ local function leases_settle(a, many, now)
       call('HDEL', a.key, 't')
     end
   end
-  return latest, created, deadline
+  return latest, created, deadline, last
 end
 
 -- Keeps the fields of many leases that end with their artifact, for forget.lua to tell their runs.

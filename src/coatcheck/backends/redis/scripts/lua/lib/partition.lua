@@ -9,6 +9,12 @@
 local at = { created = KEYS[1], deadlines = KEYS[2], runs = KEYS[3], run_index = KEYS[4] }
 at.prefix, at.run = ARGV[1], ARGV[2]
 
+-- What outlives its latest lease is seen as an earlier one has it once that has ended, and no script runs then. So
+-- `catalog:outlived` holds it by its time of store in `catalog:created`, for lists of what was stored before a time. It
+-- may hold more than that: readers compare. It ends with the catalog, or before.
+local outlived = outlived_key(at.prefix)
+local none_outlived = false
+
 -- Raises where one of them is a key of another type: called before anything is written. Also sets `at.labels`, the
 -- functions of lib/labels.lua where something is indexed by label.
 local function check_partition(wish)
@@ -18,6 +24,7 @@ local function check_partition(wish)
   call('ZCARD', at.deadlines)
   call('ZCARD', at.runs)
   call('ZCARD', at.run_index)
+  none_outlived = call('ZCARD', outlived) == 0
 end
 
 -- Whether a score of `created` can be one: from 2^53 on the next number would be the same, and markers stand there.
@@ -32,9 +39,28 @@ local function next_created(us)
   return last and math.max(us, tonumber(last) + 1) or us
 end
 
+local function outlived_settle(last)
+  if last and not none_outlived and call('EXISTS', outlived) == 1 then
+    expire(outlived, index_end(last))
+  end
+end
+
+-- `ends`: the deadline of the latest lease; `deadline`: of the one that ends last.
+local function outlived_note(id, created, ends, deadline)
+  if ends < deadline then
+    call('ZADD', outlived, integer(created), id)
+    none_outlived = false
+    outlived_settle(index_last(at.deadlines))
+  elseif not none_outlived then
+    call('ZREM', outlived, id)
+  end
+end
+
 -- With the last artifact the markers go, too.
 local function catalog_settle()
-  if not pair_settle(at) and at.labels and call('ZCOUNT', at.created, '-inf', '(' .. MARKED) == 0 then
+  local last = pair_settle(at)
+  outlived_settle(last)
+  if not last and at.labels and call('ZCOUNT', at.created, '-inf', '(' .. MARKED) == 0 then
     call('UNLINK', at.created)
   end
 end
@@ -57,7 +83,11 @@ end
 -- Drops expired members of the shared indexes and frees what they stood for. Gives the catalog its end where that has
 -- got lost: on a server that evicts, or where keys were moved one by one.
 local function partition_prune(now, count)
-  keys_free(pair_prune(at, now, count))
+  local dead = pair_prune(at, now, count)
+  if #dead > 0 and not none_outlived then
+    call('ZREM', outlived, unpack(dead))
+  end
+  keys_free(dead)
   index_prune(at.runs, now)
   local ends = expiry(at.deadlines)
   if at.run ~= '' then
@@ -95,8 +125,10 @@ local function run_drop(run, id)
   end
 end
 
-local function catalog_extend(id, created, deadline)
+-- `ends`: see `outlived_note`.
+local function catalog_extend(id, created, deadline, ends)
   pair_extend(at, id, created, deadline)
+  outlived_note(id, created, ends, deadline)
 end
 
 -- The latest deadline among an artifact's leases; more exact than the expiry of its hash, see `ends_at`.
@@ -105,14 +137,19 @@ local function catalog_deadline(a)
   return known and math.min(FOREVER, tonumber(known) or FOREVER) or expiry(a.key)
 end
 
-local function catalog_set(id, created, deadline)
-  pair_set(at, id, created, deadline)
+local function catalog_set(id, created, deadline, ends)
+  local last = pair_set(at, id, created, deadline)
+  outlived_note(id, created, ends, deadline)
+  outlived_settle(last)
 end
 
 local function catalog_drop(ids)
   for i = 1, #ids, 1000 do
     call('ZREM', at.created, unpack(ids, i, math.min(i + 999, #ids)))
     call('ZREM', at.deadlines, unpack(ids, i, math.min(i + 999, #ids)))
+    if not none_outlived then
+      call('ZREM', outlived, unpack(ids, i, math.min(i + 999, #ids)))
+    end
   end
   catalog_settle()
 end
