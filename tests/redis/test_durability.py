@@ -85,7 +85,6 @@ def test_an_unknown_level_is_refused() -> None:
 
 @pytest.mark.parametrize("engine", [VALKEY, REDIS7])
 def test_replica_waits_for_a_replica(engine, opened, monkeypatch) -> None:
-    monkeypatch.setattr(durability, "_MILLISECONDS", b"500")  # the last store waits in vain
     with Server(require(engine), tcp=True) as primary:
         with Server(require(engine), "--replicaof", "127.0.0.1", str(primary.port), tcp=True) as replica:
             with replica.client() as client:
@@ -95,10 +94,12 @@ def test_replica_waits_for_a_replica(engine, opened, monkeypatch) -> None:
                 stored = store.store(b"%d" % n * 100, run_id="a")
                 # The replica has it already, without waiting.
                 assert opened(replica.url).load_text(stored.artifact_id) == f"{n}" * 100
+            monkeypatch.setattr(durability, "_MILLISECONDS", b"200")
+            impatient = opened(primary.url, durability="replica")
             replica.pause()
             try:
                 with pytest.raises(AmbiguousWriteError, match="replica"):
-                    store.store(b"unconfirmed", run_id="a")
+                    impatient.store(b"unconfirmed", run_id="a")
             finally:
                 replica.resume()
             store.store(b"unconfirmed", run_id="a")
