@@ -96,11 +96,15 @@ def test_servers_are_told_of_where_figures_of_the_store_are_not(valkey, namespac
     with RedisArtifactStore(valkey.tcp_url, namespace=namespace) as store:
         name = store.store(b"x", run_id="a", ttl=60).artifact_id
         with valkey.client() as client:
-            client.hset(f"{namespace}:artifact:{name}", "=a", "damaged")
+            key = f"{namespace}:artifact:{name}"
+            header = client.hget(key, "h")
+            client.hset(key, "h", "damaged")
         registry = registered(store)
         assert registry.get_sample_value("coatcheck_up", MINE) == 0
         assert registry.get_sample_value("coatcheck_artifacts", MINE) is None
         assert registry.get_sample_value("coatcheck_server_memory_used_bytes", {**MINE, "server": valkey.address}) > 0
+        with valkey.client() as client:
+            client.hset(key, "h", header)
         store.delete(name)
 
 
