@@ -7,8 +7,6 @@ import hashlib
 import io
 import re
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import xxhash
@@ -24,7 +22,6 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
-from coatcheck import ahead
 from coatcheck.backends.redis import upload
 from coatcheck.backends.redis.session import Session
 from coatcheck.backends.redis.transport.base import BrokenError
@@ -381,48 +378,6 @@ def forge(client, keys, content: bytes, size: int, chunk_size: int) -> None:
     client.set(keys.content(name), b"".join(Manifest(DIGEST, size, chunk_size, token, entries).seal()))
     key = keys.artifact(name)
     client.hset(key, "h", client.hget(key, "h")[:33] + b"%d" % size)
-
-
-@pytest.fixture(params=[None, 0, 3], ids=["a thread", "no thread", "a thread that ends"])
-def hashing(request, monkeypatch) -> Iterator[None]:
-    """Who hashes what a load has received: a thread, unless none can be had, from some chunk on."""
-    begun = []
-
-    class Threads(ThreadPoolExecutor):
-        def submit(self, *call):
-            if len(begun) == request.param:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            begun.append(call)
-            return super().submit(*call)
-
-    monkeypatch.setattr(ahead, "ThreadPoolExecutor", Threads)
-    yield
-    assert len(begun) == (32 if request.param is None else request.param)
-
-
-@pytest.mark.leaves_keys("forges what it stored")
-@pytest.mark.usefixtures("hashing")
-def test_chunks_are_hashed_while_others_come(server, namespace, store, client, keys) -> None:
-    content = hashlib.shake_128(b"beside").digest(850_000)
-    chunk(store, Chunking(size=100_000, threshold=200_000, window=2))
-    name = store.store(content).artifact_id
-    key = keys.content(name.encode())
-
-    async def awaited() -> bytes:
-        async with AsyncRedisArtifactStore(server.url, namespace=namespace) as other:
-            return (await other.load(name)).content
-
-    assert store.load(name).content == content
-    assert asyncio.run(awaited()) == content
-    manifest = Manifest.unseal(client.get(key), hashlib.sha256(content).digest())
-    other = bytes(50_000)
-    client.set(keys.chunk(name.encode(), manifest.token, 8), other)
-    entries = [*manifest.chunks[:-1], Entry(0, len(other), xxhash.xxh3_64_intdigest(other))]
-    client.set(key, b"".join(manifest._replace(chunks=entries).seal()))
-    with pytest.raises(CorruptArtifactError, match="SHA-256"):
-        store.load(name)
-    with pytest.raises(CorruptArtifactError, match="SHA-256"):
-        asyncio.run(awaited())
 
 
 @pytest.mark.leaves_keys("forges what it stored")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -102,6 +103,18 @@ def test_only_a_regular_file_is_read_by_another_thread(tmp_path, monkeypatch) ->
     here = threading.get_ident()
     assert readers[Own] == {here}
     assert here not in readers[io.BufferedReader]
+
+
+def test_a_file_is_read_here_where_no_thread_can_be_had(tmp_path, monkeypatch) -> None:
+    """As at the end of the interpreter."""
+
+    def submit(*_) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    (tmp_path / "file").write_bytes(b"x" * 95)
+    with ExitStack() as closing:
+        assert read(tmp_path / "file", closing).digest == hashlib.sha256(b"x" * 95).digest()
 
 
 def test_files_are_closed_and_copies_removed(tmp_path, monkeypatch) -> None:

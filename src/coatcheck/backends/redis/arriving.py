@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import xxhash
 
-from ...ahead import Ahead
 from ...envelope import HEADER, Hashed, Hashing, Verify
-from ...plan import Step, Work
 from .transport.replies import Large, LargeBytes, MalformedError
 
 if TYPE_CHECKING:
@@ -90,20 +87,12 @@ class ArrivingChunks:
         buffer: Where they lie, with room for the end of a line behind them.
         lengths: Of the chunks.
         sha256: Of all that lies before them, to go on with; `None`: not needed.
-        beside: Where that hash goes on while more is received; `None`: here, before more is.
-
-    Attributes:
-        hashed: What waits for the last hash that was begun beside; `None` where there is none.
     """
 
-    def __init__(
-        self, buffer: memoryview, lengths: Sequence[int], sha256: hashlib._Hash | None, beside: Ahead | None = None
-    ) -> None:
-        self.hashed: Step | None = None
+    def __init__(self, buffer: memoryview, lengths: Sequence[int], sha256: hashlib._Hash | None) -> None:
         self._buffer = buffer
         self._lengths = lengths
         self._sha256 = sha256
-        self._beside = None if sha256 is None else beside
         self._next = self._start = 0
         self._made: list[_ArrivingChunk] = []
 
@@ -112,24 +101,11 @@ class ArrivingChunks:
         if self._next >= len(self._lengths) or self._lengths[self._next] != size:
             self._next = len(self._lengths)  # nothing is where it belongs any more
             return LargeBytes(size)
-        view = self._buffer[self._start : self._start + size + 2]
-        if self._beside is None:
-            chunk = _ArrivingChunk(view, self._sha256, None)
-        else:
-            chunk = _ArrivingChunk(view, None, self._hash)
+        chunk = _ArrivingChunk(self._buffer[self._start : self._start + size + 2], self._sha256)
         self._next += 1
         self._start += size
         self._made.append(chunk)
         return chunk
-
-    def _hash(self, chunk: memoryview) -> None:
-        assert self._beside is not None
-        assert self._sha256 is not None
-        step = self._beside.begin(partial(_update, self._sha256, chunk))
-        if isinstance(step, Work):  # there is no thread
-            step.run()
-        else:
-            self.hashed = step
 
     def let_go(self) -> None:
         """Hold on to the buffer no more."""
@@ -137,22 +113,14 @@ class ArrivingChunks:
             chunk.let_go()
 
 
-def _update(sha256: hashlib._Hash, chunk: memoryview) -> None:
-    with chunk:  # the thread would hold on to the buffer for a moment longer
-        sha256.update(chunk)
-
-
 class _ArrivingChunk:
-    __slots__ = ("_checksum", "_done", "_hand_over", "_length", "_sha256", "_view")
+    __slots__ = ("_checksum", "_done", "_length", "_sha256", "_view")
 
-    def __init__(
-        self, view: memoryview, sha256: hashlib._Hash | None, hand_over: Callable[[memoryview], None] | None
-    ) -> None:
+    def __init__(self, view: memoryview, sha256: hashlib._Hash | None) -> None:
         self._view = view
         self._length = len(view) - 2
         self._done = 0
         self._sha256 = sha256
-        self._hand_over = hand_over
         self._checksum = xxhash.xxh3_64()
 
     def space(self) -> memoryview:
@@ -170,8 +138,6 @@ class _ArrivingChunk:
             return False
         if bytes(self._view[self._length :]) != b"\r\n":  # now: the next chunk will overwrite it
             raise MalformedError("a value longer than announced")
-        if self._hand_over is not None:
-            self._hand_over(self._view[: self._length])
         return True
 
     def whole(self) -> Any:

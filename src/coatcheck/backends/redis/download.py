@@ -8,7 +8,6 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import Any, Final
 
-from ...ahead import Ahead
 from ...cached import Filling
 from ...envelope import InOrder, Verify
 from ...errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
@@ -111,14 +110,13 @@ class ChunkedArtifact(OpenedArtifact):
         return [Block(n * width, buffer[n * width - begin : min((n + 1) * width, end) - begin]) for n in numbers]
 
     def load(self) -> Plan[bytes | None]:
-        """The whole content; `None` where a chunk is gone. A thread hashes what is there while more is received."""
+        """The whole content; `None` where a chunk is gone."""
         content = BytesIO(bytes(min(self.size, _AT_ONCE) + _LINE_END))
-        with Ahead(apart=True) as beside:
-            for numbers, start, stop in self._windows(2 * self._window):
-                _make_room(content, stop + _LINE_END)
-                with content.getbuffer() as whole, whole[start : stop + _LINE_END] as buffer:
-                    if not (yield from self._fetch(numbers, buffer, beside)):
-                        return None
+        for numbers, start, stop in self._windows(2 * self._window):
+            _make_room(content, stop + _LINE_END)
+            with content.getbuffer() as whole, whole[start : stop + _LINE_END] as buffer:
+                if not (yield from self._fetch(numbers, buffer)):
+                    return None
         content.truncate(self.size)
         return content.getvalue()  # not a copy
 
@@ -136,21 +134,19 @@ class ChunkedArtifact(OpenedArtifact):
         numbers = [range(first, min(first + window, count)) for first in range(0, count, window)]
         return [(some, some.start * width, min(some.stop * width, self.size)) for some in numbers]
 
-    def _fetch(self, numbers: range, buffer: memoryview, beside: Ahead | None = None) -> Plan[bool]:
-        """Get chunks into a buffer, verified; whether they are all there. `beside`: see `ArrivingChunks`."""
+    def _fetch(self, numbers: range, buffer: memoryview) -> Plan[bool]:
+        """Get chunks into a buffer, verified; whether they are all there."""
         manifest, keys, content_id = self._manifest, self._keys, content_id_of(self._manifest.digest)
         gets = [(b"GET", keys.chunk(content_id, manifest.token, n)) for n in numbers]
         begin = numbers.start * manifest.chunk_size
         with self._verifying:
             sha256 = None if self.order is None else self.order.fork(begin)
         lengths = [manifest.chunks[n].length for n in numbers]
-        arriving = ArrivingChunks(buffer, lengths, sha256, beside) if manifest.are_raw(numbers) else None
+        arriving = ArrivingChunks(buffer, lengths, sha256) if manifest.are_raw(numbers) else None
         try:
             replies = yield from self._session.read(
                 Apart(keys.slot, gets, list, None if arriving is None else arriving.make)
             )
-            if arriving is not None and arriving.hashed is not None:
-                yield arriving.hashed
             if None in replies:
                 return False
             check = partial(self._check, manifest, numbers, replies, buffer, sha256)
