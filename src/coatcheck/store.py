@@ -537,7 +537,11 @@ class ArtifactStore(ABC):
         extra: ExtraOrChange | None = None,
         replace: bool = False,
     ) -> list[ArtifactMetadata | None]:
-        """`update_metadata` for many artifacts, the same change for each; if it fails for one, none changes."""
+        """`update_metadata` for many artifacts, the same change for each, in order.
+
+        All that is to be said is made before any is written: where that is refused for one, none changes. A connection
+        that is lost later may leave some changed on a server. The stores of others may go one by one.
+        """
         return [
             self.update_metadata(
                 artifact_id, run_id=run_id, content_type=content_type, tags=tags, extra=extra, replace=replace
