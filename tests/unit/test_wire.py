@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext, suppress
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,79 @@ def test_what_the_server_takes_slowly_ends_at_the_deadline(pair, pipeline) -> No
     finally:
         pair[0].close()
         taking.join()
+
+
+def test_what_comes_late_comes_all_the_same(pair) -> None:
+    def answer() -> None:
+        for pause in (0, 0.05, 0):
+            assert pair[1].recv(100)
+            time.sleep(pause)
+            pair[1].sendall(b"+OK\r\n")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    with closing(Wire(pair[0], 20)) as wire:
+        for _ in range(3):
+            wire.send([b"PING"], 1, time.monotonic())
+            assert wire.receive() == [b"OK"]
+    answering.join()
+
+
+class OtherSocket:
+    """A socket that waits in a way of its own, as gevent's do: it knows nothing of the kernel's timeouts."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, timeout: float | None) -> None:
+        assert timeout is not None, "it waits for ever"
+        self._sock.settimeout(timeout)
+
+
+@pytest.mark.parametrize("kind", [lambda sock: sock, OtherSocket], ids=["system", "other"])
+@pytest.mark.parametrize("pause", [0.001, 0.02, 20], ids=["quick drops", "slow drops", "nothing"])
+def test_what_never_ends_ends_at_the_deadline(pair, kind, pause) -> None:
+    ended = threading.Event()
+
+    def drip() -> None:
+        give_up_at = time.monotonic() + 20
+        with suppress(OSError):
+            pair[1].sendall(b"+")
+            while not ended.wait(pause) and time.monotonic() < give_up_at:
+                pair[1].sendall(b"k")
+        pair[1].close()
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with closing(Wire(kind(pair[0]), 0.3)) as wire, pytest.raises(TimeoutError):
+            wire.send([b"PING"], 1, time.monotonic())
+            wire.receive()
+    finally:
+        ended.set()
+        dripping.join()
+
+
+def test_signals_put_no_deadline_off(pair) -> None:
+    give_up_at, signalled = time.monotonic() + 20, []
+
+    def handle(*_: object) -> None:
+        signalled.append(time.monotonic())
+        assert signalled[-1] < give_up_at
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with closing(Wire(pair[0], 0.3)) as wire, pytest.raises(TimeoutError):
+            wire.send([b"PING"], 1, time.monotonic())
+            wire.receive()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert signalled
 
 
 def test_a_server_that_hangs_up_ends_what_waits_to_be_sent(pair) -> None:

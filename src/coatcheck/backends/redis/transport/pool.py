@@ -99,15 +99,13 @@ class Own(_Own):
         if self._process != os.getpid():  # forked: the wires are the parent's
             self.forget_idle()
             self._process = os.getpid()
-        while self._idle:
-            try:
-                wire = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            if wire.usable:
-                return wire
-            wire.close()
-        return self._connect(within)
+        wire: Wire | None
+        try:
+            while not (wire := self._idle.pop()).usable:
+                wire.close()
+        except IndexError:  # none is left
+            wire = None
+        return self._connect(within) if wire is None else wire
 
     def _connect(self, within: float | None) -> Wire:
         connection = self._make()
