@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import socket
 import threading
@@ -242,3 +243,74 @@ def test_an_exchange_ends_at_its_own_deadline_and_not_at_that_of_another(pair, s
 
     with pytest.raises(TimeoutError) if ended else nullcontext():
         assert asyncio.run(main()) == [b"OK"]
+
+
+def arrive(wire: AsyncWire, data: bytes) -> None:
+    """What the event loop does when something comes."""
+    wire.get_buffer(-1)[: len(data)] = data
+    wire.buffer_updated(len(data))
+
+
+def test_a_task_goes_on_as_itself_as_soon_as_its_replies_are_there(pair) -> None:
+    said: contextvars.ContextVar[str] = contextvars.ContextVar("said", default="nothing")
+
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+
+            async def ask() -> tuple[object, str, object]:
+                said.set("something")
+                replies = [await wire.exchange([b"PING"], 1) for _ in range(2)]
+                return replies, said.get(), asyncio.current_task()
+
+            task = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            done = asyncio.get_running_loop().create_future()
+
+            def serve() -> None:
+                for reply in (b"+1\r\n", b"+2\r\n"):  # the second question is asked before the loop's next turn
+                    arrive(wire, reply)
+                done.set_result(task.done())
+
+            asyncio.get_running_loop().call_soon(serve)
+            assert await done
+            assert task.result() == ([[b"1"], [b"2"]], "something", task)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+def test_a_task_that_is_cancelled_as_its_replies_come_ends_once(pair, cancelled_first) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            reached = []
+
+            async def ask() -> None:
+                await wire.exchange([b"PING"], 1)
+                reached.append(True)
+                await asyncio.sleep(10)
+
+            task = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            both = [task.cancel, lambda: arrive(wire, b"+OK\r\n")]
+            for act in both if cancelled_first else reversed(both):
+                asyncio.get_running_loop().call_soon(act)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert reached == ([] if cancelled_first else [True])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_leaves_the_event_loop(pair, error) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            pair[1].sendall(b"+OK\r\n")
+            await wire.exchange([b"PING"], 1)
+            raise error
+
+    with pytest.raises(error):
+        asyncio.run(main())

@@ -85,6 +85,11 @@ class Replies:
         """How many replies are not complete."""
         return self._missing + (self._value is not None)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether `space` is part of a large value."""
+        return self._value is not None
+
     def space(self) -> memoryview:
         """Where the next bytes go."""
         return self._view if self._value is None else self._value.space()

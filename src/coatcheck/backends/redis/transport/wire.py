@@ -216,15 +216,17 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._replies.expect(count, make_large)
         if self._failure is not None:
             raise self._failure
-        self._waiting = waiting = self._loop.create_future()
+        waiting: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        self._waiting = waiting
         self._deadline = self._loop.time() + self.timeout
         if self._alarm is None:
             self._alarm = self._loop.call_at(self._deadline, self._check_time)
         try:
             if isinstance(buffers, list):
-                ahead = len(buffers) if make_large is None else _AHEAD
-                self._later = buffers[ahead:]
-                for buffer in buffers[:ahead]:
+                self._later = ()
+                if make_large is not None and len(buffers) > _AHEAD:
+                    buffers, self._later = buffers[:_AHEAD], buffers[_AHEAD:]
+                for buffer in buffers:
                     if len(buffer) <= _AT_ONCE and self._full is None:
                         self._transport.write(buffer)
                     else:
@@ -270,14 +272,22 @@ class AsyncWire(asyncio.BufferedProtocol):
         return self._replies.space()
 
     def buffer_updated(self, nbytes: int) -> None:
+        replies = self._replies
+        in_place = replies.in_place
         try:
-            complete = self._replies.took(nbytes)
+            complete = replies.took(nbytes)
         except Exception as error:  # noqa: BLE001  # for whoever waits
             self._fail(error)
             return
-        if complete and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-        while len(self._later) > max(0, self._replies.missing - _AHEAD):
+        if complete:
+            if self._waiting is None or self._waiting.done():
+                return
+            if in_place:  # the event loop holds its memory until this returns
+                self._waiting.set_result(None)
+            else:
+                _let_go_on(self._waiting)
+            return
+        while len(self._later) > max(0, replies.missing - _AHEAD):
             self._transport.write(self._later[0])
             self._later = self._later[1:]
 
@@ -312,3 +322,18 @@ class AsyncWire(asyncio.BufferedProtocol):
         self.resume_writing()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._failure)
+
+
+def _let_go_on(waiting: asyncio.Future[None]) -> None:
+    """Let the task that waits go on now, and not in the next turn of its event loop, which asks the selector again.
+
+    Only as the last thing that a callback of the loop does: this returns when the task waits for something else.
+    """
+    callbacks = waiting._callbacks  # noqa: SLF001  # no part of its interface tells who waits
+    if not callbacks:  # nobody yet
+        waiting.set_result(None)
+        return
+    callback, context = callbacks[0]
+    waiting.remove_done_callback(callback)
+    waiting.set_result(None)
+    context.run(callback, waiting)
