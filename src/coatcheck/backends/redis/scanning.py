@@ -70,10 +70,10 @@ class Scan(Listing[T]):
         found = yield from self._some()
         return [item for _, items in found for item in items]
 
-    def _some(self, most: int = PAGE) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
-        """What each partition that is left says next, about so many members together."""
+    def _some(self, most: int | None = None) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
+        """What each partition that is left says next, about a page or `most` members together."""
         session, waiting = self._session, self._waiting
-        count, budget = max(LEAST, most // len(waiting)), BATCH_BYTES // len(waiting)
+        count, budget = max(LEAST, (PAGE if most is None else most) // len(waiting)), BATCH_BYTES // len(waiting)
         replies = yield from session.read_each(
             [self._question(source, cursor.at, count, budget) for source, cursor, _ in waiting]
         )
@@ -138,8 +138,8 @@ class ViewScan(Scan[ArtifactMetadata]):
         """Whether nothing is left of what was begun."""
         return not self._waiting
 
-    def matches(self, most: int = PAGE) -> Plan[Sequence[calls.Match] | None]:
-        """The same as it is stored, about so many."""
+    def matches(self, most: int | None = None) -> Plan[Sequence[calls.Match] | None]:
+        """The same as it is stored. `most`: about so many."""
         if not self._begun:
             run_id = self._query.run_id
             if run_id is not None and len(self._session.partitions.all) > 1:
