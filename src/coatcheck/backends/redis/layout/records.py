@@ -231,6 +231,21 @@ def deadline_of(lease: bytes) -> int:
     return int.from_bytes(lease[:DEADLINE])
 
 
+def deadline_bytes(deadline: int) -> bytes:
+    """A deadline as leases have it: as bytes they sort alike."""
+    return deadline.to_bytes(DEADLINE)
+
+
+def is_damaged(lease: bytes) -> bool:
+    """Whether it is none."""
+    return len(lease) < _LEASE
+
+
+def is_live(lease: bytes, now: bytes) -> bool:
+    """Whether it has not ended. One that is damaged counts as one for ever."""
+    return lease[:DEADLINE] > now or is_damaged(lease)
+
+
 def created_of(lease: bytes) -> int:
     """When it was stored, in us."""
     return int.from_bytes(lease[DEADLINE:_LEASE])
