@@ -11,7 +11,7 @@ from itertools import cycle
 import pytest
 
 from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis import batching, ordered, scanning
+from coatcheck.backends.redis import batching, looking, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.testing import eventually
 
@@ -42,6 +42,8 @@ def small_pages(monkeypatch) -> None:
     monkeypatch.setattr(ordered, "PAGE", 7)
     monkeypatch.setattr(scanning, "PAGE", 7)
     monkeypatch.setattr(scanning, "LEAST", 1)
+    monkeypatch.setattr(scanning, "ROUND", 40)
+    monkeypatch.setattr(looking, "_TOGETHER", 5)
     monkeypatch.setattr(batching, "ROUND", 40)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...envelope import is_manifest
 from ...errors import CorruptArtifactError
-from ...figures import Tally
+from ...figures import Tally, tag_of
 from ...manifest import Manifest
 from ...model import StoreStats
 from ...plan import Plan
@@ -21,6 +21,7 @@ from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
+from .looking import Looking
 from .runs import RunScan, knowing
 from .scanning import Scan, completed, view_of
 from .scripts import calls
@@ -289,11 +290,46 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
     def _begin(self, read: Sources) -> None:
         if read.mixed or self._plain:  # by deadline: what has expired there may be known under something else again
             self._sought = replace(self._sought, by_store=False)
+        elif not self._contents:
+            self._looking = Looking(self._session, self._query, self._sought)
         self._read(read.first or read.mixed, read.mixed if read.first else ())
 
     def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
         call = calls.tally(*source, self._sought, cursor, look=count, by=self._by, contents=self._contents)
         return call.then(lambda tallied: (tallied.cursor, [(source.keys, tallied)]))
+
+    def _taken(self, keys: Keys, matches: list[calls.Match]) -> Sequence[Any]:
+        seen = [match for match in matches if match.header is not None]
+        unknown = [match.member for match in matches if match.header is None] if len(seen) < len(matches) else []
+        if self._query.is_filter:
+            seen = [match for match in seen if self._query.matches(view_of(match))]
+        return [(keys, calls.Tallied(b"", _sums_of(seen), unknown, _values_of(seen, self._by), (0, 0, 0), []))]
+
+
+def _sums_of(seen: Sequence[calls.Match]) -> calls.Sums:
+    """What `sums.lua` makes of some views."""
+    if not seen:
+        return calls.Sums(0, 0, 0, 0, records.FOREVER, 0)
+    sizes = [records.size_of(match.header, match.member) for match in seen]
+    times = [records.moments_of(match.lease, match.member) for match in seen]
+    created, ends = [one for one, _ in times], [one for _, one in times]
+    return calls.Sums(len(seen), sum(sizes), min(created), max(created), min(ends), max(ends))
+
+
+def _values_of(seen: Sequence[calls.Match], by: str | None) -> dict[bytes, int]:
+    """How often each value occurs, as `tally.lua` tells it."""
+    if by is None:
+        return {}
+    if by == "run_id":
+        return Counter([match.field for match in seen])
+    name, values = tag_of(by), Counter[bytes]()
+    # Many leases say the same.
+    for says, count in Counter([records.view_bytes(match.lease) for match in seen]).items():
+        view = records.said_by(says)
+        value = view.content_type if name is None else view.tags.get(name)
+        if value is not None:
+            values[value.encode()] += count
+    return values
 
 
 def _unseen(session: Session, query: Query, keys: Keys, members: Sequence[bytes]) -> Plan[list[calls.Match]]:

@@ -69,6 +69,13 @@ class Sought:
         """What a query wants."""
         return cls(seen_field(query), by_store, movable, tuple(_filter(query)))
 
+    @property
+    def needles(self) -> list[bytes]:
+        """What any lease that is wanted contains."""
+        content_type, kind, *tags = self.wanted[6:]
+        kinds = [] if not kind or DEFAULT_TYPE.encode().startswith(kind) else [kind]
+        return [*tags[::2], *([content_type] if content_type not in (b"", b"\xc0") else []), *kinds]
+
 
 def seen_field(query: Query) -> bytes:
     """The field of the lease that a query sees of each artifact; empty for the latest."""
