@@ -15,13 +15,13 @@ from ...model import StoreStats
 from ...plan import Plan
 from ...search import Query
 from ...seen import Seen
-from .batching import PAGE, ROUND, ask_about, batches
+from .batching import PAGE, ROUND, ask_about, batches, by_partition, pages
 from .chunks import server_time
 from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
 from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
-from .looking import Looking
+from .looking import Looking, Weighing
 from .runs import RunScan, knowing
 from .scanning import Scan, completed, view_of
 from .scripts import calls
@@ -285,20 +285,43 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
             if found.mixed:
                 found = yield from sources(self._session, self._query, "deadlines")
             self._begin(found)
-        return (yield from super()._next())
+        some = yield from super()._next()
+        return (yield from self._told(some)) if some and self._plain and not self._sought.movable else some
+
+    def _told(self, some: Sequence[tuple[Keys, calls.Tallied]]) -> Plan[Sequence[tuple[Keys, calls.Tallied]]]:
+        """The same with what plain commands left to a script."""
+        places = [(keys, member) for keys, tallied in some for member in tallied.unknown]
+        work = [
+            (keys, [places[i][1] for i in page])
+            for keys, numbers in by_partition(keys for keys, _ in places).items()
+            for page in pages(numbers)
+        ]
+        replies = yield from self._session.read_each(
+            [
+                calls.tally(keys, keys.deadlines, self._sought, page, look=len(page), by=None, contents=True)
+                for keys, page in work
+            ]
+        )
+        known = [(keys, tallied._replace(unknown=[])) for keys, tallied in some]
+        return known + [(keys, tallied) for (keys, _), tallied in zip(work, replies, strict=True)]
 
     def _begin(self, read: Sources) -> None:
+        if self._plain:
+            self._looking = Weighing(movable=self._sought.movable)
         if read.mixed or self._plain:  # by deadline: what has expired there may be known under something else again
             self._sought = replace(self._sought, by_store=False)
         elif not self._contents:
-            self._looking = Looking(self._session, self._query, self._sought)
+            self._looking = Looking(self._query, self._sought)
         self._read(read.first or read.mixed, read.mixed if read.first else ())
 
     def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
         call = calls.tally(*source, self._sought, cursor, look=count, by=self._by, contents=self._contents)
         return call.then(lambda tallied: (tallied.cursor, [(source.keys, tallied)]))
 
-    def _taken(self, keys: Keys, matches: list[calls.Match]) -> Sequence[Any]:
+    def _taken(self, keys: Keys, found: Sequence[Any]) -> Sequence[Any]:
+        if self._plain:
+            return [(keys, tallied) for tallied in found]
+        matches: Sequence[calls.Match] = found
         seen = [match for match in matches if match.header is not None]
         unknown = [match.member for match in matches if match.header is None] if len(seen) < len(matches) else []
         if self._query.is_filter:

@@ -1,7 +1,8 @@
-"""What members of an index stand for, asked by plain commands and compared here: a third of what a script takes."""
+"""What members of an index stand for, asked by plain commands and compared here: half of what a script takes."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -11,50 +12,77 @@ from .batching import PAGE, Pace
 from .layout import records
 from .layout.keys import BINARY, Keys, listed
 from .layout.labels import markers_in
-from .scripts.calls import Match, Sought
+from .scripts.calls import Match, Sought, Sums, Tallied
 from .scripts.script import ANY_ID, Command, IdForm, Repeated, Unit
-from .session import Session
 
 _TOGETHER: Final = PAGE // 2  # artifacts of one pipeline
 _SHORT: Final = 1024  # bytes of a lease, on average, that are fetched in vain
 
-Take = Callable[[list[Match]], None]
-"""Takes what was found. That has to be asked for by its name where neither header nor lease are known."""
+Take = Callable[[Sequence[Any]], None]
+"""Takes what was found."""
 
 
-class Looking:
-    """Looks at views that a query may want. Damaged ones are wanted: whoever reads them says so.
-
-    Args:
-        session: The namespace.
-        query: Which views.
-        sought: The same for scripts.
+class Looks(ABC):
+    """A way to look at members.
 
     Attributes:
         pace: How many artifacts the next pipeline asks about.
         bytes: Of all leases that came.
     """
 
-    def __init__(self, session: Session, query: Query, sought: Sought) -> None:
+    def __init__(self) -> None:
         self.pace = Pace(_TOGETHER)
-        self._session = session
+        self.bytes = 0
+        self._looked_at = 0
+        self._left = 0
+
+    @property
+    def pays(self) -> bool:
+        """Whether this is the better way: not where most of it is left to scripts."""
+        return 2 * self._left <= self._looked_at
+
+    @abstractmethod
+    def names(self, reply: Sequence[Any]) -> list[Any]:
+        """The members that ZSCAN returned, as far as their scores tell."""
+
+    @abstractmethod
+    def at(self, keys: Keys, members: Sequence[Any], take: Take) -> list[Unit[Any]]:
+        """What asks about some members."""
+
+    def _saw(self, looked_at: int, left: int, lengths: Sequence[int]) -> None:
+        self.pace.saw(max(lengths, default=1))
+        self.bytes += sum(lengths)
+        self._looked_at += looked_at
+        self._left += left
+
+
+class Looking(Looks):
+    """Looks at views that a query may want. Damaged ones are wanted: whoever reads them says so.
+
+    What is found are matches. What several lease may come without header and lease: its view has to be asked for.
+
+    Args:
+        query: Which views.
+        sought: The same for scripts.
+    """
+
+    def __init__(self, query: Query, sought: Sought) -> None:
+        super().__init__()
         self._query = query
         self._field = sought.field
         self._movable = sought.movable
         self._needles = sought.needles
         self._least = microseconds(query.earliest) if sought.by_store and query.earliest is not None else None
         self._prefix = (query.id_prefix or "").encode()
-        self.bytes = 0
-        self._looked_at = 0
         self._now = 0
 
     @property
     def pays(self) -> bool:
-        """Whether this is the better way: where keys are moved, and where much would come in vain, a script is."""
-        return not self._movable and (not self._query.is_filter or self.bytes <= _SHORT * self._looked_at)
+        """Whether this is the better way: not where keys are moved, or where much would come in vain."""
+        in_vain = self._query.is_filter and self.bytes > _SHORT * self._looked_at
+        return super().pays and not self._movable and not in_vain
 
     def names(self, reply: Sequence[Any]) -> list[bytes]:
-        """The members that ZSCAN returned, as far as their scores tell."""
         if self._least is not None:
             return [member for member, score in records.scored(reply) if score >= self._least]
         if reply and isinstance(reply[0], list):
@@ -62,13 +90,14 @@ class Looking:
         return list(reply[::2])
 
     def at(self, keys: Keys, members: Sequence[bytes], take: Take) -> list[Unit[Any]]:
-        """What asks about some members."""
         ids = _ids(members)
         if ids is None or self._prefix:
             members = [member for member in members if not markers_in([member])]
             ids = list(map(listed, members))
             members = [member for member, one in zip(members, ids, strict=True) if one.startswith(self._prefix)]
             ids = [one for one in ids if one.startswith(self._prefix)]
+        if not ids:
+            return []
         if self._field:
             return [
                 Command(keys.slot, (b"TIME",), self._set),
@@ -82,8 +111,8 @@ class Looking:
         self._now = int(now[0]) * 1000 + int(now[1]) // 1000
 
     def _latest(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
-        """The latest leases, and what several lease and may see otherwise."""
-        found, lengths, needles = [], [], self._needles
+        """The latest leases."""
+        found, lengths, needles, left = [], [], self._needles, 0
         for member, fields in zip(members, replies, strict=True):
             if not fields:
                 continue
@@ -95,6 +124,7 @@ class Looking:
                 few = records.latest_of_few(fields)
                 if few is None:
                     found.append(Match(0.0, member, None, None, None))
+                    left += 1
                     continue
                 header, field, lease = few
             lengths.append(len(lease))
@@ -103,7 +133,7 @@ class Looking:
                     break
             else:
                 found.append(Match(0.0, member, header, field, lease))
-        self._saw(len(members), lengths)
+        self._saw(len(members), left, lengths)
         return found
 
     def _own(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
@@ -117,13 +147,64 @@ class Looking:
                 records.deadline_of(lease) > self._now and all(needle in lease for needle in needles)
             ):
                 found.append(Match(0.0, member, header, self._field, lease))
-        self._saw(len(members), lengths)
+        self._saw(len(members), 0, lengths)
         return found
 
-    def _saw(self, looked_at: int, lengths: Sequence[int]) -> None:
-        self.pace.saw(max(lengths, default=1))
-        self._looked_at += looked_at
-        self.bytes += sum(lengths)
+
+class Weighing(Looks):
+    """Looks at all artifacts and their contents, by the index of deadlines.
+
+    What is found is one `Tallied`. Artifacts that several lease, of explicit ids and of contents in chunks are unknown.
+
+    Args:
+        movable: Whether keys may lie on another node.
+    """
+
+    def __init__(self, *, movable: bool) -> None:
+        super().__init__()
+        self._movable = movable
+        self._now = 0
+
+    @property
+    def pays(self) -> bool:
+        """Whether this is the better way: not where keys are moved."""
+        return super().pays and not self._movable
+
+    def names(self, reply: Sequence[Any]) -> list[tuple[bytes, float]]:
+        return records.scored(reply)
+
+    def at(self, keys: Keys, members: Sequence[tuple[bytes, float]], take: Take) -> list[Unit[Any]]:
+        usual = [one for one in members if len(one[0]) == BINARY]
+        others = [listed(member) and member for member, _ in members if len(member) != BINARY]
+
+        def decode(replies: Sequence[Any]) -> None:
+            take([self._weighed(usual, replies, others)])
+
+        return [
+            Command(keys.slot, (b"TIME",), self._set),
+            Repeated(_sizes_form(keys), keys.slot, _ids([member for member, _ in usual]) or [], decode),
+        ]
+
+    def _set(self, now: Any) -> None:
+        self._now = int(now[0]) * 1000 + int(now[1]) // 1000
+
+    def _weighed(self, members: Sequence[tuple[bytes, float]], replies: Sequence[Any], unknown: list[bytes]) -> Tallied:
+        now, ends, sizes, weights = self._now, [], [], []
+        for (member, deadline), (header, several), stored in zip(members, replies[::2], replies[1::2], strict=True):
+            if header is None or deadline <= now:
+                continue
+            size = records.size_of(header, member)
+            if several is not None or header[1 : 1 + BINARY] != member or records.may_be_manifest(stored, size):
+                unknown.append(member)
+                continue
+            ends.append(deadline)
+            sizes.append(size)
+            weights.append(stored)
+        self._saw(len(members), len(unknown), (100,))
+        count, size = len(sizes), sum(sizes)
+        hour, day = (sum(1 for one in ends if one <= now + hours * 3_600_000) for hours in (1, 24))
+        sums = Sums(count, size, 0, 0, records.FOREVER, 0, count, size, hour, day)
+        return Tallied(b"", sums, unknown, {}, (count, size, sum(weights)), [])
 
 
 def _ids(members: Sequence[bytes]) -> list[bytes] | None:
@@ -142,3 +223,8 @@ def _form(keys: Keys) -> IdForm:
 @lru_cache(maxsize=512)
 def _own_form(keys: Keys, field: bytes) -> IdForm:
     return IdForm((b"HMGET", keys.artifact(ANY_ID), b"h", field))
+
+
+@lru_cache(maxsize=512)  # partitions
+def _sizes_form(keys: Keys) -> IdForm:
+    return IdForm((b"HMGET", keys.artifact(ANY_ID), b"h", b"t"), (b"STRLEN", keys.content(ANY_ID)))

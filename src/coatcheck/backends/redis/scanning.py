@@ -20,7 +20,7 @@ from .batching import BATCH_BYTES, PAGE, ROUND, ask_about
 from .labelled import Source, sources
 from .layout import records
 from .layout.keys import Keys, listed
-from .looking import Looking
+from .looking import Looking, Looks
 from .scripts import calls
 from .scripts.script import Command, Unit
 from .session import Session, heard
@@ -57,9 +57,9 @@ class Scan(Listing[T]):
         self._waiting: list[tuple[Source, Cursor, object]] = []
         self._behind: Sequence[Source] = ()
         self._restarts = 0
-        self._named: deque[tuple[Keys, list[bytes]]] = deque()  # members that nobody has looked at yet
+        self._named: deque[tuple[Keys, list[Any]]] = deque()  # members that nobody has looked at yet
         self._asking = 0  # calls of ZSCAN under way
-        self._looking: Looking | None = None
+        self._looking: Looks | None = None
         if index is not None:
             self._read([Source(keys, index(keys)) for keys in session.partitions.all])
 
@@ -85,9 +85,9 @@ class Scan(Listing[T]):
     def _ended(self) -> bool:
         return not (self._waiting or self._named)
 
-    def _taken(self, keys: Keys, matches: list[calls.Match]) -> Sequence[Any]:  # noqa: ARG002
+    def _taken(self, keys: Keys, found: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
         """What becomes of what was found by plain commands."""
-        return matches
+        return found
 
     def _some(self) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
         """What each partition that is left says next."""
@@ -120,10 +120,10 @@ class Scan(Listing[T]):
         if not cursor.ended:
             self._waiting.append((source, cursor, who))
 
-    def _read_plainly(self, looking: Looking, found: list[Any]) -> Iterator[Plan[Any]]:
+    def _read_plainly(self, looking: Looks, found: list[Any]) -> Iterator[Plan[Any]]:
         """Pipelines that ask for members of the indexes, and what those are that came before: a round of them."""
 
-        def taking(keys: Keys) -> Callable[[list[calls.Match]], None]:
+        def taking(keys: Keys) -> Callable[[Sequence[Any]], None]:
             return lambda matches: found.append((keys, self._taken(keys, matches)))
 
         looked_at, enough = 0, looking.bytes + BATCH_BYTES
@@ -144,7 +144,7 @@ class Scan(Listing[T]):
                 return
             yield self._session.read_each(units)  # nothing, where all that is known is being looked at
 
-    def _asks_for_members(self, looking: Looking) -> list[Unit[Any]]:
+    def _asks_for_members(self, looking: Looks) -> list[Unit[Any]]:
         waiting, self._waiting = self._waiting, []
         count = max(LEAST, 2 * PAGE // max(1, len(waiting)))
         self._asking += len(waiting)
@@ -188,7 +188,7 @@ class ViewScan(Scan[ArtifactMetadata]):
         by_store = query.run_id is None
         self._sought = calls.Sought.of(query, by_store=by_store, movable=session.transport.is_cluster)
         self._begun = False
-        self._looking = Looking(session, query, self._sought)
+        self._looking = Looking(query, self._sought)
 
     def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:
         call = calls.scan(*source, self._sought, b"*", cursor, look=count, most=0, budget=budget)

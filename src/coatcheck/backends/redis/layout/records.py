@@ -359,6 +359,11 @@ def size_of(header: bytes, member: bytes) -> int:
     raise _header_error(header, listed(member).decode())
 
 
+def may_be_manifest(stored: int, size: int) -> bool:
+    """Whether so many stored bytes may be a manifest, of a content of that size."""
+    return stored != size + 50 and stored > 62 and (stored - 62) % 13 == 0
+
+
 def moments_of(lease: bytes, member: bytes) -> tuple[int, int]:
     """Time of store in us and deadline in ms.
 
