@@ -269,6 +269,40 @@ def times_of(start: bytes) -> tuple[int, int]:
     return times(both & _CREATED, both >> _CREATED_BITS)
 
 
+def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, bytes] | None:
+    """Metadata and digest of a default id that one run leases, of what `LEASES` returns; most are that.
+
+    Of what is not, `latest_of_few` and `decode_view` find out what it is: `None`.
+    """
+    if len(fields) != 4 or fields[0] != b"h":
+        return None
+    _, header, field, lease = fields
+    digest, size, times = header[1:_HEADER], header[_HEADER:], int.from_bytes(lease[:_LEASE])
+    name = digest.hex()
+    said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
+    if (
+        said is None
+        or header[:1] != _VERSION
+        or name[:ID_LENGTH] != artifact_id
+        or not (size.isdigit() and len(size) <= _DIGITS)
+        or _LAST_TIME < times >> _CREATED_BITS < FOREVER
+    ):
+        return None
+    content_type, tags, run_id = said
+    view = {
+        "artifact_id": artifact_id,
+        "content_type": content_type,
+        "size_bytes": int(size),
+        "created_at": format_time(times & _CREATED),
+        "run_id": run_id,
+        "tags": tags.copy(),
+        "digest": name,
+        "expires_at": format_deadline(times >> _CREATED_BITS),
+        "extra": {},
+    }
+    return filled(ArtifactMetadata, view), digest
+
+
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
     digest, size = _header_parts(header, artifact_id)
