@@ -119,6 +119,23 @@ def test_runs_and_figures_count_what_is_there_all_the_time(store, small_pages) -
             assert 300 <= store.stats().artifacts <= 360
 
 
+def test_nothing_counts_twice_where_connections_are_made_meanwhile(valkey, namespace, partitions, small_pages) -> None:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
+        store.store_many(LASTING, run_id="mine", tags=KEPT)
+        store.store_many(LASTING[:20], run_id="other", tags=KEPT)
+        store.store(b"explicit", artifact_id="explicit", run_id="mine", tags=KEPT)
+    for count in (
+        lambda store: store.count(tags=KEPT),
+        lambda store: store.run_stats("mine").artifacts,
+        lambda store: sum(store.facets("tag:kept").values()),
+        lambda store: store.stats().artifacts,
+        lambda store: store.stats(tags=KEPT).contents,
+        lambda store: len(store.list_by_run("mine")),
+    ):
+        with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
+            assert count(store) == 301
+
+
 def test_a_run_is_on_one_page_although_its_leases_end_one_by_one(store) -> None:
     for n in range(24):
         store.store(b"%d" % n, run_id=f"run {n % 3}", ttl=1000 + n)

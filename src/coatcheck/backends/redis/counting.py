@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from ...envelope import is_manifest
 from ...errors import CorruptArtifactError
@@ -28,6 +29,10 @@ from .scripts import calls
 from .scripts.script import Command, Unit, same
 from .session import Session, heard
 from .walking import Cursor
+
+T = TypeVar("T")
+
+_TRIES: Final = 10  # counts that are begun anew: where connections are made all the time, that is their reason
 
 
 class Counting:
@@ -116,7 +121,10 @@ class Counting:
         return sum(counts)
 
     def _tally(self, query: Query, by: str | None, read: Sources | None = None) -> Plan[Tally]:
-        total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read)
+        return _once(lambda strict: self._tally_all(query, by, read, strict=strict))
+
+    def _tally_all(self, query: Query, by: str | None, read: Sources | None, *, strict: bool) -> Plan[Tally]:
+        total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read, strict=strict)
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
                 total.add(_tally_of(tallied, by))
@@ -148,8 +156,11 @@ class Counting:
         return [found[run] for run in runs]
 
     def _stats(self, query: Query) -> Plan[StoreStats]:
+        return _once(lambda strict: self._all_stats(query, strict=strict))
+
+    def _all_stats(self, query: Query, *, strict: bool) -> Plan[StoreStats]:
         by = "run_id" if query.is_filter or query.is_of_one else None
-        total, scan = Tally(), TallyScan(self._session, query, by, contents=True)
+        total, scan = Tally(), TallyScan(self._session, query, by, contents=True, strict=strict)
         leases = handed_in = hour = day = own = own_bytes = own_stored = 0
         others: dict[bytes, calls.StoredContent] = {}
         chunked: dict[bytes, Keys] = {}
@@ -254,6 +265,18 @@ class Counting:
         return len(fields), max(map(records.deadline_of, fields.values()), default=0)
 
 
+class _BegunAnewError(Exception):
+    """An index is read from its beginning again."""
+
+
+def _once(count: Callable[[bool], Plan[T]]) -> Plan[T]:
+    """A count that counts nothing twice because a new connection might have led to another server."""
+    for _ in range(_TRIES):
+        with suppress(_BegunAnewError):
+            return (yield from count(True))
+    return (yield from count(False))
+
+
 class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
     """What the views that a query wants come to, some at a time.
 
@@ -262,13 +285,22 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         query: Which views.
         by: What they are counted by.
         contents: Also what leases and contents come to.
+        strict: Whether to raise where an index is begun anew: what was counted of it would count twice.
         read: Which indexes; `None`: those that know all of it.
     """
 
     def __init__(
-        self, session: Session, query: Query, by: str | None, *, contents: bool, read: Sources | None = None
+        self,
+        session: Session,
+        query: Query,
+        by: str | None,
+        *,
+        contents: bool,
+        strict: bool,
+        read: Sources | None = None,
     ) -> None:
         super().__init__(session, None)
+        self._strict = strict
         self._query = query
         self._sought = calls.Sought.of(query, by_store=query.run_id is None, movable=session.transport.is_cluster)
         self._by = by
@@ -286,6 +318,8 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
                 found = yield from sources(self._session, self._query, "deadlines")
             self._begin(found)
         some = yield from super()._next()
+        if self._strict and self._restarts:
+            raise _BegunAnewError
         return (yield from self._told(some)) if some and self._plain and not self._sought.movable else some
 
     def _told(self, some: Sequence[tuple[Keys, calls.Tallied]]) -> Plan[Sequence[tuple[Keys, calls.Tallied]]]:
