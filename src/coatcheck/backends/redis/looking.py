@@ -10,13 +10,15 @@ from typing import Any, Final
 from ...search import Query, microseconds
 from .batching import PAGE, Pace
 from .layout import records
-from .layout.keys import BINARY, Keys, listed
+from .layout.keys import BINARY, Keys, all_listed, listed
 from .layout.labels import markers_in
 from .scripts.calls import Match, Sought, Sums, Tallied
-from .scripts.script import ANY_ID, Command, IdForm, Repeated, Unit
+from .scripts.script import ANY_ID, IdForm, Repeated, Unit
 
 _TOGETHER: Final = PAGE // 2  # artifacts of one pipeline
 _SHORT: Final = 1024  # bytes of a lease, on average, that are fetched in vain
+
+_TIME: Final = (b"TIME",)
 
 Take = Callable[[Sequence[Any]], None]
 """Takes what was found."""
@@ -74,7 +76,6 @@ class Looking(Looks):
         self._needles = sought.needles
         self._least = microseconds(query.earliest) if sought.by_store and query.earliest is not None else None
         self._prefix = (query.id_prefix or "").encode()
-        self._now = 0
 
     @property
     def pays(self) -> bool:
@@ -90,25 +91,17 @@ class Looking(Looks):
         return list(reply[::2])
 
     def at(self, keys: Keys, members: Sequence[bytes], take: Take) -> list[Unit[Any]]:
-        ids = _ids(members)
-        if ids is None or self._prefix:
-            members = [member for member in members if not markers_in([member])]
-            ids = list(map(listed, members))
-            members = [member for member, one in zip(members, ids, strict=True) if one.startswith(self._prefix)]
-            ids = [one for one in ids if one.startswith(self._prefix)]
-        if not ids:
-            return []
-        if self._field:
-            return [
-                Command(keys.slot, (b"TIME",), self._set),
-                Repeated(
-                    _own_form(keys, self._field), keys.slot, ids, lambda replies: take(self._own(members, replies))
-                ),
+        if self._prefix or not {BINARY}.issuperset(map(len, members)):
+            members = [
+                member for member in members if not markers_in([member]) and listed(member).startswith(self._prefix)
             ]
+        if not members:
+            return []
+        ids = all_listed(members)
+        if self._field:
+            own = _own_form(keys, self._field)
+            return [Repeated(own, keys.slot, ids, lambda replies: take(self._own(members, replies)), _TIME)]
         return [Repeated(_form(keys), keys.slot, ids, lambda replies: take(self._latest(members, replies)))]
-
-    def _set(self, now: Any) -> None:
-        self._now = int(now[0]) * 1000 + int(now[1]) // 1000
 
     def _latest(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
         """The latest leases."""
@@ -129,7 +122,7 @@ class Looking(Looks):
                 header, field, lease = few
             lengths.append(len(lease))
             for needle in needles:
-                if needle not in lease and not records.is_damaged(header, lease):
+                if needle not in lease and not (records.is_cut(header) or records.is_damaged(lease)):
                     break
             else:
                 found.append(Match(0.0, member, header, field, lease))
@@ -139,13 +132,14 @@ class Looking(Looks):
     def _own(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
         """The leases of the run."""
         found, lengths, needles = [], [], self._needles
-        for member, (header, lease) in zip(members, replies, strict=True):
+        time, *pairs = replies
+        now = records.deadline_bytes(_ms(time))
+        for member, (header, lease) in zip(members, pairs, strict=True):
             if header is None or lease is None:
                 continue
             lengths.append(len(lease))
-            if records.is_damaged(header, lease) or (
-                records.deadline_of(lease) > self._now and all(needle in lease for needle in needles)
-            ):
+            is_damaged = records.is_cut(header) or records.is_damaged(lease)
+            if is_damaged or (records.is_live(lease, now) and all(needle in lease for needle in needles)):
                 found.append(Match(0.0, member, header, self._field, lease))
         self._saw(len(members), 0, lengths)
         return found
@@ -163,7 +157,6 @@ class Weighing(Looks):
     def __init__(self, *, movable: bool) -> None:
         super().__init__()
         self._movable = movable
-        self._now = 0
 
     @property
     def pays(self) -> bool:
@@ -180,17 +173,11 @@ class Weighing(Looks):
         def decode(replies: Sequence[Any]) -> None:
             take([self._weighed(usual, replies, others)])
 
-        return [
-            Command(keys.slot, (b"TIME",), self._set),
-            Repeated(_sizes_form(keys), keys.slot, _ids([member for member, _ in usual]) or [], decode),
-        ]
-
-    def _set(self, now: Any) -> None:
-        self._now = int(now[0]) * 1000 + int(now[1]) // 1000
+        return [Repeated(_sizes_form(keys), keys.slot, all_listed([member for member, _ in usual]), decode, _TIME)]
 
     def _weighed(self, members: Sequence[tuple[bytes, float]], replies: Sequence[Any], unknown: list[bytes]) -> Tallied:
-        now, ends, sizes, weights = self._now, [], [], []
-        for (member, deadline), (header, several), stored in zip(members, replies[::2], replies[1::2], strict=True):
+        now, ends, sizes, weights = _ms(replies[0]), [], [], []
+        for (member, deadline), (header, several), stored in zip(members, replies[1::2], replies[2::2], strict=True):
             if header is None or deadline <= now:
                 continue
             size = records.size_of(header, member)
@@ -207,12 +194,9 @@ class Weighing(Looks):
         return Tallied(b"", sums, unknown, {}, (count, size, sum(weights)), [])
 
 
-def _ids(members: Sequence[bytes]) -> list[bytes] | None:
-    """The ids of default artifacts; `None` where there are others."""
-    if {BINARY}.issuperset(map(len, members)):
-        digits = b"".join(members).hex().encode()
-        return [digits[at : at + 2 * BINARY] for at in range(0, len(digits), 2 * BINARY)]
-    return None
+def _ms(time: Sequence[bytes]) -> int:
+    """What TIME says."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
 @lru_cache(maxsize=512)  # partitions

@@ -89,8 +89,8 @@ class Scan(Listing[T]):
         """What becomes of what was found by plain commands."""
         return found
 
-    def _some(self) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
-        """What each partition that is left says next."""
+    def _some(self, most: int | None = None) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
+        """What each partition that is left says next, about a page or `most` members together."""
         found: list[tuple[Keys, Sequence[Any]]] = []
         looking = self._looking
         plainly = looking is not None and looking.pays and all(cursor.at != START for _, cursor, _ in self._waiting)
@@ -98,7 +98,7 @@ class Scan(Listing[T]):
             yield from overlapped(self._read_plainly(looking, found))
         else:
             waiting, self._waiting = self._waiting, []
-            count, budget = max(LEAST, PAGE // len(waiting)), BATCH_BYTES // len(waiting)
+            count, budget = max(LEAST, (PAGE if most is None else most) // len(waiting)), BATCH_BYTES // len(waiting)
             replies = yield from self._session.read_each(
                 [self._question(source, cursor.at, count, budget) for source, cursor, _ in waiting]
             )
@@ -198,22 +198,30 @@ class ViewScan(Scan[ArtifactMetadata]):
         found = yield from self.matches()
         return None if found is None else views_of(found, self._query)
 
-    def matches(self) -> Plan[Sequence[calls.Match] | None]:
-        """The same as it is stored."""
+    def begin(self, first: Sequence[Source], behind: Sequence[Source] = ()) -> None:
+        """Read these indexes, then those behind them, whatever was begun."""
+        self._begun = True
+        self._read(first, behind)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left of what was begun."""
+        return self._ended
+
+    def matches(self, most: int | None = None) -> Plan[Sequence[calls.Match] | None]:
+        """The same as it is stored. `most`: about so many."""
         if not self._begun:
-            self._begun = True
-            found = yield from sources(self._session, self._query, "created")
-            first = found.first
-            if self._query.run_id is not None and len(first) > 1:
+            run_id = self._query.run_id
+            if run_id is not None and len(self._session.partitions.all) > 1:
                 # A run has artifacts in few of many partitions: scripts only look there.
-                counts = yield from self._session.read_each(
-                    [Command(keys.slot, (b"ZCOUNT", index, b"-inf", b"+inf"), int) for keys, index in first]
-                )
-                first = [one for one, count in zip(first, counts, strict=True) if count]
-            self._read(first, found.mixed)
+                counts = yield from self._session.read_of_run(run_id, b"ZCOUNT", b"-inf", b"+inf")
+                self.begin([Source(keys, keys.run(run_id)) for keys, _ in counts])
+            else:
+                found = yield from sources(self._session, self._query, "created")
+                self.begin(found.first, found.mixed)
         if self._ended:
             return None
-        matches = [(keys, match) for keys, some in (yield from self._some()) for match in some]
+        matches = [(keys, match) for keys, some in (yield from self._some(most)) for match in some]
         return [match for _, match in (yield from completed(self._session, self._query, matches))]
 
 

@@ -226,14 +226,29 @@ def run_of(field: bytes) -> str | None:
     return unquoted(field[1:]) if field[:1] == b"=" else None
 
 
-def is_damaged(header: bytes, lease: bytes) -> bool:
-    """Whether one of them is too short to be read."""
-    return len(header) <= _HEADER or len(lease) < _LEASE
+def is_cut(header: bytes) -> bool:
+    """Whether it is too short to be one."""
+    return len(header) <= _HEADER
 
 
 def deadline_of(lease: bytes) -> int:
     """When a lease ends, in ms."""
     return int.from_bytes(lease[:DEADLINE])
+
+
+def deadline_bytes(deadline: int) -> bytes:
+    """A deadline as leases have it: as bytes they sort alike."""
+    return deadline.to_bytes(DEADLINE)
+
+
+def is_damaged(lease: bytes) -> bool:
+    """Whether it is none."""
+    return len(lease) < _LEASE
+
+
+def is_live(lease: bytes, now: bytes) -> bool:
+    """Whether it has not ended. One that is damaged counts as one for ever."""
+    return lease[:DEADLINE] > now or is_damaged(lease)
 
 
 def created_of(lease: bytes) -> int:

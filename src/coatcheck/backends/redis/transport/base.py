@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ....embedded import EmbeddedEngine
 from ....plan import Step
@@ -63,6 +63,14 @@ class Sendable(Protocol):
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:
         """The commands as the server reads them; scripts with their source unless `by_hash`."""
+
+
+@runtime_checkable
+class Severable(Sendable, Protocol):
+    """One whose commands only read, and may be sent to different nodes while its slot is being moved."""
+
+    def singly(self) -> Sequence[Sendable]:
+        """Its commands one by one."""
 
 
 class Node(Protocol):
