@@ -269,6 +269,22 @@ def test_a_deadline_beyond_the_calendar_is_damage(store, client, keys) -> None:
     store.delete(name)
 
 
+def test_a_size_that_is_no_number_is_damage(store, client, keys) -> None:
+    name = store.store(SMALL, run_id="a").artifact_id
+    client.hset(keys.artifact(name.encode()), "h", client.hget(keys.artifact(name.encode()), "h")[:33] + b"many")
+    for read in (
+        lambda: store.run_stats("a"),
+        lambda: store.run_stats_many(["a"]),
+        lambda: store.stats(),
+        lambda: store.list_by_run("a"),
+        lambda: store.page(run_id="a"),
+        lambda: store.load(name),
+    ):
+        with pytest.raises(CorruptArtifactError):
+            read()
+    store.delete(name)
+
+
 @pytest.mark.leaves_keys("of any kind")
 @settings(
     max_examples=EXAMPLES // 4,
