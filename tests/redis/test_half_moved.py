@@ -297,3 +297,12 @@ def test_in_a_half_moved_slot_nobody_reads_less(home, impatient) -> None:
         home.give_up()
         for what, (went_through, answer) in got.items():
             assert not went_through or answer == expected[what], what
+
+
+def test_what_plain_commands_read_waits_for_no_move(home, impatient) -> None:
+    reads = {what: READINGS[what] for what in ("list by run", "page of a run", "metadata of a run")}
+    expected = {what: read(home.store) for what, read in reads.items()}
+    for ahead in home.arrangements():
+        home.begin(ahead)
+        assert {what: read(impatient) for what, read in reads.items()} == expected
+        home.give_up()
