@@ -349,27 +349,28 @@ def decode_views(found: Iterable[tuple[float, bytes, Any, Any, Any]]) -> list[Ar
         said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
         if (
             said is None
-            or header[: 1 + BINARY] != _VERSION + member
-            or len(member) != BINARY
+            or header[1 : 1 + BINARY] != member
+            or header[:1] != _VERSION
             or not (size.isdigit() and len(size) <= _DIGITS)
             or _LAST_TIME < times >> _CREATED_BITS < FOREVER
         ):
-            views.append(decode_view(listed(member).decode(), header, field, lease))
+            views.append(dict(decode_view(listed(member).decode(), header, field, lease)))
             continue
         content_type, tags, run_id = said
+        digest = header[1:_HEADER].hex()
         fields = {
-            "artifact_id": member.hex(),
+            "artifact_id": digest[:ID_LENGTH],
             "content_type": content_type,
             "size_bytes": int(size),
             "created_at": format_time(times & _CREATED),
             "run_id": run_id,
             "tags": tags.copy(),
-            "digest": header[1:_HEADER].hex(),
+            "digest": digest,
             "expires_at": format_deadline(times >> _CREATED_BITS),
             "extra": {},
         }
-        views.append(filled(ArtifactMetadata, fields))
-    return views
+        views.append(fields)
+    return [filled(ArtifactMetadata, fields) for fields in views]  # one kind of thing at a time is faster
 
 
 @lru_cache(maxsize=256)  # the artifacts of a run mostly share them
