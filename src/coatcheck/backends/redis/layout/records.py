@@ -226,6 +226,11 @@ def run_of(field: bytes) -> str | None:
     return unquoted(field[1:]) if field[:1] == b"=" else None
 
 
+def is_cut(header: bytes) -> bool:
+    """Whether it is too short to be one."""
+    return len(header) <= _HEADER
+
+
 def deadline_of(lease: bytes) -> int:
     """When a lease ends, in ms."""
     return int.from_bytes(lease[:DEADLINE])
@@ -392,9 +397,46 @@ def view_of(artifact_id: str, lease: bytes) -> View:
     return _decode_lease(lease, artifact_id)[2]
 
 
+def size_of(header: bytes, member: bytes) -> int:
+    """The size that a header says.
+
+    Raises:
+        CorruptArtifactError: It makes no sense.
+    """
+    size = header[_HEADER:]
+    if header[:1] == _VERSION and size.isdigit() and len(size) <= _DIGITS:
+        return int(size)
+    raise _header_error(header, listed(member).decode())
+
+
+def may_be_manifest(stored: int, size: int) -> bool:
+    """Whether so many stored bytes may be a manifest, of a content of that size."""
+    return stored != size + 50 and stored > 62 and (stored - 62) % 13 == 0
+
+
+def moments_of(lease: bytes, member: bytes) -> tuple[int, int]:
+    """Time of store in us and deadline in ms.
+
+    Raises:
+        CorruptArtifactError: It is no lease.
+    """
+    if len(lease) < _LEASE:
+        raise CorruptArtifactError(f"a lease of artifact {listed(member).decode()} is damaged; store it again")
+    both = int.from_bytes(lease[:_LEASE])
+    return both & _CREATED, both >> _CREATED_BITS
+
+
 def view_bytes(lease: bytes) -> bytes:
     """The same as it is stored."""
     return lease[_LEASE:]
+
+
+def said_by(packed: bytes) -> View:
+    """What a lease says that has these `view_bytes`; nothing where they are damaged."""
+    try:
+        return (_unpack_short if len(packed) <= _SHORT else _unpack_view)(packed)
+    except _UNREADABLE:
+        return View()
 
 
 def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
