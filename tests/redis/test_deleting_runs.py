@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coatcheck import RedisArtifactStore, compute_artifact_id
+from coatcheck import CorruptArtifactError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis import leasing
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.sources import Chunking
@@ -21,7 +21,7 @@ IDS = list(map(compute_artifact_id, CONTENTS))
 
 @pytest.fixture(params=[1, 64])
 def store(request, server, namespace, monkeypatch) -> Iterator[RedisArtifactStore]:
-    monkeypatch.setattr(leasing, "_FEW", 2)
+    monkeypatch.setattr(leasing, "_ONE_CALL", 1)
     with RedisArtifactStore(server.url, namespace=namespace, partitions=request.param) as store:
         yield chunk(store, Chunking(size=10_000, threshold=20_000))
 
@@ -98,6 +98,20 @@ def test_labels_go_with_what_they_are_of(server, namespace, keys_of) -> None:
         assert store.count(tags={"kind": "b"}) == 1
         assert not any(":a:" in key for key in keys_of())
         assert fits(store)
+
+
+def test_a_run_that_one_call_deletes_goes_as_a_whole_or_not_at_all(server, client, namespace) -> None:
+    with RedisArtifactStore(server.url, namespace=namespace) as store:
+        store.store_many(CONTENTS[:60], run_id="mine")
+        name = store.store(b"other", artifact_id="name", run_id="mine").artifact_id
+        key = store._operations.backend.session.of(name).artifact(name.encode())
+        header = client.hget(key, "h")
+        client.hset(key, "h", b"\x07" + header[1:])  # of a newer version
+        with pytest.raises(CorruptArtifactError):
+            store.delete_by_run("mine")
+        client.hset(key, "h", header)
+        assert len(store.list_by_run("mine")) == 61
+        assert store.delete_by_run("mine") == 61
 
 
 def test_a_large_run_takes_few_bytes_and_trips(server, namespace) -> None:

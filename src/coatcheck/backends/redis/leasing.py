@@ -33,7 +33,7 @@ _TRIES: Final = 8  # how often an artifact is asked about again because others c
 _FINAL: Final = frozenset({"ok", "absent", "changed"})
 """What a call may answer where nothing is left to do."""
 
-_FEW: Final = 16  # artifacts of a partition that are not worth a trip of their own
+_ONE_CALL: Final = CHANGES  # artifacts of a run in a partition that go together or not at all
 
 _FORGET: Final = 50  # runs that one script call tells of a deletion
 
@@ -187,12 +187,12 @@ class Leasing:
         left: list[bytes] = []
         work: list[tuple[Keys, Sequence[bytes]]] = []
         for keys, members in named.items():
+            if len(members) <= _ONE_CALL:
+                left += members
+                continue
             usual = [member for member in members if len(member) == BINARY]
             left += [member for member in members if len(member) != BINARY]
-            if len(usual) < _FEW:
-                left += usual
-            else:
-                work += [(keys, some) for some in pages(usual, CHANGES)]
+            work += [(keys, some) for some in pages(usual, CHANGES)]
         replies = yield from self._session.write_each([self._sole(keys, some, run_id) for keys, some in work])
         left += [some[i] for (_, some), (_, numbers) in zip(work, replies, strict=True) for i in numbers]
         ids = [found.decode() for found in map(artifact_of, left) if found is not None]
