@@ -5,6 +5,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
 -- KEYS[7] needs of the content, where it was put in place
+-- KEYS[..] a key that is never written, where the keys have a tag and KEYS[4] is another, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content; its envelope, where it was put in place
 -- ARGV[7] '1', or '' or nothing: whether something is to be indexed by label where the partition is empty
