@@ -10,9 +10,9 @@ from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Best, Place, Query
 from ..base import Listing
+from .bounded import scan_of
 from .ordered import InOrder
 from .runs import RunScan, runs_page
-from .scanning import ViewScan
 from .session import Session, heard
 
 
@@ -28,7 +28,7 @@ class Lists:
 
     def listing(self, query: Query) -> Listing[ArtifactMetadata]:
         """See `Backend.listing`."""
-        return ViewScan(self._session, query)
+        return scan_of(self._session, query)
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
