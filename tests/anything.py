@@ -11,7 +11,6 @@ from .sizes import EXAMPLES
 
 SETTINGS = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from coatcheck.testing import ENGINES, Cluster, Engine, Sentinels, Server
 from coatcheck.testing.servers.tls import TlsServer
@@ -20,6 +21,9 @@ from .leaks import Leaks
 # A shell that starts a job in the background makes it ignore SIGINT, and so would every program the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("on any machine", deadline=None)
+settings.load_profile("on any machine")
 
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 * 2**30  # bytes that are free there

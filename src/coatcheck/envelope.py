@@ -165,15 +165,8 @@ def unseal(sealed: bytes | Hashed, digest: bytes, verify: Verify = "full", size:
         CorruptArtifactError: It is not an envelope of a known version, or not that content, or damaged.
             Memory stays bounded by `size`, or by the declared size, which the digest's owner wrote.
     """
-    if type(sealed) is bytes and len(sealed) == _LENGTH + (size or 0) < _SMALL:
-        # Straight: small, raw, and as it should be. Of what is not, the rest finds out what it is.
-        signed, plain = sealed[:_PROTECTED], sealed[_LENGTH:]
-        if (
-            signed == _SIGNED.pack(VERSION, RAW, len(plain), digest)
-            and sealed[_PROTECTED:_LENGTH] == xxhash.xxh3_64_digest(plain + signed)
-            and (verify != "full" or hashlib.sha256(plain).digest() == digest)
-        ):
-            return plain
+    if size is not None and (plain := unseal_usual(sealed, digest, verify, size)) is not None:
+        return plain
     codec, declared, payload = open_envelope(sealed, digest)
     if size is not None and declared != size:
         raise CorruptArtifactError(f"content of {declared} bytes, metadata says {size}")
@@ -185,6 +178,20 @@ def unseal(sealed: bytes | Hashed, digest: bytes, verify: Verify = "full", size:
         if (hashlib.sha256(content).digest() if known is None else known) != digest:
             raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
+
+
+def unseal_usual(sealed: bytes | Hashed | None, digest: bytes, verify: Verify, size: int) -> bytes | None:
+    """The same, straight, of what is small, raw and as it should be; what anything else is, `unseal` finds out."""
+    if type(sealed) is not bytes or len(sealed) != _LENGTH + size or size > _SMALL:
+        return None
+    signed, plain = sealed[:_PROTECTED], sealed[_LENGTH:]
+    if (
+        signed == _SIGNED.pack(VERSION, RAW, size, digest)
+        and sealed[_PROTECTED:_LENGTH] == xxhash.xxh3_64_digest(plain + signed)
+        and (verify != "full" or hashlib.sha256(plain).digest() == digest)
+    ):
+        return plain
+    return None
 
 
 def is_manifest(sealed: bytes) -> bool:

@@ -96,6 +96,8 @@ def validate_artifact_id(artifact_id: str) -> None:
 
 def check_artifact_id(artifact_id: object) -> str:
     """The same; returns the id as a plain `str`."""
+    if type(artifact_id) is str and is_default_id(artifact_id):
+        return artifact_id
     if not isinstance(artifact_id, str):
         raise InvalidArtifactError(f"artifact_id must be a str, not {type(artifact_id).__name__}")
     artifact_id = str.__str__(artifact_id)  # see exact

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar
 
 from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags
 from .errors import InvalidArtifactError
@@ -21,6 +21,8 @@ from .ids import check_artifact_id
 
 if TYPE_CHECKING:
     from .model import ArtifactMetadata
+
+T = TypeVar("T")
 
 Order = Literal["desc", "asc"]
 By = Literal["time", "size", "expiry"]
@@ -33,6 +35,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _MAC: Final = 8  # bytes of a cursor that say whose it is
 _LONGEST: Final = 4200  # characters of a cursor: that of a run is as long as its name, in quotes
 _TIME: Final = len("2000-01-01T00:00:00.000000+00:00")
+_TIMES: Final = attrgetter("created_at")
 _BY_TIME: Final = attrgetter("created_at", "artifact_id")
 
 
@@ -192,7 +195,7 @@ class Query:
         return other is None or (place < other if self.descending else place > other)
 
 
-class Best:
+class Best(Generic[T]):
     """The first of many in an order, in bounded memory.
 
     Args:
@@ -205,22 +208,22 @@ class Best:
         self._query = query
         self._start = start
         self._count = count
-        self._kept: dict[str, tuple[Place, ArtifactMetadata]] = {}
+        self._kept: dict[bytes, tuple[Place, T]] = {}
 
-    def add(self, place: Place, view: ArtifactMetadata) -> None:
-        """Take one into account; what came before under the same id is replaced."""
+    def add(self, place: Place, item: T) -> None:
+        """Take one into account; what came before under the same name is replaced."""
         if self._query.is_behind(place, self._start):
-            self._kept[view.artifact_id] = place, view
+            self._kept[place[1]] = place, item
             if len(self._kept) > 2 * self._count + MAX_PAGE:
-                self._kept = {one[1].artifact_id: one for one in self._first(self._count + 1)}
+                self._kept = {one[0][1]: one for one in self._first(self._count + 1)}
 
-    def page(self) -> tuple[list[ArtifactMetadata], Place | None]:
+    def page(self) -> tuple[list[T], Place | None]:
         """The first of them, and the last one's place if there are more."""
         first = self._first(self._count + 1)
-        views = [view for _, view in first[: self._count]]
-        return views, first[self._count - 1][0] if len(first) > self._count else None
+        items = [item for _, item in first[: self._count]]
+        return items, first[self._count - 1][0] if len(first) > self._count else None
 
-    def _first(self, count: int) -> list[tuple[Place, ArtifactMetadata]]:
+    def _first(self, count: int) -> list[tuple[Place, T]]:
         choose = heapq.nlargest if self._query.descending else heapq.nsmallest
         return choose(count, self._kept.values(), key=lambda one: one[0])
 
@@ -295,7 +298,7 @@ def slice_of(views: Iterable[ArtifactMetadata], query: Query, *, offset: int, li
     start, count = max(0, check_count(offset, "offset")), check_count(limit, "limit")
     stop = min(start + count, sys.maxsize) if count > 0 else None
     found = list(views)
-    if query.by == "time" and all(len(view.created_at) == _TIME for view in found):  # as text they sort alike
+    if query.by == "time" and {_TIME}.issuperset(map(len, map(_TIMES, found))):  # as text they sort alike
         found.sort(key=_BY_TIME, reverse=query.descending)
     else:
         found.sort(key=query.place, reverse=query.descending)

@@ -237,7 +237,7 @@ class ArtifactStore(ABC):
             InvalidArtifactError: Also: `after` is no cursor, or that of another query or another store.
         """
         query = Query.of(**filters).ordered(by, order)
-        best = Best(query, place_of(after, query, repr(self)), check_limit(limit))
+        best: Best[ArtifactMetadata] = Best(query, place_of(after, query, repr(self)), check_limit(limit))
         for view in self.search(limit=0, **filters):
             best.add(query.place(view), view)
         views, end = best.page()

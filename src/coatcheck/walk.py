@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -24,11 +24,11 @@ class Walk(Generic[T]):
     Args:
         listing: Where they come from; some may come twice.
         name: What an item is known by.
-        wanted: Which of them to take.
+        wanted: Which of them to take, by their names; `None`: all.
     """
 
     def __init__(
-        self, listing: Listing[T], name: Callable[[T], str], wanted: Callable[[T], bool] = lambda _: True
+        self, listing: Listing[T], name: Callable[[T], str], wanted: Callable[[T], bool] | None = None
     ) -> None:
         self._listing = listing
         self._name = name
@@ -38,7 +38,7 @@ class Walk(Generic[T]):
     def next(self) -> Plan[list[T]]:
         """A batch; empty only at the end."""
         while (some := (yield from self._listing.next())) is not None:
-            new = [item for item in some if self._wanted(item) and self._seen.add(self._name(item))]
+            new = [item for item in self._chosen(some) if self._seen.add(self._name(item))]
             if new:
                 return new
         return []
@@ -46,9 +46,13 @@ class Walk(Generic[T]):
     def rest(self) -> Plan[list[T]]:
         """All that is left of a walk that was not begun; of what came twice, as it came last."""
         found: dict[str, T] = {}
-        while (some := (yield from self._listing.next())) is not None:
-            found.update(zip(map(self._name, some), some, strict=True))
-        return [item for item in found.values() if self._wanted(item)]
+        for some in (yield from self._listing.rest()):
+            chosen = self._chosen(some)
+            found.update(zip(map(self._name, chosen), chosen, strict=True))
+        return list(found.values())
+
+    def _chosen(self, some: Sequence[T]) -> Sequence[T]:
+        return some if self._wanted is None else list(filter(self._wanted, some))
 
 
 def artifacts(backend: Backend, query: Query) -> Walk[ArtifactMetadata]:

@@ -23,7 +23,6 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink]
 SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=50,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,  # says how to repeat a failure
     phases=PHASES,

@@ -241,7 +241,8 @@ def test_a_walk_that_a_server_never_ends_is_ended(ends, monkeypatch, cursor, fac
         if SCRIPT.digest in words:
             return b"*3\r\n:1\r\n%b%b" % (number, text(member))
         if name == b"ZRANGE":
-            return page if words[-1] == b"WITHSCORES" else b"*500\r\n" + text(member) * 500
+            count = int(words[3]) + 1
+            return page if words[-1] == b"WITHSCORES" else b"*%d\r\n" % count + text(member) * count
         if name == b"TIME":
             return TIME
         return b"*2\r\n%b%b" % (text(b"\x02" + bytes(40)), number)  # leases: there are more

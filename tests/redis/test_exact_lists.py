@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
+from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError, TryAgainError
 
-from coatcheck import Payload, RedisArtifactStore, compute_artifact_id
-from coatcheck.backends.redis import batching, bounded, ordered, scanning
+from coatcheck import Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck.backends.redis import batching, bounded, ofrun, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
+from coatcheck.backends.redis.transport.base import BrokenError, NotSentError, Part
 from coatcheck.testing import eventually
 
 from .wire import Wire
@@ -39,10 +42,11 @@ def store(valkey, namespace, partitions) -> Iterator[RedisArtifactStore]:
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
     """A list takes many round trips, so that others come between them."""
-    for room in bounded, ordered, scanning:
+    for room in bounded, ofrun, ordered, scanning:
         monkeypatch.setattr(room, "PAGE", 7)
-    for room in bounded, scanning:
+    for room in bounded, ofrun, scanning:
         monkeypatch.setattr(room, "LEAST", 1)
+    monkeypatch.setattr(batching, "_BEGINNING", 7)
     monkeypatch.setattr(batching, "ROUND", 40)
 
 
@@ -86,7 +90,6 @@ def lasting(views) -> list[str]:
 LISTS: dict[str, Callable[[RedisArtifactStore], list]] = {
     "list_all": lambda store: store.list_all(limit=0),
     "list_all, limited": lambda store: store.list_all(limit=100_000),
-    "list_by_run": lambda store: store.list_by_run("mine"),
     "search newest first": lambda store: store.search(tags=KEPT, limit=0),
     "search oldest first": lambda store: store.search(tags=KEPT, limit=0, order="asc"),
     "search oldest first, limited": lambda store: store.search(tags=KEPT, limit=100_000, order="asc"),
@@ -99,6 +102,23 @@ LISTS: dict[str, Callable[[RedisArtifactStore], list]] = {
     "stored after a time": lambda store: store.search(tags=KEPT, created_after="1999-01-01", limit=0),
     "stored before a time": lambda store: store.search(tags=KEPT, created_before="2200-01-01", limit=0),
 }
+
+OF_RUN: dict[str, Callable[[RedisArtifactStore], list]] = {
+    "list_by_run": lambda store: store.list_by_run("mine"),
+    "iter_run": lambda store: list(store.iter_run("mine")),
+    "a page of the newest": lambda store: store.page(run_id="mine", limit=1000).items,
+    "a page of the oldest": lambda store: store.page(run_id="mine", limit=1000, order="asc").items,
+}
+
+
+@pytest.mark.parametrize("named", [3, 200, 16_000])  # names of a run that one reply has, in a partition
+@pytest.mark.parametrize("name", OF_RUN)
+def test_what_a_run_leases_all_the_time_is_listed_once(store, small_pages, monkeypatch, named, name) -> None:
+    monkeypatch.setattr(ofrun, "_NAMED", named)
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    with meanwhile(store):
+        for _ in range(4):
+            assert lasting(OF_RUN[name](store)) == LASTING_IDS
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -253,6 +273,88 @@ def test_a_search_for_few_of_many_takes_few_round_trips(store, limit) -> None:
     wire = Wire(store)
     assert store.search(tags={"kind": "report"}, limit=limit) == [oldest]
     assert wire.trips < 20
+
+
+@pytest.mark.parametrize("named", [3, 50, 16_000])
+def test_pages_of_a_run_are_its_list(store, monkeypatch, named) -> None:
+    monkeypatch.setattr(ofrun, "_NAMED", named)
+    store.store_many([b"%d" % n for n in range(150)], run_id="mine")
+    for n in range(30):
+        store.store(b"%d" % n, artifact_id=f"named-{n}", run_id="mine", ttl=None if n % 2 else 600)
+        store.store(b"%d" % n, run_id="other")
+    for order in "desc", "asc":
+        whole = store.search(run_id="mine", order=order, limit=0)
+        assert len(whole) == 180
+        assert [view.run_id for view in whole] == ["mine"] * 180
+        page = store.page(run_id="mine", order=order, limit=37)
+        views = page.items
+        while page.next is not None:
+            page = store.page(run_id="mine", order=order, limit=37, after=page.next)
+            views += page.items
+        assert views == whole
+    assert store.search(run_id="mine", limit=7) == store.list_by_run("mine")[:7]
+
+
+@pytest.mark.parametrize("named", [3, 16_000])
+def test_leases_of_a_run_that_have_ended_are_not_listed(store, monkeypatch, named) -> None:
+    monkeypatch.setattr(ofrun, "_NAMED", named)
+    contents = [b"%d" % n for n in range(150)]
+    store.store_many(contents, run_id="other")
+    store.store_many(contents[:50], run_id="mine", ttl=0.05)
+    store.store_many(contents[50:], run_id="mine")
+    eventually(lambda: len(store.list_by_run("mine")) == 100)
+    assert len(list(store.iter_run("mine"))) == len(store.page(run_id="mine", limit=1000).items) == 100
+
+
+def test_a_short_run_is_asked_for_where_it_is(valkey_cluster, namespace) -> None:
+    with RedisArtifactStore(valkey_cluster.url, namespace=namespace) as store:
+        views = store.store_many([b"%d" % n for n in range(5)], run_id="mine")
+        assert store.list_by_run("nobody") == []
+        wire = Wire(store)
+        assert store.list_by_run("nobody") == []
+        nodes = len({part.node for part in wire.parts})
+        assert wire.trips == nodes
+        wire.reset()
+        assert sorted(store.list_by_run("mine"), key=lambda view: view.artifact_id) == sorted(
+            views, key=lambda view: view.artifact_id
+        )
+        assert sum(wire.received) == 64 + 2 * 5  # each view with the time
+        assert wire.trips <= 2 * nodes
+
+
+class FirstInVain(Wire):
+    """The first exchange fails at one of the nodes.
+
+    Args:
+        store: The store.
+        result: What comes of it: what kept replies away, or an error in place of the last one.
+    """
+
+    def __init__(self, store: RedisArtifactStore, result: Exception) -> None:
+        super().__init__(store)
+        self.result: Exception | None = result
+
+    def send(self, parts: Sequence[Part]) -> list[Any]:
+        results = super().send(parts)
+        if self.result is not None:
+            is_reply, at = isinstance(self.result, ResponseError), len(parts) // 2
+            results[at] = [*results[at][:-1], self.result] if is_reply else self.result
+            self.result = None
+        return results
+
+
+@pytest.mark.parametrize("result", [BrokenError("cut"), NotSentError("away"), TryAgainError("later")], ids=str)
+def test_a_run_is_looked_for_again_where_a_node_did_not_answer(valkey_cluster, namespace, result) -> None:
+    with RedisArtifactStore(valkey_cluster.url, namespace=namespace) as store:
+        store.store_many([b"%d" % n for n in range(50)], run_id="mine")
+        wire = FirstInVain(store, result)
+        assert len(store.list_by_run("mine")) == 50
+        assert sum(wire.received) < 64 + 64 // 2 + 2 * 50  # only that node was asked again
+    with RedisArtifactStore(valkey_cluster.url, namespace=namespace, retry_for=0) as impatient:
+        impatient.list_by_run("mine")
+        FirstInVain(impatient, result)
+        with pytest.raises(StoreUnavailableError):
+            impatient.list_by_run("mine")
 
 
 def test_a_large_run_is_listed_in_bounded_replies(store, valkey) -> None:

@@ -322,3 +322,12 @@ def test_what_a_small_store_derives_is_not_made_where_its_other_keys_have_gone(
                 assert went_through or home.unchanged()
                 assert store.check(grace=0).problems == []
         home.close()
+
+
+def test_what_plain_commands_read_waits_for_no_move(home, impatient) -> None:
+    reads = {what: READINGS[what] for what in ("list by run", "page of a run", "metadata of a run")}
+    expected = {what: read(home.store) for what, read in reads.items()}
+    for ahead in home.arrangements():
+        home.begin(ahead)
+        assert {what: read(impatient) for what, read in reads.items()} == expected
+        home.give_up()

@@ -272,7 +272,6 @@ def test_a_deadline_beyond_the_calendar_is_damage(store, client, keys) -> None:
 @pytest.mark.leaves_keys("of any kind")
 @settings(
     max_examples=EXAMPLES // 4,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[phase for phase in Phase if phase is not Phase.explain],
     print_blob=True,

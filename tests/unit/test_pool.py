@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from coatcheck.backends.redis.transport.pool import Login, Own
+import asyncio
+
+import pytest
+from coatcheck.backends.redis.transport.pool import AsyncOwn, Login, Own
 
 
 class Idle:
-    open = True
+    open = usable = True
 
     def close(self) -> None:
         self.open = False
@@ -30,3 +33,55 @@ def test_a_closed_node_closes_what_is_idle_and_what_comes_back() -> None:
     own.give_back(late, clean=True)
     assert not idle.open
     assert not late.open
+
+
+class Limited(AsyncOwn):
+    """A node with one wire at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("h:1", "", object, Login({"socket_connect_timeout": 5}), 30, limit=1)
+        self.made = 0
+
+    async def _connect(self) -> Idle:
+        self.made += 1
+        return Idle()
+
+
+def test_tasks_beyond_the_limit_wait_for_their_turn() -> None:
+    async def main() -> None:
+        own, served = Limited(), []
+
+        async def work(number: int) -> None:
+            for _ in range(3):
+                wire = await own.take()
+                served.append(number)
+                await asyncio.sleep(0)
+                own.give_back(wire, clean=True)
+
+        await asyncio.gather(*map(work, range(3)))
+        assert served == [0, 1, 2] * 3  # who comes again is behind who waits
+        assert own.made == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in its place", "when its turn has come"])
+def test_a_task_that_waits_no_more_takes_nobodys_turn(late) -> None:
+    async def main() -> None:
+        own = Limited()
+        wire = await own.take()
+        tasks = [asyncio.create_task(own.take()) for _ in range(3)]
+        await asyncio.sleep(0)
+        if not late:
+            tasks[0].cancel()
+            tasks[1].cancel()
+            await asyncio.sleep(0)
+        own.give_back(wire, clean=True)
+        if late:
+            tasks[0].cancel()
+            tasks[1].cancel()
+        assert await tasks[2] is wire
+        own.give_back(wire, clean=True)
+        assert await own.take() is wire
+
+    asyncio.run(main())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext, suppress
+from typing import Any
 
 import pytest
 
@@ -134,6 +137,79 @@ def test_what_the_server_takes_slowly_ends_at_the_deadline(pair, pipeline) -> No
         taking.join()
 
 
+def test_what_comes_late_comes_all_the_same(pair) -> None:
+    def answer() -> None:
+        for pause in (0, 0.05, 0):
+            assert pair[1].recv(100)
+            time.sleep(pause)
+            pair[1].sendall(b"+OK\r\n")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    with closing(Wire(pair[0], 20)) as wire:
+        for _ in range(3):
+            wire.send([b"PING"], 1, time.monotonic())
+            assert wire.receive() == [b"OK"]
+    answering.join()
+
+
+class OtherSocket:
+    """A socket that waits in a way of its own, as gevent's do: it knows nothing of the kernel's timeouts."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, timeout: float | None) -> None:
+        assert timeout is not None, "it waits for ever"
+        self._sock.settimeout(timeout)
+
+
+@pytest.mark.parametrize("kind", [lambda sock: sock, OtherSocket], ids=["system", "other"])
+@pytest.mark.parametrize("pause", [0.001, 0.02, 20], ids=["quick drops", "slow drops", "nothing"])
+def test_what_never_ends_ends_at_the_deadline(pair, kind, pause) -> None:
+    ended = threading.Event()
+
+    def drip() -> None:
+        give_up_at = time.monotonic() + 20
+        with suppress(OSError):
+            pair[1].sendall(b"+")
+            while not ended.wait(pause) and time.monotonic() < give_up_at:
+                pair[1].sendall(b"k")
+        pair[1].close()
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with closing(Wire(kind(pair[0]), 0.3)) as wire, pytest.raises(TimeoutError):
+            wire.send([b"PING"], 1, time.monotonic())
+            wire.receive()
+    finally:
+        ended.set()
+        dripping.join()
+
+
+def test_signals_put_no_deadline_off(pair) -> None:
+    give_up_at, signalled = time.monotonic() + 20, []
+
+    def handle(*_: object) -> None:
+        signalled.append(time.monotonic())
+        assert signalled[-1] < give_up_at
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with closing(Wire(pair[0], 0.3)) as wire, pytest.raises(TimeoutError):
+            wire.send([b"PING"], 1, time.monotonic())
+            wire.receive()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert signalled
+
+
 def test_a_server_that_hangs_up_ends_what_waits_to_be_sent(pair) -> None:
     async def main() -> None:
         _, writer = await asyncio.open_connection(sock=pair[0])
@@ -167,3 +243,74 @@ def test_an_exchange_ends_at_its_own_deadline_and_not_at_that_of_another(pair, s
 
     with pytest.raises(TimeoutError) if ended else nullcontext():
         assert asyncio.run(main()) == [b"OK"]
+
+
+def arrive(wire: AsyncWire, data: bytes) -> None:
+    """What the event loop does when something comes."""
+    wire.get_buffer(-1)[: len(data)] = data
+    wire.buffer_updated(len(data))
+
+
+def test_a_task_goes_on_as_itself_as_soon_as_its_replies_are_there(pair) -> None:
+    said: contextvars.ContextVar[str] = contextvars.ContextVar("said", default="nothing")
+
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+
+            async def ask() -> tuple[object, str, object]:
+                said.set("something")
+                replies = [await wire.exchange([b"PING"], 1) for _ in range(2)]
+                return replies, said.get(), asyncio.current_task()
+
+            task = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            done = asyncio.get_running_loop().create_future()
+
+            def serve() -> None:
+                for reply in (b"+1\r\n", b"+2\r\n"):  # the second question is asked before the loop's next turn
+                    arrive(wire, reply)
+                done.set_result(task.done())
+
+            asyncio.get_running_loop().call_soon(serve)
+            assert await done
+            assert task.result() == ([[b"1"], [b"2"]], "something", task)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+def test_a_task_that_is_cancelled_as_its_replies_come_ends_once(pair, cancelled_first) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            reached = []
+
+            async def ask() -> None:
+                await wire.exchange([b"PING"], 1)
+                reached.append(True)
+                await asyncio.sleep(10)
+
+            task = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            both = [task.cancel, lambda: arrive(wire, b"+OK\r\n")]
+            for act in both if cancelled_first else reversed(both):
+                asyncio.get_running_loop().call_soon(act)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert reached == ([] if cancelled_first else [True])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_leaves_the_event_loop(pair, error) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(sock=pair[0])
+        with closing(AsyncWire(writer, 20)) as wire:
+            pair[1].sendall(b"+OK\r\n")
+            await wire.exchange([b"PING"], 1)
+            raise error
+
+    with pytest.raises(error):
+        asyncio.run(main())

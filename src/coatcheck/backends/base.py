@@ -40,6 +40,13 @@ class Listing(ABC, Generic[T_co]):
     def next(self) -> Plan[Sequence[T_co] | None]:
         """Some more, or none so far; `None` at the end."""
 
+    def rest(self) -> Plan[list[Sequence[T_co]]]:
+        """All there is, of a way that was not begun."""
+        found = []
+        while (some := (yield from self.next())) is not None:
+            found.append(some)
+        return found
+
 
 class Backend(ABC):
     """One namespace of artifacts."""

@@ -79,7 +79,7 @@ class LocalLists(Backend):
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         def look() -> tuple[list[ArtifactMetadata], Place | None]:
-            best = Best(query, start, count)
+            best: Best[ArtifactMetadata] = Best(query, start, count)
             for record, view in self._found(query):
                 best.add(self._place(record, view, query), view)
             return best.page()

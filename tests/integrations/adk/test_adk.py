@@ -166,7 +166,7 @@ async def answer(service: BaseArtifactService, call) -> Any:
     return shown
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(calls, min_size=5, max_size=30))
 def test_it_answers_as_the_service_in_memory_does(script) -> None:
     async def compare() -> None:

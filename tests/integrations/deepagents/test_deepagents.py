@@ -133,7 +133,7 @@ def shown(result: Any) -> Any:
     return plain
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(calls, min_size=5, max_size=30))
 def test_it_answers_as_the_backend_of_stores_does(script) -> None:
     with InMemoryArtifactStore() as store:

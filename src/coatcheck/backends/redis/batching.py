@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ...errors import StoreUnavailableError
@@ -76,14 +76,19 @@ class Pace:
         return max(1, min(self._most, BATCH_BYTES // 2 // self._longest))
 
 
-def parts(places: Sequence[Keys], pace: Pace) -> Iterable[list[tuple[Keys, list[int]]]]:
+def parts(places: Sequence[Keys], pace: Pace) -> Iterable[list[tuple[Keys, Sequence[int]]]]:
     """The numbers of items, by partition, for one pipeline after the other; each is cut when it is asked for."""
-    part: list[tuple[Keys, list[int]]] = []
+    return cut(by_partition(places), pace)
+
+
+def cut(items: Mapping[Keys, Sequence[T]], pace: Pace) -> Iterator[list[tuple[Keys, Sequence[T]]]]:
+    """The same of items that are sorted by partition already."""
+    part: list[tuple[Keys, Sequence[T]]] = []
     room = pace.next()
-    for keys, numbers in by_partition(places).items():
+    for keys, its in items.items():
         start = 0
-        while start < len(numbers):
-            some = numbers[start : start + room]
+        while start < len(its):
+            some = its[start : start + room]
             start += len(some)
             room -= len(some)
             part.append((keys, some))

@@ -6,11 +6,16 @@ read in order is looked at again where it may have changed meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Best, Place, Query
 from ..base import Listing
 from .bounded import scan_of
+from .layout import records
+from .layout.keys import all_listed
+from .ofrun import Row, RunViews
 from .ordered import InOrder
 from .runs import RunScan, runs_page
 from .session import Session, heard
@@ -28,7 +33,9 @@ class Lists:
 
     def listing(self, query: Query) -> Listing[ArtifactMetadata]:
         """See `Backend.listing`."""
-        return scan_of(self._session, query)
+        if query.run_id is None or query.is_filter:
+            return scan_of(self._session, query)
+        return RunViews(self._session, query)
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
@@ -40,7 +47,10 @@ class Lists:
 
     def _best(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """The same in an order that no index has."""
-        best, listing = Best(query, start, count), self.listing(query)
+        listing = self.listing(query)
+        if isinstance(listing, RunViews) and query.by == "time":
+            return (yield from heard(_best_of_run(listing, query, start, count)))
+        best = Best[ArtifactMetadata](query, start, count)
         while (views := (yield from listing.next())) is not None:
             for view in views:
                 best.add(query.place(view), view)
@@ -53,3 +63,22 @@ class Lists:
     def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
         """See `Backend.runs_page`."""
         return heard(runs_page(self._session, prefix, start, count))
+
+
+def _best_of_run(
+    listing: RunViews, query: Query, start: Place | None, count: int
+) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
+    """The first of a run: only of these views are made."""
+    best = Best[Row](query, start, count)
+
+    def take(rows: Sequence[Row]) -> None:
+        leases = [lease for *_, lease in rows]
+        if any(map(records.is_damaged, leases)):
+            records.decode_views(rows)  # raises: nobody knows where it stands
+        names = all_listed([member for _, member, *_ in rows])
+        for name, created, row in zip(names, map(records.created_of, leases), rows, strict=True):
+            best.add((created, name), row)
+
+    yield from listing.each(take)
+    rows, end = best.page()
+    return records.decode_views(rows), end

@@ -70,10 +70,10 @@ class Scan(Listing[T]):
         found = yield from self._some()
         return [item for _, items in found for item in items]
 
-    def _some(self) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
-        """What each partition that is left says next."""
+    def _some(self, most: int | None = None) -> Plan[list[tuple[Keys, Sequence[Any]]]]:
+        """What each partition that is left says next, about a page or `most` members together."""
         session, waiting = self._session, self._waiting
-        count, budget = max(LEAST, PAGE // len(waiting)), BATCH_BYTES // len(waiting)
+        count, budget = max(LEAST, (PAGE if most is None else most) // len(waiting)), BATCH_BYTES // len(waiting)
         replies = yield from session.read_each(
             [self._question(source, cursor.at, count, budget) for source, cursor, _ in waiting]
         )
@@ -128,22 +128,30 @@ class ViewScan(Scan[ArtifactMetadata]):
         found = yield from self.matches()
         return None if found is None else views_of(found, self._query)
 
-    def matches(self) -> Plan[Sequence[calls.Match] | None]:
-        """The same as it is stored."""
+    def begin(self, first: Sequence[Source], behind: Sequence[Source] = ()) -> None:
+        """Read these indexes, then those behind them, whatever was begun."""
+        self._begun = True
+        self._read(first, behind)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left of what was begun."""
+        return not self._waiting
+
+    def matches(self, most: int | None = None) -> Plan[Sequence[calls.Match] | None]:
+        """The same as it is stored. `most`: about so many."""
         if not self._begun:
-            self._begun = True
-            found = yield from sources(self._session, self._query, "created")
-            first = found.first
-            if self._query.run_id is not None and len(first) > 1:
+            run_id = self._query.run_id
+            if run_id is not None and len(self._session.partitions.all) > 1:
                 # A run has artifacts in few of many partitions: scripts only look there.
-                counts = yield from self._session.read_each(
-                    [Command(keys.slot, (b"ZCOUNT", index, b"-inf", b"+inf"), int) for keys, index in first]
-                )
-                first = [one for one, count in zip(first, counts, strict=True) if count]
-            self._read(first, found.mixed)
+                counts = yield from self._session.read_of_run(run_id, b"ZCOUNT", b"-inf", b"+inf")
+                self.begin([Source(keys, keys.run(run_id)) for keys, _ in counts])
+            else:
+                found = yield from sources(self._session, self._query, "created")
+                self.begin(found.first, found.mixed)
         if not self._waiting:
             return None
-        matches = [(keys, match) for keys, some in (yield from self._some()) for match in some]
+        matches = [(keys, match) for keys, some in (yield from self._some(most)) for match in some]
         return [match for _, match in (yield from completed(self._session, self._query, matches))]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ...errors import ArtifactError, CorruptArtifactError, StoreUnavailableError
 from ...plan import Plan
+from .everywhere import Everywhere, found_in
 from .eviction import Question, warn
 from .layout.keys import Keys
 from .layout.partitions import Partitions
@@ -65,6 +66,7 @@ class Session:
         self.durability: Durability = durability
         self.wish = wish
         self._behind = confirmation(durability)
+        self._everywhere: dict[tuple[bytes, ...], Everywhere] = {}
         # The embedded engine is known not to evict.
         self._question = Question(partitions, is_cluster=transport.is_cluster) if transport.engine is None else None
 
@@ -83,6 +85,24 @@ class Session:
     def write_each(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
         """The same for many, at once: one pipeline for each node."""
         return _read(units, (yield from self._send(units, writes=True))) if units else []
+
+    def read_of_run(self, run_id: str, *words: bytes) -> Plan[list[tuple[Keys, Any]]]:
+        """Ask all partitions about their indexes of a run; those that say something, and what.
+
+        `words`: a plain command; behind the first word comes the key.
+        """
+        partitions, tried = self.partitions.all, None
+        question = self._everywhere.get(words) or self._everywhere.setdefault(words, Everywhere(partitions, words))
+        attempt = None if self._question is not None else question.first_try(self.transport, run_id)
+        if attempt is not None:
+            pipelines, routes = attempt
+            results = yield pipelines
+            found = found_in(routes, results)
+            if found is not None:
+                return [(partitions[i], reply) for i, reply in found]
+            tried = [(route.node, route.numbers, result) for route, result in zip(routes, results, strict=True)]
+        replies = yield from self._send(question.units(run_id), writes=False, tried=tried)
+        return [one for one in zip(partitions, replies, strict=True) if one[1]]
 
     def prepare(self, units: Sequence[Unit[T]]) -> Plan[list[T]]:
         """Send what concerns no artifact yet: if its outcome is unknown, nothing is in doubt."""
@@ -133,7 +153,7 @@ class Session:
                     [result] = yield attempt
                     if answered(result):
                         return unit.read(result)
-                    tried = attempt, result
+                    tried = [(attempt.parts[0].node, (0,), result)]
             return unit.read((yield from self._send((unit,), writes=writes, tried=tried)))
         except ArtifactError:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -70,6 +71,14 @@ def listed(member: bytes) -> bytes:
     if artifact_id is None:
         raise CorruptArtifactError(f"an index has a damaged member: {member!r}; gc() removes it")
     return artifact_id
+
+
+def all_listed(members: Sequence[bytes]) -> list[bytes]:
+    """The same for many."""
+    if not {BINARY}.issuperset(map(len, members)):
+        return list(map(listed, members))
+    digits = b"".join(members).hex().encode()
+    return [digits[at : at + 2 * BINARY] for at in range(0, len(digits), 2 * BINARY)]
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs

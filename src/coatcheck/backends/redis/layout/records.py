@@ -231,6 +231,21 @@ def deadline_of(lease: bytes) -> int:
     return int.from_bytes(lease[:DEADLINE])
 
 
+def deadline_bytes(deadline: int) -> bytes:
+    """A deadline as leases have it: as bytes they sort alike."""
+    return deadline.to_bytes(DEADLINE)
+
+
+def is_damaged(lease: bytes) -> bool:
+    """Whether it is none."""
+    return len(lease) < _LEASE
+
+
+def is_live(lease: bytes, now: bytes) -> bool:
+    """Whether it has not ended. One that is damaged counts as one for ever."""
+    return lease[:DEADLINE] > now or is_damaged(lease)
+
+
 def created_of(lease: bytes) -> int:
     """When it was stored, in us."""
     return int.from_bytes(lease[DEADLINE:_LEASE])
@@ -262,6 +277,40 @@ def times_of(start: bytes) -> tuple[int, int]:
         raise ValueError(f"{len(start)} bytes where a lease begins with {_LEASE}")
     both = int.from_bytes(start)
     return times(both & _CREATED, both >> _CREATED_BITS)
+
+
+def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, bytes] | None:
+    """Metadata and digest of a default id that one run leases, of what `LEASES` returns; most are that.
+
+    Of what is not, `latest_of_few` and `decode_view` find out what it is: `None`.
+    """
+    if len(fields) != 4 or fields[0] != b"h":
+        return None
+    _, header, field, lease = fields
+    digest, size, times = header[1:_HEADER], header[_HEADER:], int.from_bytes(lease[:_LEASE])
+    name = digest.hex()
+    said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
+    if (
+        said is None
+        or header[:1] != _VERSION
+        or name[:ID_LENGTH] != artifact_id
+        or not (size.isdigit() and len(size) <= _DIGITS)
+        or _LAST_TIME < times >> _CREATED_BITS < FOREVER
+    ):
+        return None
+    content_type, tags, run_id = said
+    view = {
+        "artifact_id": artifact_id,
+        "content_type": content_type,
+        "size_bytes": int(size),
+        "created_at": format_time(times & _CREATED),
+        "run_id": run_id,
+        "tags": tags.copy(),
+        "digest": name,
+        "expires_at": format_deadline(times >> _CREATED_BITS),
+        "extra": {},
+    }
+    return filled(ArtifactMetadata, view), digest
 
 
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:

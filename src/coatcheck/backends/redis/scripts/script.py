@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ....ids import ID_LENGTH
 from ..transport.base import MakeLarge
-from ..transport.resp import Argument, Piece, fill, merge, pack, template
+from ..transport.resp import Argument, Piece, fill, merge, pack, split, template
 
 T = TypeVar("T")
 Other = TypeVar("Other")
@@ -264,27 +264,61 @@ class IdForm(Form):
 
 
 class Repeated(Generic[T]):
-    """The commands of a form about several artifacts of one partition. `decode` takes all their replies."""
+    """The commands of a form about several artifacts of one partition. `decode` takes all their replies.
 
-    __slots__ = ("_decode", "_form", "_ids", "replies", "slot")
+    `first`: a command without a key that goes before them.
+    """
+
+    __slots__ = ("_decode", "_first", "_form", "_ids", "replies", "slot")
     slow = False
     inert = False
     large = None
 
-    def __init__(self, form: IdForm, slot: int, ids: Sequence[bytes], decode: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        form: IdForm,
+        slot: int,
+        ids: Sequence[bytes],
+        decode: Callable[[Any], T],
+        first: Sequence[bytes] = (),
+    ) -> None:
         self.slot = slot
-        self.replies = form.replies * len(ids)
+        self.replies = form.replies * len(ids) + bool(first)
         self._form = form
         self._ids = ids
         self._decode = decode
+        self._first = first
 
     def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
         """The commands as the server reads them."""
-        return [self._form.repeated(self._ids)]
+        packed = self._form.repeated(self._ids)
+        return [*pack(self._first), packed] if self._first else [packed]
+
+    def singly(self) -> list[Packed]:
+        """The commands one by one."""
+        return [Packed(self.slot, command) for command in split(self.packed())]
 
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""
         return self._decode(replies)
+
+
+class Packed:
+    """One command of a unit that was sent in vain as a whole."""
+
+    __slots__ = ("_command", "slot")
+    slow = False
+    inert = False
+    large = None
+    replies = 1
+
+    def __init__(self, slot: int, command: bytes) -> None:
+        self.slot = slot
+        self._command = command
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:  # noqa: ARG002  # the same either way
+        """The command as the server reads it."""
+        return [self._command]
 
 
 class Command(Generic[T]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from ....embedded import EmbeddedEngine
 from ....plan import arun
@@ -73,9 +74,11 @@ class _Sent:
             task.cancel()
 
 
-async def _exchange(part: Part) -> Result:
-    if part.within is None:
-        return await _exchanged(part)
+def _exchange(part: Part) -> Coroutine[Any, Any, Result]:
+    return _exchanged(part) if part.within is None else _exchanged_within(part)
+
+
+async def _exchanged_within(part: Part) -> Result:
     try:
         async with asyncio.timeout(part.within):
             return await _exchanged(part)
@@ -97,7 +100,8 @@ async def _exchanged(part: Part) -> Result:
     except TRANSPORT_ERRORS as error:
         result = broken(error, node)
     finally:
-        await node.give_back(wire, clean=clean)
+        if (closing := node.give_back(wire, clean=clean)) is not None:
+            await closing
     if type(result) is BrokenError:
         node.forget_idle()
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ....embedded import EmbeddedEngine
 from ....plan import Step
@@ -65,6 +65,14 @@ class Sendable(Protocol):
         """The commands as the server reads them; scripts with their source unless `by_hash`."""
 
 
+@runtime_checkable
+class Severable(Sendable, Protocol):
+    """One whose commands only read, and may be sent to different nodes while its slot is being moved."""
+
+    def singly(self) -> Sequence[Sendable]:
+        """Its commands one by one."""
+
+
 class Node(Protocol):
     """One server, as it is reached from here.
 
@@ -84,7 +92,10 @@ class Node(Protocol):
         """A wire, see `wire.py`, in so many seconds; awaited by asyncio transports."""
 
     def give_back(self, wire: Any, *, clean: bool) -> Any:
-        """Keep it for the next taker, or close it if it is not `clean`: all replies read."""
+        """Keep it for the next taker, or close it if it is not `clean`: all replies read.
+
+        Awaited by asyncio transports if it returns something.
+        """
 
     def forget_idle(self) -> None:
         """Close what is idle: a connection broke, so the others most likely did."""
@@ -187,9 +198,8 @@ class Pipelines(Step):
         results: list[Result] = self.transport.send(self.parts)
         return results
 
-    async def arun(self) -> list[Result]:
-        results: list[Result] = await self.transport.send(self.parts)
-        return results
+    def arun(self) -> Any:  # the transport's own coroutine: one around it would cost each call something
+        return self.transport.send(self.parts)
 
 
 class Begin(Step):

@@ -1,14 +1,15 @@
 """Nodes of a store that was opened by URL: where the wires to one server wait between pipelines.
 
 Wires are taken and given back so that an interrupt at any point closes them: one that nobody holds any more is closed
-by the garbage collector, and nothing here counts wires but the semaphore of asyncio. Threads have as many as they need:
-redis-py's pools raise beyond 100, and take 20 µs of every call.
+by the garbage collector, and nothing here counts wires but how many tasks of an event loop may have one. Threads have
+as many as they need: redis-py's pools raise beyond 100, and take 20 µs of every call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -99,15 +100,13 @@ class Own(_Own):
         if self._process != os.getpid():  # forked: the wires are the parent's
             self.forget_idle()
             self._process = os.getpid()
-        while self._idle:
-            try:
-                wire = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            if wire.usable:
-                return wire
-            wire.close()
-        return self._connect(within)
+        wire: Wire | None
+        try:
+            while not (wire := self._idle.pop()).usable:
+                wire.close()
+        except IndexError:  # none is left
+            wire = None
+        return self._connect(within) if wire is None else wire
 
     def _connect(self, within: float | None) -> Wire:
         connection = self._make()
@@ -183,13 +182,22 @@ class PerLoop(Generic[T]):
 
 
 class _Held:
-    """The wires of one event loop. They end with it, because it closes the asynchronous generators that it knows."""
+    """The wires of one event loop. They end with it, because it closes the asynchronous generators that it knows.
 
-    __slots__ = ("_ending", "free", "idle")
+    Args:
+        limit: How many tasks may have one at a time. (A semaphore of asyncio would be awaited where nobody waits, too.)
+
+    Attributes:
+        free: How many more may have one now.
+        idle: Those that nobody has.
+    """
+
+    __slots__ = ("_ending", "_turns", "free", "idle")
 
     def __init__(self, limit: int) -> None:
         self.idle: list[AsyncWire] = []
-        self.free = asyncio.Semaphore(limit)
+        self.free = limit
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._ending: Any = _closing_at_the_end(self.idle)
         with suppress(StopIteration):  # it has begun: now the loop knows it
             self._ending.asend(None).send(None)
@@ -199,6 +207,28 @@ class _Held:
             wire.close()
         else:
             self.idle.append(wire)
+
+    async def turn(self) -> None:
+        """Wait for what others take now, the longest first."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn in self._turns:
+                self._turns.remove(turn)
+            elif not turn.cancelled():  # it came all the same
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Let in who waits, or whoever comes next."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():  # else it was cancelled just now
+                turn.set_result(None)
+                return
+        self.free += 1
 
     def forget_idle(self) -> None:
         while self.idle:
@@ -232,14 +262,17 @@ class AsyncOwn(_Own):
 
     async def take(self, within: float | None = None) -> AsyncWire:  # noqa: ARG002  # the transport looks to that
         held = self._held()
-        await held.free.acquire()
+        if held.free:
+            held.free -= 1
+        else:
+            await held.turn()
         try:
             while held.idle:
                 if (wire := held.idle.pop()).usable:
                     return wire
             return await self._connect()
         except BaseException:
-            held.free.release()
+            held.release()
             raise
 
     async def _connect(self) -> AsyncWire:
@@ -261,9 +294,9 @@ class AsyncOwn(_Own):
         self.incarnation = object()
         return wire
 
-    async def give_back(self, wire: AsyncWire, *, clean: bool) -> None:
+    def give_back(self, wire: AsyncWire, *, clean: bool) -> None:
         held = self._held()
-        held.free.release()
+        held.release()
         if clean and not self._closed:
             held.keep(wire)
         else:

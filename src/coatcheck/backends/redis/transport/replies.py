@@ -67,6 +67,7 @@ class Replies:
         self._view = memoryview(self._room)[1:]
         self._reader = _reader()
         self._cut = b""  # the beginning of a header
+        self._value: Large | None = None  # what is coming in
         self.expect(0)
 
     def expect(self, count: int, make_large: Callable[[int], Large] | None = None) -> None:
@@ -77,13 +78,17 @@ class Replies:
         self._fed = 0  # bytes of this pipeline that hiredis was given
         self._line: int | None = 0  # bytes of the line that is coming in, where that is known to be one
         self._clean = True  # whether what comes next is the beginning of a reply
-        self._value: Large | None = None  # what is coming in
         self._large: list[tuple[int, Large]] = []
 
     @property
     def missing(self) -> int:
         """How many replies are not complete."""
         return self._missing + (self._value is not None)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether `space` is part of a large value."""
+        return self._value is not None
 
     def space(self) -> memoryview:
         """Where the next bytes go."""
@@ -120,19 +125,17 @@ class Replies:
     def _read(self, data: bytes | bytearray, size: int, start: int = 0) -> bool:
         """Let hiredis parse so many bytes."""
         self._fed += size
-        self._clean = False
         self._reader.feed(data, start, size)  # type: ignore[arg-type]  # any buffer
         gets, values, missing = self._reader.gets, self._values, self._missing
-        while missing:
-            value = gets()
-            if value is _MORE:
-                self._missing = missing
-                if self._fed > _LONGEST * (len(values) + 1) or self._in_a_long_line(data, start, start + size):
-                    raise MalformedError("a reply without end")
-                return False
+        while missing and (value := gets()) is not _MORE:
             values.append(value)
             missing -= 1
-        self._missing = 0
+        self._missing = missing
+        if missing:
+            self._clean = False
+            if self._fed > _LONGEST * (len(values) + 1) or self._in_a_long_line(data, start, start + size):
+                raise MalformedError("a reply without end")
+            return False
         if self._reader.has_data():
             raise MalformedError(_TOO_MANY)
         return True

@@ -27,6 +27,7 @@ from .base import (
     RefusedError,
     Result,
     Sendable,
+    Severable,
     Transport,
     UnexpectedError,
 )
@@ -36,8 +37,8 @@ from .resp import Piece, merge, pack, split
 
 __all__ = ["Backoff", "Tried", "answered", "deliver", "find_primaries", "first_try", "translate"]
 
-Tried = tuple[Pipelines, Result] | None
-"""A first try of a single unit, and what came of it."""
+Tried = Sequence[tuple[Node, Sequence[int], Result]] | None
+"""First tries: where to, the numbers of the units, and what came of it."""
 
 _logger: Final = logging.getLogger("coatcheck.retry")
 _FIRST_PAUSE: Final = 0.01
@@ -67,7 +68,7 @@ def deliver(
         behind: Sent behind the units on each connection that they use; its reply is checked.
         node: Where to send them, whatever their slots say.
         within: See `Part`.
-        tried: A first try of the only unit, and what came of it.
+        tried: First tries of all units.
 
     Raises:
         ArtifactError: The one of `coatcheck.errors` that fits the first error reply, or the lost connection.
@@ -78,7 +79,7 @@ def deliver(
             [result] = yield attempt
             if answered(result):
                 return result
-            tried = attempt, result
+            tried = [(attempt.parts[0].node, (0,), result)]
     return (yield from _Delivery(transport, units, writes, behind, node, within).run(retry_for, tried))
 
 
@@ -147,10 +148,10 @@ class _Letter:
         """Take the replies, if none is an error."""
         if self.asked is not None:
             replies, self.asked = replies[1::2], None
-        errors = [reply for reply in replies if isinstance(reply, Exception)]
-        if not errors:
+        if not any(issubclass(kind, Exception) for kind in set(map(type, replies))):
             self.replies, self.in_doubt = replies, False
-        return errors
+            return []
+        return [reply for reply in replies if isinstance(reply, Exception)]
 
 
 class _Delivery:
@@ -185,9 +186,9 @@ class _Delivery:
         """Send until all is delivered. `tried`: see `deliver`."""
         backoff = Backoff(retry_for)
         hops = 0
-        if tried is not None:
-            attempt, result = tried
-            self._read(attempt.parts[0].node, self.letters, result)
+        letters = tuple(self.letters)
+        for target, numbers, result in tried or ():
+            self._read(target, [letters[i] for i in numbers], result)
         while True:
             waiting = [letter for letter in self.letters if letter.replies is None]
             if not waiting:
@@ -265,13 +266,20 @@ class _Delivery:
         if elsewhere is not None:
             there = self.transport.at(elsewhere.host or target.name.rpartition(":")[0].strip("[]"), elsewhere.port)
             moved = isinstance(elsewhere, MovedError)
-            # Where only some commands of a unit are sent after their keys, those of the others are still here: wait.
+            # Where only some commands of a unit are sent after their keys, those of the others are still here: each
+            # goes by itself, or all wait.
             all_gone = len(errors) == letter.unit.replies and all(isinstance(error, AskError) for error in errors)
+            at_once = True
             if moved:
                 self.transport.move(elsewhere.slot_id, there)
             elif all_gone:
                 letter.asked = there
-            self._again(elsewhere, stale=False, at_once=moved or all_gone)
+            elif isinstance(letter.unit, Severable):
+                at = self.letters.index(letter)
+                self.letters[at : at + 1] = [_Letter(unit) for unit in letter.unit.singly()]
+            else:
+                at_once = False
+            self._again(elsewhere, stale=False, at_once=at_once)
             return
         if letter.by_hash and any(isinstance(error, NoScriptError) for error in errors):
             letter.by_hash = False

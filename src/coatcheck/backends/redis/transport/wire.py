@@ -5,9 +5,12 @@ redis-py connects; from then on its socket is read and written here.
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -17,9 +20,9 @@ from .replies import Large, Replies
 from .resp import Piece
 
 _AHEAD: Final = 4  # large replies that are asked for at a time; others get their turn at the server between them
-_SMALL: Final = 64 * 1024  # bytes that go out in one call
 _AT_ONCE: Final = 128 * 1024  # bytes that asyncio is given at a time: it copies what the socket does not take
 _TOGETHER: Final = 64  # buffers that go out in one call; systems take 1,024
+_SOON: Final = 0.005  # seconds; scheduling and most replies take less
 _EXACT: Final = 0.01  # seconds by which a deadline may be missed, to spare system calls
 _TRUSTED: Final = 1.0  # seconds after an exchange in which nobody looks whether the connection still stands
 _CLOSED: Final = "the server closed the connection"
@@ -28,20 +31,25 @@ _CLOSED: Final = "the server closed the connection"
 class Wire:
     """A blocking connection.
 
+    For what comes soon, as most replies do, the kernel waits. Python's timeouts take a `poll` before each call of the
+    socket: they hold from then on, and always with TLS and with sockets that are not the system's.
+
     Args:
         sock: A connected socket; it is the wire's own from here on.
         timeout: Seconds for one exchange.
     """
 
-    __slots__ = ("_deadline", "_gathers", "_later", "_limit", "_replies", "_socket", "timeout")
+    __slots__ = ("_deadline", "_gathers", "_later", "_limit", "_replies", "_socket", "_soon", "_trusted", "timeout")
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._socket = sock
         self._gathers = not isinstance(sock, ssl.SSLSocket)
+        self._soon = self._gathers and _waits_by_kernel(sock)
         self.timeout = timeout
         self._replies = Replies()
         self._later: Sequence[Piece] = ()
         self._deadline = 0.0
+        self._trusted = 0.0  # when somebody has to look whether the connection still stands
         self._limit = 0.0  # seconds for the next call of the socket
 
     def send(
@@ -61,33 +69,45 @@ class Wire:
             OSError: The connection broke, or the time is up.
         """
         self._replies.expect(count, make_large)
-        if make_large is None:
-            self._later = ()
-        else:
-            assert isinstance(buffers, list)
-            buffers, self._later = buffers[:_AHEAD], buffers[_AHEAD:]
         self._deadline = start + (self.timeout if within is None else min(within, self.timeout))
-        if self._limit < self.timeout - _EXACT:
-            self._limit = self.timeout + _EXACT
-            self._hurry()
-        if isinstance(buffers, list) and len(buffers) > 1 and self._gathers:
-            self._send_together(buffers)
-            return
+        self._trusted = start + _TRUSTED
+        if not self._soon:
+            if self._limit < self.timeout - _EXACT:
+                self._be_patient()
+        elif self._limit != _SOON:
+            self._socket.settimeout(None)
+            self._limit = _SOON
+        if isinstance(buffers, list) and len(buffers) > 1:
+            if make_large is not None:
+                buffers, self._later = buffers[:_AHEAD], buffers[_AHEAD:]
+            if self._gathers:
+                self._send_together(buffers)
+                return
         for buffer in buffers:
-            if len(buffer) < _SMALL:
-                self._socket.sendall(buffer)
-            else:
-                rest = memoryview(buffer)
-                while rest:
-                    rest = rest[self._socket.send(rest) :]
-                    self._hurry()
+            self._send_one(buffer)
+
+    def _send_one(self, buffer: Piece) -> None:
+        while True:
+            try:
+                sent = self._socket.send(buffer)
+            except BlockingIOError:  # not soon
+                self._be_patient()
+                continue
+            if sent == len(buffer):
+                return
+            buffer = memoryview(buffer)[sent:]
+            self._hurry()
 
     def _send_together(self, buffers: Sequence[Piece]) -> None:
         """Several buffers in one call of the system: the server wakes up once."""
         waiting = [memoryview(buffer) for buffer in buffers]
         first = 0
         while first < len(waiting):
-            sent = self._socket.sendmsg(waiting[first : first + _TOGETHER])
+            try:
+                sent = self._socket.sendmsg(waiting[first : first + _TOGETHER])
+            except BlockingIOError:  # not soon
+                self._be_patient()
+                continue
             while first < len(waiting) and sent >= len(waiting[first]):
                 sent -= len(waiting[first])
                 first += 1
@@ -103,16 +123,27 @@ class Wire:
             MalformedError: What came is not what a server replies.
         """
         replies, receive = self._replies, self._socket.recv_into
-        while True:
+        if self._limit != _SOON:
             self._hurry()
-            size = receive(replies.space())
+        while True:
+            try:
+                size = receive(replies.space())
+            except BlockingIOError:  # not soon
+                self._be_patient()
+                continue
             if size == 0:
                 raise ConnectionResetError(_CLOSED)
             if replies.took(size):
                 return replies.all()
+            self._hurry()
             while len(self._later) > max(0, replies.missing - _AHEAD):
-                self._socket.sendall(self._later[0])
+                self._send_one(self._later[0])
                 self._later = self._later[1:]
+
+    def _be_patient(self) -> None:
+        """Let Python's timeouts hold, for as long as there is time."""
+        self._limit = self.timeout + _EXACT
+        self._hurry()
 
     def _hurry(self) -> None:
         """Let the next call of the socket take no longer than there is time."""
@@ -126,8 +157,9 @@ class Wire:
     @property
     def usable(self) -> bool:
         """Whether nothing came on it since: an end, or what nobody asked for. Looked for after some idle time only."""
-        if monotonic() < self._deadline - self.timeout + _TRUSTED:
-            return True
+        return monotonic() < self._trusted or self._is_silent()
+
+    def _is_silent(self) -> bool:
         self._socket.settimeout(0.0)
         self._limit = 0.0
         try:
@@ -144,6 +176,15 @@ class Wire:
 
     def __del__(self) -> None:
         self._socket.close()  # whoever held it was interrupted, or never closed its store
+
+
+def _waits_by_kernel(sock: socket.socket) -> bool:
+    """Let a socket without a timeout of Python's wait for `_SOON`; whether it does."""
+    if sys.platform == "win32" or not isinstance(sock, _socket.socket):  # gevent and others have sockets of their own
+        return False
+    for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, side, struct.pack("ll", 0, int(_SOON * 1_000_000)))
+    return True
 
 
 class AsyncWire(asyncio.BufferedProtocol):
@@ -175,15 +216,17 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._replies.expect(count, make_large)
         if self._failure is not None:
             raise self._failure
-        self._waiting = waiting = self._loop.create_future()
+        waiting: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        self._waiting = waiting
         self._deadline = self._loop.time() + self.timeout
         if self._alarm is None:
             self._alarm = self._loop.call_at(self._deadline, self._check_time)
         try:
             if isinstance(buffers, list):
-                ahead = len(buffers) if make_large is None else _AHEAD
-                self._later = buffers[ahead:]
-                for buffer in buffers[:ahead]:
+                self._later = ()
+                if make_large is not None and len(buffers) > _AHEAD:
+                    buffers, self._later = buffers[:_AHEAD], buffers[_AHEAD:]
+                for buffer in buffers:
                     if len(buffer) <= _AT_ONCE and self._full is None:
                         self._transport.write(buffer)
                     else:
@@ -229,14 +272,22 @@ class AsyncWire(asyncio.BufferedProtocol):
         return self._replies.space()
 
     def buffer_updated(self, nbytes: int) -> None:
+        replies = self._replies
+        in_place = replies.in_place
         try:
-            complete = self._replies.took(nbytes)
+            complete = replies.took(nbytes)
         except Exception as error:  # noqa: BLE001  # for whoever waits
             self._fail(error)
             return
-        if complete and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-        while len(self._later) > max(0, self._replies.missing - _AHEAD):
+        if complete:
+            if self._waiting is None or self._waiting.done():
+                return
+            if in_place:  # the event loop holds its memory until this returns
+                self._waiting.set_result(None)
+            else:
+                _let_go_on(self._waiting)
+            return
+        while len(self._later) > max(0, replies.missing - _AHEAD):
             self._transport.write(self._later[0])
             self._later = self._later[1:]
 
@@ -271,3 +322,18 @@ class AsyncWire(asyncio.BufferedProtocol):
         self.resume_writing()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._failure)
+
+
+def _let_go_on(waiting: asyncio.Future[None]) -> None:
+    """Let the task that waits go on now, and not in the next turn of its event loop, which asks the selector again.
+
+    Only as the last thing that a callback of the loop does: this returns when the task waits for something else.
+    """
+    callbacks = waiting._callbacks  # noqa: SLF001  # no part of its interface tells who waits
+    if not callbacks:  # nobody yet
+        waiting.set_result(None)
+        return
+    callback, context = callbacks[0]
+    waiting.remove_done_callback(callback)
+    waiting.set_result(None)
+    context.run(callback, waiting)
