@@ -102,7 +102,6 @@ else
   if labels then
     call('ZCARD', KEYS[4]) -- raises where it is of another type, before anything is written
     call('ZCARD', deadlines)
-    labels.note(id, longest)
   end
   if longest > deadline then -- as `outlived_note` does
     local outlived = string.sub(created, 1, -8) .. 'outlived'
@@ -113,6 +112,9 @@ else
     else
       call('PEXPIREAT', outlived, string.format('%.0f', ends))
     end
+  end
+  if labels then
+    labels.note(id, longest)
   end
   if run_index then
     call('ZADD', run_index, deadline_score, id)
