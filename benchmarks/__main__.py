@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .candidates import Candidate
 from .ours import Coatcheck, CoatcheckByChecksum
 from .page import as_markdown, replace_part
 from .peers import open_peers
+from .processors import awake
 from .results import Left, Results
 from .server import NAMES, BenchServer, NoServerError, machine
 from .summary import summary
@@ -38,8 +39,8 @@ def main() -> int:
         with BenchServer(arguments.engine) as server, _opened(server, arguments, results.about) as bench:
             _print_about(results.about)
             batches.populate(bench.ours(), bench, BACKGROUND)
-            origin = f"{'Quick' if arguments.quick else 'Full'} run, load {results.about['load']} when it began"
-            measure_all(bench, listed(PARTS, arguments.only), results, origin)
+            with awake() if arguments.awake else nullcontext():
+                measure_all(bench, listed(PARTS, arguments.only), results, _origin(arguments, results.about["load"]))
     except NoServerError as error:
         sys.exit(f"benchmarks: {error}")
     except KeyboardInterrupt:
@@ -62,11 +63,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="minutes instead of an hour; wider spreads, nothing large")
     parser.add_argument("--engine", choices=NAMES, default="valkey")
     parser.add_argument("--tcp", action="store_true", help="the table over TCP loopback instead of a unix socket")
+    parser.add_argument("--awake", action="store_true", help="no processor sleeps: as where many workers share them")
     parser.add_argument("--only", action="append", default=[], metavar="PART", help="what has PART in its name")
     parser.add_argument("--keep", type=Path, metavar="JSON", help="what is not measured now, from an earlier run")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="default: %(default)s")
     parser.add_argument("--write", action="store_true", help="also write docs/performance.md and docs/plots")
     return parser.parse_args()
+
+
+def _origin(arguments: argparse.Namespace, load: float) -> str:
+    processors = ", processors kept awake" if arguments.awake else ""
+    return f"{'Quick' if arguments.quick else 'Full'} run{processors}, load {load} when it began"
 
 
 @contextmanager

@@ -279,6 +279,16 @@ def test_content_over_the_limit_is_not_given_out(opened, server, namespace, clie
             assert store.load(fits).content == content[:70_000]
 
 
+def test_the_limit_holds_to_the_byte_in_a_batch(opened, server, namespace) -> None:
+    everything = opened(server.url, namespace=namespace, compression=None)
+    fits, larger = (view.artifact_id for view in everything.store_many([bytes(1000), bytes(1001)]))
+    store = opened(server.url, namespace=namespace, max_size=1000)
+    [artifact] = store.load_many([fits])
+    assert artifact.content == bytes(1000)
+    with pytest.raises(ArtifactTooLargeError, match=r"1001 bytes.*1000"):
+        store.load_many([fits, larger])
+
+
 @pytest.mark.leaves_keys("puts more there than it says")
 def test_no_more_is_fetched_than_was_declared(store, server, namespace, client, keys) -> None:
     ids = [view.artifact_id for view in store.store_many([b"%d" % n for n in range(3)] + [bytes(70_000)])]

@@ -65,23 +65,26 @@ def test_tasks_beyond_the_limit_wait_for_their_turn() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["in its place", "when its turn has come"])
-def test_a_task_that_waits_no_more_takes_nobodys_turn(late) -> None:
+@pytest.mark.parametrize("when", ["closed", "cancelled", "cancelled as its turn comes"])
+def test_who_waits_no_more_takes_nobodys_turn(when) -> None:
     async def main() -> None:
         own = Limited()
         wire = await own.take()
-        tasks = [asyncio.create_task(own.take()) for _ in range(3)]
+        if when == "closed":
+            gone = own.take()
+            gone.send(None)
+            gone.close()
+        else:
+            gone = asyncio.create_task(own.take())
+        stays = asyncio.create_task(own.take())
         await asyncio.sleep(0)
-        if not late:
-            tasks[0].cancel()
-            tasks[1].cancel()
-            await asyncio.sleep(0)
+        if when == "cancelled":
+            gone.cancel()
         own.give_back(wire, clean=True)
-        if late:
-            tasks[0].cancel()
-            tasks[1].cancel()
-        assert await tasks[2] is wire
+        if when == "cancelled as its turn comes":
+            gone.cancel()
+        assert await asyncio.wait_for(stays, 30) is wire
         own.give_back(wire, clean=True)
-        assert await own.take() is wire
+        assert await asyncio.wait_for(own.take(), 30) is wire
 
     asyncio.run(main())

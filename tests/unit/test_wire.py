@@ -253,8 +253,10 @@ def arrive(wire: AsyncWire, data: bytes) -> None:
 
 def test_a_task_goes_on_as_itself_as_soon_as_its_replies_are_there(pair) -> None:
     said: contextvars.ContextVar[str] = contextvars.ContextVar("said", default="nothing")
+    problems = []
 
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
         _, writer = await asyncio.open_connection(sock=pair[0])
         with closing(AsyncWire(writer, 20)) as wire:
 
@@ -277,6 +279,7 @@ def test_a_task_goes_on_as_itself_as_soon_as_its_replies_are_there(pair) -> None
             assert task.result() == ([[b"1"], [b"2"]], "something", task)
 
     asyncio.run(main())
+    assert problems == []
 
 
 @pytest.mark.parametrize("cancelled_first", [False, True])

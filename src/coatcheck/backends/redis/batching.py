@@ -149,11 +149,12 @@ def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterabl
     batch: list[T] = []
     total = 0
     for item in items:
-        if batch and (len(batch) >= count or total + size(item) > BATCH_BYTES):
+        length = size(item)
+        if batch and (len(batch) >= count or total + length > BATCH_BYTES):
             yield batch
             batch, total = [], 0
         batch.append(item)
-        total += size(item)
+        total += length
     if batch:
         yield batch
 

@@ -80,8 +80,8 @@ class Loading:
         """
         found: dict[int, Found] = {}
         longest = self._reading.longest(_SMALL)
-        usual, left = _told_apart(ids)
-        pace = Pace(_TOGETHER)
+        default, left = _told_apart(ids)
+        pace, straight = Pace(_TOGETHER), self._reading.straight
 
         def unit(keys: Keys, numbers: Sequence[int]) -> Repeated[None]:
             def decode(replies: Sequence[Any]) -> None:
@@ -89,33 +89,49 @@ class Loading:
                 for i, fields, sealed in zip(numbers, replies[::2], replies[1::2], strict=True):
                     if not fields:
                         continue
-                    lease = records.latest_of_few(fields)
-                    if lease is None:
+                    lease, usual = fields, records.usual_view(ids[i], fields)
+                    if usual is not None:
+                        view = usual[0]
+                        if len(sealed) <= longest:
+                            results[i] = straight(*usual, sealed)
+                    elif (lease := records.latest_of_few(fields)) is not None:
+                        view = records.decode_view(ids[i], *lease)
+                    else:
                         left.append(i)
                         continue
-                    size = len(lease[2]) + len(sealed)
-                    most = max(most, size)
-                    self._take(i, records.decode_view(ids[i], *lease), sealed, longest, results, found)
+                    most = max(most, len(lease[-1]) + len(sealed))
+                    if results[i] is None:
+                        self._take(i, view, sealed, longest, results, found)
                 pace.saw(most)
 
             return Repeated(_form(keys, longest), keys.slot, [ids[i].encode() for i in numbers], decode)
 
         asks = (
-            self._session.read_each([unit(keys, [usual[n] for n in numbers]) for keys, numbers in part])
-            for part in parts(self._session.places([ids[i] for i in usual]), pace)
+            self._session.read_each([unit(keys, [default[n] for n in numbers]) for keys, numbers in part])
+            for part in parts(self._session.places([ids[i] for i in default]), pace)
         )
         yield from overlapped(asks)
-        if left:
-            items = [(self._session.of(ids[i]), ids[i].encode()) for i in left]
-
-            def ask(keys: Keys, names: Sequence[bytes], budget: int) -> Call[list[Loaded]]:
-                return calls.load(keys, names, longest, budget)
-
-            for i, loaded in zip(left, (yield from ask_about(self._session, items, ask, LOADED)), strict=True):
-                if loaded is not None:
-                    *lease, sealed = loaded
-                    self._take(i, records.decode_view(ids[i], *lease), sealed, longest, results, found)
+        yield from self._look_by_script(ids, left, longest, results, found)
         return found
+
+    def _look_by_script(
+        self,
+        ids: Sequence[str],
+        left: Sequence[int],
+        longest: int,
+        results: list[Artifact | None],
+        found: dict[int, Found],
+    ) -> Plan[None]:
+        """The same for what is left."""
+        items = [(self._session.of(ids[i]), ids[i].encode()) for i in left]
+
+        def ask(keys: Keys, names: Sequence[bytes], budget: int) -> Call[list[Loaded]]:
+            return calls.load(keys, names, longest, budget)
+
+        for i, loaded in zip(left, (yield from ask_about(self._session, items, ask, LOADED)), strict=True):
+            if loaded is not None:
+                *lease, sealed = loaded
+                self._take(i, records.decode_view(ids[i], *lease), sealed, longest, results, found)
 
     def _take(
         self,

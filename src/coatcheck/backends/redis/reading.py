@@ -286,6 +286,11 @@ class Reading:
             yield from self._cache.keep([Fetched(_digest(view), artifact.content, sealed)])
         return artifact
 
+    def straight(self, view: ArtifactMetadata, digest: bytes, sealed: bytes) -> Artifact | None:
+        """An artifact as most are, straight; what anything else is, `unsealed` finds out. Only where no cache is."""
+        content = unseal_usual(sealed, digest, self._verify, view.size_bytes)
+        return None if content is None else filled(Artifact, {"metadata": view, "content": content})
+
     def unsealed(self, view: ArtifactMetadata, sealed: bytes | Hashed) -> Artifact:
         """An artifact whose content is no manifest.
 

@@ -20,7 +20,7 @@ from .layout import records
 from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
-from .scripts.calls import Chunks, Hold, Outcome, Where
+from .scripts.calls import Chunks, Hold, Outcome, Times, Where
 from .scripts.script import Call, Filled, Later
 from .session import Session, heard
 from .transport.resp import Argument
@@ -107,23 +107,23 @@ class Storing:
 
     def _store_batch(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         units, members = [], []
-        for keys, numbers in by_partition(self._session.of(request.artifact_id) for request in requests).items():
+        for keys, numbers in by_partition(self._session.places([request.artifact_id for request in requests])).items():
             mine = [requests[i] for i in numbers]
             for part in together(mine, self._inline):
                 units.append(self._later(keys, mine[part]))
                 members += [(i, keys) for i in numbers[part]]
         outcomes = [outcome for some in (yield from self._session.write_each(units)) for outcome in some]
         for (i, _), outcome in zip(members, outcomes, strict=True):  # before any is finished
-            if outcome is not None and outcome.kind != "ok":
+            if isinstance(outcome, Outcome):
                 _check_refusal(requests[i].artifact_id, outcome)
         views: list[Any] = [None] * len(requests)
         for (i, keys), outcome in zip(members, outcomes, strict=True):
             if outcome is None:
                 views[i] = yield from self._store_any(requests[i], keys, in_place=True)
-            elif outcome.kind == "ok" and not outcome.token:
-                views[i] = records.stored_view(requests[i], outcome.created, outcome.deadline)
-            else:
+            elif isinstance(outcome, Outcome):
                 views[i] = yield from self._finish(requests[i], keys, outcome)
+            else:
+                views[i] = records.stored_view(requests[i], *outcome)
             if self._cache is not None:
                 self._cache.remember(requests[i].digest, requests[i].content)
         return views
@@ -162,17 +162,17 @@ class Storing:
         """Header and payload of a content."""
         return seal(request.content, request.digest, request.content_type, self._compression)
 
-    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[Sequence[Outcome | None]]:
+    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[Sequence[Outcome | Times | None]]:
         """A store of what `together` puts together, sealed while what goes before is under way.
 
         `None`: the script for most stores has left it.
         """
         one = requests[0]
         if not self._is_placed(one):
-            return Later(keys.slot, 1, lambda: self._call(keys, requests), calls.outcomes)
+            return Later(keys.slot, 1, lambda: self._call(keys, requests), calls.stored)
         if self._is_small(one):
-            return Later(keys.slot, 2, lambda: self._small(keys, one), calls.outcome_of_small)
-        return Later(keys.slot, 2, lambda: self._call(keys, requests), calls.outcomes)
+            return Later(keys.slot, 2, lambda: self._small(keys, one), calls.stored_small)
+        return Later(keys.slot, 2, lambda: self._call(keys, requests), calls.stored)
 
     def _small(self, keys: Keys, request: StoreRequest) -> Filled[tuple[int, int] | None]:
         """The call for what most stores are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from ....envelope import is_manifest, unseal
@@ -20,7 +20,7 @@ from ..batching import PAGE, batches, by_partition, pages
 from ..layout import records
 from ..layout.keys import Keys
 from ..scripts import calls
-from ..scripts.script import Call, Command, same
+from ..scripts.script import ANY_ID, Call, Filled, IdForm, first
 from ..session import Session
 from ..walking import Steps
 
@@ -76,7 +76,7 @@ class Census:
                 sound += zip(fitting, reply.headers, reply.stored, strict=True)
         for batch in batches(sound, PAGE, lambda item: item[2]):
             contents = yield from self._session.read_each(
-                [Command(keys.slot, (b"GET", keys.content(match["name"])), same) for (keys, _, match), _, _ in batch]
+                [Filled(_content(keys), keys.slot, (match["name"],), first) for (keys, _, match), _, _ in batch]
             )
             left += [
                 one
@@ -158,6 +158,12 @@ def _is_as_stored(name: bytes, header: bytes, sealed: bytes | None) -> bool:
         return False
     try:
         digest, size = records.decode_header(header, name.decode())
-        return len(unseal(sealed, digest)) == size
+        unseal(sealed, digest, size=size)
     except CorruptArtifactError:
         return False
+    return True
+
+
+@lru_cache(maxsize=512)  # partitions
+def _content(keys: Keys) -> IdForm:
+    return IdForm((b"GET", keys.content(ANY_ID)))

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from importlib.resources import files
-from itertools import chain
 from typing import Any, Final, Generic, TypeVar
 
 from ....ids import ID_LENGTH
@@ -242,23 +241,22 @@ class IdForm(Form):
 
     def __init__(self, *commands: Sequence[bytes]) -> None:
         self.replies = len(commands)
-        packed = b"".join(piece for command in commands for piece in pack(command)).replace(b"%", b"%%")
-        self._usual = packed.replace(ANY_ID, b"%b")
-        self._template = _KEY.sub(rb"$%d\r\n\2%b", packed)
+        packed = b"".join(piece for command in commands for piece in pack(command))
+        self._around = packed.split(ANY_ID)
+        self._template = _KEY.sub(rb"$%d\r\n\2%b", packed.replace(b"%", b"%%"))
         self._lengths = [int(length) - ID_LENGTH for length, _ in _KEY.findall(packed)]
-        self._times = len(self._lengths)  # that the id comes
 
     def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:  # noqa: ARG002  # the same either way
         """The commands about one artifact."""
         [artifact_id] = values
         if len(artifact_id) == ID_LENGTH:
-            return self._usual % ((artifact_id,) * self._times)
+            return artifact_id.join(self._around)
         return self.repeated(values)
 
     def repeated(self, ids: Sequence[bytes]) -> bytes:
         """The commands about each of some artifacts."""
         if {ID_LENGTH}.issuperset(map(len, ids)):
-            return self._usual * len(ids) % tuple(chain.from_iterable(zip(*(ids,) * self._times, strict=True)))
+            return b"".join([i.join(self._around) for i in ids])
         words = [word for i in ids for length in self._lengths for word in (length + len(i), i)]
         return self._template * len(ids) % tuple(words)
 

@@ -215,9 +215,7 @@ class _Held:
         try:
             await turn
         except BaseException:
-            if turn in self._turns:
-                self._turns.remove(turn)
-            elif not turn.cancelled():  # it came all the same
+            if not turn.cancelled() and not turn.cancel():  # it came all the same
                 self.release()
             raise
 
@@ -225,7 +223,7 @@ class _Held:
         """Let in who waits, or whoever comes next."""
         while self._turns:
             turn = self._turns.popleft()
-            if not turn.done():  # else it was cancelled just now
+            if not turn.done():  # else it was cancelled
                 turn.set_result(None)
                 return
         self.free += 1

@@ -329,8 +329,8 @@ def _let_go_on(waiting: asyncio.Future[None]) -> None:
 
     Only as the last thing that a callback of the loop does: this returns when the task waits for something else.
     """
-    callbacks = waiting._callbacks  # noqa: SLF001  # no part of its interface tells who waits
-    if not callbacks:  # nobody yet
+    callbacks = getattr(waiting, "_callbacks", None)  # no part of its interface tells who waits
+    if not callbacks or asyncio.current_task() is not None:  # nobody yet; or a task is what reads
         waiting.set_result(None)
         return
     callback, context = callbacks[0]

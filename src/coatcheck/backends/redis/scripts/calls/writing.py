@@ -43,6 +43,9 @@ class Outcome(NamedTuple):
     winner: View = None
 
 
+Times = tuple[int, int]
+"""Time of a store in us, and when its lease ends, in ms."""
+
 Lease = tuple[bytes, bytes] | None
 """Header, lease."""
 
@@ -122,7 +125,7 @@ def _condition(request: Request) -> bytes:
 
 def store_small(
     keys: Keys, request: Request, content: Sealed, *, wishes: bool, first: Sequence[Any] | None = None
-) -> Filled[tuple[int, int] | None]:
+) -> Filled[Times | None]:
     """`store_small.lua`, for a plain request under its default id: time of the store in us and deadline in ms.
 
     `None`: nothing was written, it takes `store`.
@@ -285,12 +288,21 @@ def outcomes(reply: Any) -> list[Outcome]:
     return [_outcome(one) for one in reply]
 
 
-def outcome_of_small(reply: Any) -> list[Outcome | None]:
+def stored(reply: Any) -> list[Outcome | Times]:
+    """What became of each artifact of a batch: its times where all is done."""
+    return [records.times_of(one) if type(one) is bytes else _done(_told(one)) for one in reply]
+
+
+def stored_small(reply: Any) -> list[Times | None]:
     """The same of `store_small`; `None`: nothing was written."""
-    return [None if reply is None else Outcome("ok", *records.times_of(reply))]
+    return [None if reply is None else records.times_of(reply)]
 
 
-def _times(replies: Any) -> tuple[int, int] | None:
+def _done(outcome: Outcome) -> Outcome | Times:
+    return outcome if outcome.kind != "ok" or outcome.token else (outcome.created, outcome.deadline)
+
+
+def _times(replies: Any) -> Times | None:
     [start] = replies
     return None if start is None else records.times_of(start)
 
