@@ -24,6 +24,7 @@ DERIVED = {
     "store_small": {"catalog", "labelled", "artifact", "content"},
     "touch": {"catalog", "run", "labelled"},
     "release": {"catalog", "run", "labelled"},
+    "release_sole": {"catalog"},
     "delete": {"catalog", "run", "labelled"},
     "update": {"labelled"},
     "index_labels": {"catalog", "labelled"},

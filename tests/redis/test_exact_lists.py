@@ -13,7 +13,7 @@ import pytest
 from redis.exceptions import ResponseError, TryAgainError
 
 from coatcheck import Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
-from coatcheck.backends.redis import batching, bounded, ofrun, ordered, scanning
+from coatcheck.backends.redis import batching, bounded, looking, ofrun, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.transport.base import BrokenError, NotSentError, Part
 from coatcheck.testing import eventually
@@ -46,6 +46,8 @@ def small_pages(monkeypatch) -> None:
         monkeypatch.setattr(room, "PAGE", 7)
     for room in bounded, ofrun, scanning:
         monkeypatch.setattr(room, "LEAST", 1)
+    monkeypatch.setattr(scanning, "ROUND", 40)
+    monkeypatch.setattr(looking, "_TOGETHER", 5)
     monkeypatch.setattr(batching, "_BEGINNING", 7)
     monkeypatch.setattr(batching, "ROUND", 40)
 
@@ -136,10 +138,13 @@ def test_few_of_many_are_counted_once_whatever_others_do(store, small_pages, mon
         for _ in range(4):
             assert store.count(tags=KEPT, created_after="1999-01-01") == 300
             assert store.facets("tag:kept", created_before="2200-01-01") == {"yes": 300}
+            for between in {"created_after": "1999-01-01"}, {"created_before": "2200-01-01"}:
+                assert lasting(store.iter_artifacts(tags=KEPT, **between)) == LASTING_IDS
 
 
-def test_what_was_stored_between_two_times_is_listed_although_some_goes_back(store, small_pages) -> None:
+def test_what_was_stored_between_two_times_is_listed_although_some_goes_back(store, small_pages, monkeypatch) -> None:
     """What is released while it is listed is shown by the lease before."""
+    monkeypatch.setattr(bounded, "_PART", 0)
     store.store_many([b"before"])
     store.store_many(LASTING, run_id="mine", tags=KEPT)
     for content in LASTING[::2]:
@@ -163,6 +168,23 @@ def test_runs_and_figures_count_what_is_there_all_the_time(store, small_pages) -
         for _ in range(4):
             assert runs | {"mine"} <= set(store.list_runs()) <= runs | {"mine", "other", "third"}
             assert 300 <= store.stats().artifacts <= 360
+
+
+def test_nothing_counts_twice_where_connections_are_made_meanwhile(valkey, namespace, partitions, small_pages) -> None:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
+        store.store_many(LASTING, run_id="mine", tags=KEPT)
+        store.store_many(LASTING[:20], run_id="other", tags=KEPT)
+        store.store(b"explicit", artifact_id="explicit", run_id="mine", tags=KEPT)
+    for count in (
+        lambda store: store.count(tags=KEPT),
+        lambda store: store.run_stats("mine").artifacts,
+        lambda store: sum(store.facets("tag:kept").values()),
+        lambda store: store.stats().artifacts,
+        lambda store: store.stats(tags=KEPT).contents,
+        lambda store: len(store.list_by_run("mine")),
+    ):
+        with RedisArtifactStore(valkey.url, namespace=namespace, partitions=partitions) as store:
+            assert count(store) == 301
 
 
 def test_a_run_is_on_one_page_although_its_leases_end_one_by_one(store) -> None:

@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 
 from coatcheck import AmbiguousWriteError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck.backends.redis import leasing
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.ids import compute_digest
@@ -66,6 +68,12 @@ def furnish(store: RedisArtifactStore) -> None:
     store.store(FEW, artifact_id=ALSO_FEW, run_id="a")
 
 
+def together(store: RedisArtifactStore, run: str) -> int:
+    """Delete what a run leases as if it were much."""
+    with patch.object(leasing, "_FEW", 1):
+        return store.delete_by_run(run)
+
+
 OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "store new": lambda store: store.store(NEW, run_id="a", ttl=LONG).artifact_id,
     "store new large": lambda store: store.store(NEW_LARGE, run_id="a", ttl=LONG).artifact_id,
@@ -98,6 +106,10 @@ OPERATIONS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "delete a name": lambda store: store.delete(NAME),
     "delete large": lambda store: store.delete(LARGE_ID),
     "delete by run": lambda store: store.delete_by_run("a"),
+    "delete by run together": lambda store: together(store, "a"),
+    "delete what only one leases": lambda store: (
+        store.store_many([NEW, NEW_LARGE], run_id="c") and together(store, "c")
+    ),
     "renew a run": lambda store: store.touch_run("a", LONGER),
     "end a run": lambda store: store.expire_run("a", SHORT),
     "delete where": lambda store: store.delete_where(run_prefix="a", dry_run=False).artifacts,

@@ -55,7 +55,7 @@ class _Phase(NamedTuple):
 
 
 class BoundedScan(Listing[ArtifactMetadata]):
-    """Views that a query with bounds wants. What changes meanwhile may come twice.
+    """Views that a query with bounds wants, where they are few; else all are looked at.
 
     What is there all the time is in it. First comes what outlives its latest lease: it may go back to a former place,
     before the bound. Then the indexes backwards: what is released goes back, too. Last what was stored since then, in
@@ -64,12 +64,15 @@ class BoundedScan(Listing[ArtifactMetadata]):
     Args:
         session: The namespace.
         query: Which views.
+        few: Whether they are known to be few.
     """
 
-    def __init__(self, session: Session, query: Query) -> None:
+    def __init__(self, session: Session, query: Query, *, few: bool = False) -> None:
         self._session = session
         self._query = query
         self._sought = Sought.of(query, by_store=True, movable=session.transport.is_cluster)
+        self._few = few
+        self._all: ViewScan | None = None
         self._phases: list[_Phase] | None = None
 
     def next(self) -> Plan[Sequence[ArtifactMetadata] | None]:
@@ -82,7 +85,11 @@ class BoundedScan(Listing[ArtifactMetadata]):
     def matches(self) -> Plan[Sequence[Match] | None]:
         """The same as it is stored."""
         if self._phases is None:
-            self._phases = yield from self._plan()
+            if not self._few and not (yield from are_few(self._session, self._query)):
+                self._all = ViewScan(self._session, self._query)
+            self._phases = [] if self._all is not None else (yield from self._plan())
+        if self._all is not None:
+            return (yield from self._all.matches())
         while self._phases and all(walk.ended for walk in self._phases[0].walks):
             del self._phases[0]
         if not self._phases:

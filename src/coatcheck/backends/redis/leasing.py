@@ -7,7 +7,7 @@ that it looks at, so it answers `other` where it was told the wrong content, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from ...errors import StoreUnavailableError
@@ -21,11 +21,11 @@ from .batching import CHANGES, PAGE, ROUND, Pace, by_partition, pages
 from .bounded import BoundedScan, scan_of
 from .chunks import held, new_token, tidy
 from .layout import records
-from .layout.keys import Keys, artifact_of
+from .layout.keys import BINARY, Keys, artifact_of
 from .scanning import Index, MemberScan, ViewScan, view_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
-from .scripts.script import Call, Command
+from .scripts.script import Call, Later
 from .session import Session, heard
 from .transport.errors import unexpected
 from .walking import Steps
@@ -33,6 +33,8 @@ from .walking import Steps
 _TRIES: Final = 8  # how often an artifact is asked about again because others changed it
 _FINAL: Final = frozenset({"ok", "absent", "changed"})
 """What a call may answer where nothing is left to do."""
+
+_FEW: Final = 16  # artifacts of a partition that are not worth a trip of their own
 
 _FORGET: Final = 50  # runs that one script call tells of a deletion
 
@@ -169,23 +171,38 @@ class Leasing:
     def delete_by_run(self, run_id: str) -> Plan[int]:
         """See `Backend.delete_by_run`."""
         given_up = 0
-        waiting: Sequence[Keys] = self._session.partitions.all
+        waiting: Collection[Keys] = self._session.partitions.all
         page = max(CHANGES, ROUND // len(waiting))
         steps = Steps()
         while waiting:
-            names = yield from self._session.read_each(
-                [
-                    Command(keys.slot, (b"ZRANGE", keys.run(run_id), b"0", b"%d" % (page - 1)), list[bytes])
-                    for keys in waiting
-                ]
-            )
-            ids = [found.decode() for some in names for found in map(artifact_of, some) if found is not None]
-            outcomes = yield from self._release(ids, run_id)
-            given_up += sum(outcome.kind == "ok" for outcome in outcomes)
-            waiting = [keys for keys, some in zip(waiting, names, strict=True) if len(some) == page]
-            if steps.in_circles([some for some in names if len(some) == page]):
+            found = yield from self._session.read_of_run(run_id, b"ZRANGE", b"0", b"%d" % (page - 1))
+            named: dict[Keys, list[bytes]] = {keys: some for keys, some in found if keys in waiting}
+            given_up += yield from self._release_sole(named, run_id)
+            waiting = {keys for keys, some in named.items() if len(some) == page}
+            if steps.in_circles([some for some in named.values() if len(some) == page]):
                 break  # members that name nothing of this partition: only gc removes them
         return given_up
+
+    def _release_sole(self, named: Mapping[Keys, Sequence[bytes]], run_id: str) -> Plan[int]:
+        """Give up leases, most of which are the only ones of their artifacts; how many live ones there were."""
+        left: list[bytes] = []
+        work: list[tuple[Keys, Sequence[bytes]]] = []
+        for keys, members in named.items():
+            usual = [member for member in members if len(member) == BINARY]
+            left += [member for member in members if len(member) != BINARY]
+            if len(usual) < _FEW:
+                left += usual
+            else:
+                work += [(keys, some) for some in pages(usual, CHANGES)]
+        replies = yield from self._session.write_each([self._sole(keys, some, run_id) for keys, some in work])
+        left += [some[i] for (_, some), (_, numbers) in zip(work, replies, strict=True) for i in numbers]
+        ids = [found.decode() for found in map(artifact_of, left) if found is not None]
+        outcomes = yield from self._release(ids, run_id)
+        return sum(live for live, _ in replies) + sum(outcome.kind == "ok" for outcome in outcomes)
+
+    def _sole(self, keys: Keys, members: Sequence[bytes], run_id: str) -> Later[tuple[int, list[int]]]:
+        # The server works on one call while the next is made.
+        return Later(keys.slot, 1, lambda: calls.release_sole(keys, members, run_id), calls.released)
 
     def _release(self, ids: Sequence[str], run_id: str | None, seen: Sequence[bytes] = ()) -> Plan[list[Outcome]]:
         return self._each(ids, lambda keys, names: calls.release(keys, names, run_id), seen=seen)

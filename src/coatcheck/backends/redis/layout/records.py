@@ -11,7 +11,7 @@ import msgpack
 from ....encoding import read_extra
 from ....errors import CorruptArtifactError
 from ....ids import ID_LENGTH, is_default_id
-from ....model import ArtifactMetadata, Lease, filled, format_time
+from ....model import ArtifactMetadata, Lease, filled, format_time, trusted
 from ....request import Request
 from .keys import BINARY, listed, quoted, unquoted
 
@@ -226,6 +226,11 @@ def run_of(field: bytes) -> str | None:
     return unquoted(field[1:]) if field[:1] == b"=" else None
 
 
+def is_cut(header: bytes) -> bool:
+    """Whether it is too short to be one."""
+    return len(header) <= _HEADER
+
+
 def deadline_of(lease: bytes) -> int:
     """When a lease ends, in ms."""
     return int.from_bytes(lease[:DEADLINE])
@@ -280,21 +285,23 @@ def times_of(start: bytes) -> tuple[int, int]:
 
 
 def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, bytes] | None:
-    """Metadata and digest of a default id that one run leases, of what `LEASES` returns; most are that.
-
-    Of what is not, `latest_of_few` and `decode_view` find out what it is: `None`.
-    """
+    """Metadata and digest of what one run leases, of what `LEASES` returns; `None`: see `latest_of_few`."""
     if len(fields) != 4 or fields[0] != b"h":
         return None
     _, header, field, lease = fields
-    digest, size, times = header[1:_HEADER], header[_HEADER:], int.from_bytes(lease[:_LEASE])
-    name = digest.hex()
+    view = _usual(artifact_id, header, field, lease)
+    return None if view is None else (view, header[1:_HEADER])
+
+
+def _usual(artifact_id: str, header: bytes, field: bytes, lease: bytes) -> ArtifactMetadata | None:
+    """Metadata of header and lease as they mostly are; `None`: `decode_view` finds out what they are."""
+    digest, size, times = header[1:_HEADER].hex(), header[_HEADER:], int.from_bytes(lease[:_LEASE])
     said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
     if (
         said is None
         or header[:1] != _VERSION
-        or name[:ID_LENGTH] != artifact_id
         or not (size.isdigit() and len(size) <= _DIGITS)
+        or (digest[:ID_LENGTH] != artifact_id and is_default_id(artifact_id))
         or _LAST_TIME < times >> _CREATED_BITS < FOREVER
     ):
         return None
@@ -306,69 +313,41 @@ def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, b
         "created_at": format_time(times & _CREATED),
         "run_id": run_id,
         "tags": tags.copy(),
-        "digest": name,
+        "digest": digest,
         "expires_at": format_deadline(times >> _CREATED_BITS),
         "extra": {},
     }
-    return filled(ArtifactMetadata, view), digest
+    return filled(ArtifactMetadata, view)
 
 
 def decode_view(artifact_id: str, header: Any, field: bytes, value: Any) -> ArtifactMetadata:
     """Metadata as one lease sees it."""
+    if type(header) is bytes and type(value) is bytes:
+        usual = _usual(artifact_id, header, field, value)
+        if usual is not None:
+            return usual
     digest, size = _header_parts(header, artifact_id)
-    said = _said(field, value[_LEASE:]) if type(value) is bytes and _LEASE <= len(value) <= _SHORT else None
-    times = 0 if said is None else int.from_bytes(value[:_LEASE])
-    if said is None or _LAST_TIME < times >> _CREATED_BITS < FOREVER:
-        deadline, created, view, extra = _decode_lease(value, artifact_id)
-        content_type, tags, run_id = view.content_type, view.tags, _decode_field(field, artifact_id)
-    else:
-        content_type, tags, run_id = said
-        deadline, created, extra = times >> _CREATED_BITS, times & _CREATED, {}
-    fields = {
-        "artifact_id": artifact_id,
-        "content_type": content_type,
-        "size_bytes": size,
-        "created_at": format_time(created),
-        "run_id": run_id,
-        "tags": tags.copy(),
-        "digest": digest,
-        "expires_at": format_deadline(deadline),
-        "extra": extra,
-    }
-    return filled(ArtifactMetadata, fields)
+    deadline, created, view, extra = _decode_lease(value, artifact_id)
+    return trusted(
+        ArtifactMetadata,
+        artifact_id=artifact_id,
+        content_type=view.content_type,
+        size_bytes=size,
+        created_at=format_time(created),
+        run_id=_decode_field(field, artifact_id),
+        tags=view.tags.copy(),
+        digest=digest,
+        expires_at=format_deadline(deadline),
+        extra=extra,
+    )
 
 
 def decode_views(found: Iterable[tuple[float, bytes, Any, Any, Any]]) -> list[ArtifactMetadata]:
-    """The same for many members of an index with header, lease field and lease, at two thirds of the cost.
-
-    What is not as it mostly is, `decode_view` looks at.
-    """
+    """The same for many members of an index with header, lease field and lease."""
     views = []
     for _, member, header, field, lease in found:
-        size, times = header[_HEADER:], int.from_bytes(lease[:_LEASE])
-        said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
-        if (
-            said is None
-            or header[: 1 + BINARY] != _VERSION + member
-            or len(member) != BINARY
-            or not (size.isdigit() and len(size) <= _DIGITS)
-            or _LAST_TIME < times >> _CREATED_BITS < FOREVER
-        ):
-            views.append(decode_view(listed(member).decode(), header, field, lease))
-            continue
-        content_type, tags, run_id = said
-        fields = {
-            "artifact_id": member.hex(),
-            "content_type": content_type,
-            "size_bytes": int(size),
-            "created_at": format_time(times & _CREATED),
-            "run_id": run_id,
-            "tags": tags.copy(),
-            "digest": header[1:_HEADER].hex(),
-            "expires_at": format_deadline(times >> _CREATED_BITS),
-            "extra": {},
-        }
-        views.append(filled(ArtifactMetadata, fields))
+        view = _usual(member.hex(), header, field, lease) if len(member) == BINARY else None
+        views.append(view or decode_view(listed(member).decode(), header, field, lease))
     return views
 
 
@@ -391,9 +370,46 @@ def view_of(artifact_id: str, lease: bytes) -> View:
     return _decode_lease(lease, artifact_id)[2]
 
 
+def size_of(header: bytes, member: bytes) -> int:
+    """The size that a header says.
+
+    Raises:
+        CorruptArtifactError: It makes no sense.
+    """
+    size = header[_HEADER:]
+    if header[:1] == _VERSION and size.isdigit() and len(size) <= _DIGITS:
+        return int(size)
+    raise _header_error(header, listed(member).decode())
+
+
+def may_be_manifest(stored: int, size: int) -> bool:
+    """Whether so many stored bytes may be a manifest, of a content of that size."""
+    return stored != size + 50 and stored > 62 and (stored - 62) % 13 == 0
+
+
+def moments_of(lease: bytes, member: bytes) -> tuple[int, int]:
+    """Time of store in us and deadline in ms.
+
+    Raises:
+        CorruptArtifactError: It is no lease.
+    """
+    if len(lease) < _LEASE:
+        raise CorruptArtifactError(f"a lease of artifact {listed(member).decode()} is damaged; store it again")
+    both = int.from_bytes(lease[:_LEASE])
+    return both & _CREATED, both >> _CREATED_BITS
+
+
 def view_bytes(lease: bytes) -> bytes:
     """The same as it is stored."""
     return lease[_LEASE:]
+
+
+def said_by(packed: bytes) -> View:
+    """What a lease says that has these `view_bytes`; nothing where they are damaged."""
+    try:
+        return (_unpack_short if len(packed) <= _SHORT else _unpack_view)(packed)
+    except _UNREADABLE:
+        return View()
 
 
 def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:

@@ -7,7 +7,8 @@ hash even where an index was lost, and a content goes once no index says any mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from ....model import CheckReport
@@ -17,6 +18,8 @@ from ..layout.keys import ALL, ARTIFACTS, RARE
 from ..reading import Reading
 from ..scripts.script import Command
 from ..session import Session, heard
+from ..transport.base import Node
+from ..transport.overlapping import overlapped
 from ..walking import Cursor
 from .artifacts import Artifacts
 from .auditing import Key
@@ -25,6 +28,8 @@ from .indexes import Indexes
 from .problems import LEFTOVERS, Problems
 
 _SCANNED: Final = 1000  # keys that one SCAN looks at
+_AHEAD: Final = 8  # pages of names that are known before they are looked at
+_FEW: Final = 2  # from where on more are asked for
 
 Look = Callable[[list[Key]], Plan[None]]
 """Looks at some keys of one kind."""
@@ -113,32 +118,73 @@ def _scan(
         progress: Called with the number of keys so far.
         foreign: Told of keys of workers that cut the namespace into another number of partitions.
     """
-    looked_at = 0
-    partitions = session.partitions
-    tagged = partitions.count > 1 and pattern is not ALL
-    pattern = partitions.prefix + (b"{*}:" if tagged else b"") + pattern
+    tour = _Tour(session, pattern, rooms, progress, foreign)
     for node in (yield from session.primaries()):
+        yield from overlapped(tour.plans(node))
+    return tour.looked_at
+
+
+class _Tour:
+    """One way through all keys. See `_scan`.
+
+    Each look at a page of names is begun while the one before goes on.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        pattern: bytes,
+        rooms: Mapping[str, Look],
+        progress: Progress,
+        foreign: Callable[[bytes], None] | None,
+    ) -> None:
+        self.looked_at = 0
+        self._session = session
+        self._partitions = session.partitions
+        tagged = self._partitions.count > 1 and pattern is not ALL
+        self._pattern = self._partitions.prefix + (b"{*}:" if tagged else b"") + pattern
+        self._rooms = rooms
+        self._progress = progress
+        self._foreign = foreign
+        self._names: deque[list[bytes]] = deque()  # pages that nobody has looked at yet
+        self._asking = False
+
+    def plans(self, node: Node) -> Iterator[Plan[Any]]:
+        """Some pages of names, and a look at each."""
         cursor = Cursor()
-        while not cursor.ended:
+        while self._asking or self._names or not cursor.ended:
+            if not (self._asking or cursor.ended) and len(self._names) < _FEW:
+                self._asking = True
+                yield self._ask(node, cursor)
+            elif self._names:
+                yield self._show(self._names.popleft())
+            else:
+                yield self._session.read_each(())  # nothing, until there are names
+
+    def _ask(self, node: Node, cursor: Cursor) -> Plan[None]:
+        while not cursor.ended and len(self._names) < _AHEAD:
             # An error here ends the inspection: a listing that failed is no reason to remove anything.
-            scan = (b"SCAN", cursor.at, b"MATCH", pattern, b"COUNT", b"%d" % _SCANNED)
-            following, names = yield from session.ask_node(node, Command(0, scan, _decode))
-            kinds: dict[str, list[Key]] = {}
-            for key in set(names):
-                keys = partitions.holding(key)
-                if isinstance(keys, int):
-                    if foreign is not None:
-                        foreign(key)
-                elif keys is not None and (read := keys.kind_of(key)) is not None:
-                    kinds.setdefault(read[0], []).append(Key(keys, key, read[1]))
-            for kind, look in rooms.items():
-                if kind in kinds:
-                    yield from heard(look(kinds[kind]))
-            looked_at += len(names)
-            if progress is not None:
-                progress(looked_at)
+            scan = (b"SCAN", cursor.at, b"MATCH", self._pattern, b"COUNT", b"%d" % _SCANNED)
+            following, names = yield from self._session.ask_node(node, Command(0, scan, _decode))
+            self._names.append(names)
             cursor.move(following)
-    return looked_at
+        self._asking = False
+
+    def _show(self, names: list[bytes]) -> Plan[None]:
+        kinds: dict[str, list[Key]] = {}
+        for key in set(names):
+            keys = self._partitions.holding(key)
+            if isinstance(keys, int):
+                if self._foreign is not None:
+                    self._foreign(key)
+            elif keys is not None and (read := keys.kind_of(key)) is not None:
+                kinds.setdefault(read[0], []).append(Key(keys, key, read[1]))
+        for kind, look in self._rooms.items():
+            if kind in kinds:
+                yield from heard(look(kinds[kind]))
+        self.looked_at += len(names)
+        if self._progress is not None:
+            self._progress(self.looked_at)
 
 
 def _decode(reply: Any) -> tuple[bytes, list[bytes]]:

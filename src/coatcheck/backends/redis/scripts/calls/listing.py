@@ -69,6 +69,13 @@ class Sought:
         """What a query wants."""
         return cls(seen_field(query), by_store, movable, tuple(_filter(query)))
 
+    @property
+    def needles(self) -> list[bytes]:
+        """What any lease that is wanted contains."""
+        content_type, kind, *tags = self.wanted[6:]
+        kinds = [] if not kind or DEFAULT_TYPE.encode().startswith(kind) else [kind]
+        return [*tags[::2], *([content_type] if content_type not in (b"", b"\xc0") else []), *kinds]
+
 
 def seen_field(query: Query) -> bytes:
     """The field of the lease that a query sees of each artifact; empty for the latest."""
@@ -193,14 +200,22 @@ class Tallied(NamedTuple):
 
 
 def tally(
-    keys: Keys, index: bytes, sought: Sought, cursor: bytes, *, look: int, by: str | None, contents: bool
+    keys: Keys,
+    index: bytes,
+    sought: Sought,
+    where: bytes | Sequence[bytes],
+    *,
+    look: int,
+    by: str | None,
+    contents: bool,
 ) -> Call[Tallied]:
-    """`tally.lua`. `by`: see `figures.check_field`."""
+    """`tally.lua`. `where`: a cursor, or members; `by`: see `figures.check_field`."""
+    cursor, members = (where, ()) if isinstance(where, bytes) else (b"", where)
     kinds = {None: b"", "content_type": b"type", "run_id": b"run"}
     arguments = [
         *(keys.prefix, sought.field, cursor, b"%d" % look, _flag(sought.by_store), _flag(sought.movable)),
         kinds[by] if by in kinds else b"tag" + msgpack.packb(tag_of(by or "")),
-        *(_flag(contents), *sought.wanted),
+        *(_flag(contents), *members, *sought.wanted),
     ]
 
     def decode(reply: Any) -> Tallied:

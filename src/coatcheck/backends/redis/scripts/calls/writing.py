@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from .....envelope import Sealed
 from .....request import Request
 from ...layout import records
-from ...layout.keys import Keys, default_member, member_of, quoted
+from ...layout.keys import Keys, all_listed, default_member, member_of, quoted
 from ...layout.labels import Marker
 from ...layout.records import encode_header, encode_view, encode_views
 from ..script import Call, Filled, Script, ScriptForm
@@ -236,6 +236,21 @@ def release(keys: Keys, names: Sequence[Name], run_id: str | None) -> Call[list[
     return Call(_RELEASE, keys.slot, change_keys(keys, keys.run(run_id), names), arguments, outcomes)
 
 
+def release_sole(keys: Keys, members: Sequence[bytes], run_id: str) -> Call[tuple[int, list[int]]]:
+    """`release_sole.lua`, of default ids."""
+    names = [keys.created, keys.deadlines, keys.runs, keys.run(run_id)]
+    for artifact_id in all_listed(members):
+        names += (keys.artifact(artifact_id), keys.content(artifact_id), keys.needs(artifact_id))
+    names.append(keys.run(None))
+    return Call(_RELEASE_SOLE, keys.slot, names, [keys.prefix, quoted(run_id), *members], released)
+
+
+def released(reply: Any) -> tuple[int, list[int]]:
+    """How many live leases there were, and which artifacts are left, by their numbers from 0 on."""
+    live, left = reply
+    return int(live), [number - 1 for number in left]
+
+
 def delete(keys: Keys, names: Sequence[Name], buried: bytes = b"") -> Call[list[Outcome]]:
     """`delete.lua`. `buried`: where the leases go of one artifact that has many."""
     arguments = [keys.prefix, b"1" if buried else b"", *known(names)]
@@ -347,6 +362,7 @@ _INDEX_LABELS: Final = Script("index_labels")
 _MARK: Final = Script("mark")
 _TOUCH: Final = Script("touch")
 _RELEASE: Final = Script("release")
+_RELEASE_SOLE: Final = Script("release_sole")
 _DELETE: Final = Script("delete")
 _FORGET: Final = Script("forget")
 _HOLD: Final = Script("hold")

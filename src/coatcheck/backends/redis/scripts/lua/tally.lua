@@ -3,13 +3,13 @@
 --
 -- KEYS[1] index
 -- ARGV[1] key prefix   ARGV[2] lease field, '' for the latest live lease of each artifact
--- ARGV[3] cursor of ZSCAN   ARGV[4] members to look at
+-- ARGV[3] cursor of ZSCAN, '' where members are told   ARGV[4] members to look at: where they are told, so many
 -- ARGV[5] '1' where scores are times of store, of which none is before that of the view; else they are deadlines
 -- ARGV[6] '1' where keys may lie on another node: what looks absent may be there
 -- ARGV[7] what to count by: '', 'type', 'run', or 'tag' and the name of a tag in msgpack
 -- ARGV[8] '1': also what leases and contents come to; of an index by deadline without filter, where ARGV[7] is '',
 --   nobody asks for times of store
--- ARGV[9..] filter, see lib/filter.lua
+-- ARGV[9..] members that are told; behind them the filter, see lib/filter.lua
 -- Derived keys, only read: artifacts, their leases and stores, their contents. What looks absent of these is nothing.
 -- Returns {cursor, sums, members whose keys have to be declared, values, contents}
 --   sums: see lib/sums.lua; then, with ARGV[8], leases, bytes for each lease, artifacts that end within an hour, and
@@ -28,7 +28,8 @@
 local now = math.floor(now_in_microseconds() / 1000)
 local prefix, field, by_store = ARGV[1], ARGV[2], ARGV[5] == '1'
 local by, with_contents = ARGV[7], ARGV[8] == '1'
-local wanted = filter_at(9)
+local told = ARGV[3] == '' and tonumber(ARGV[4]) or 0
+local wanted = filter_at(9 + told)
 local plain = with_contents and by == '' -- all artifacts: their number of leases is enough
 local sums = sums_begun()
 local leases, handed_in, hour, day = 0, 0, 0, 0
@@ -80,7 +81,14 @@ local function value_of(held, lease)
   return tag_of(lease, string.sub(by, 4))
 end
 
-local page = call('ZSCAN', KEYS[1], ARGV[3], 'COUNT', ARGV[4])
+local page = { '0', {} }
+if told == 0 then
+  page = call('ZSCAN', KEYS[1], ARGV[3], 'COUNT', ARGV[4])
+else
+  for i, points in ipairs(call('ZMSCORE', KEYS[1], unpack(ARGV, 9, 8 + told))) do
+    page[2][2 * i - 1], page[2][2 * i] = ARGV[8 + i], points or '0'
+  end
+end
 for i = 1, #page[2], 2 do
   local member = page[2][i]
   local id = id_of(member)
