@@ -20,7 +20,7 @@ from .scripts.calls import Match, Sought, Way
 from .scripts.script import Command
 from .session import Session, heard
 
-_PART: Final = 4  # of what an index knows
+_PART: Final = 5  # of what the indexes know one part is few: by then a look at all costs a server as much
 
 
 def scan_of(session: Session, query: Query) -> BoundedScan | ViewScan:
