@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import weakref
@@ -18,6 +19,7 @@ _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _COMMON
 _READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _COMMON  # a FIFO must not hang us
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON
 _LOCK: Final = os.O_RDWR | os.O_CREAT | _COMMON
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _BY_DESCRIPTOR: Final = os.open in os.supports_dir_fd  # else by path, as on Windows
 
 
@@ -37,6 +39,24 @@ def check_path(path: Any, what: str) -> Path:
     if b"\0" in raw:
         raise InvalidArtifactError(f"{what} {path!r:.100} is no path: no name holds a NUL")
     return Path(text)
+
+
+def give_name(temporary: Path, path: Path) -> None:
+    """Rename a file that is whole.
+
+    Raises:
+        FileExistsError: Something has appeared under the new name meanwhile.
+    """
+    try:
+        try:
+            path.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.close(os.open(path, _CREATE, 0o666))
+            temporary.replace(path)
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
 
 
 def check_private(directory: Path, *, group: bool = False) -> None:

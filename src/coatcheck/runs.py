@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from .arguments import DEFAULT, Payload, TtlOrDefault, check_run_id, check_ttl
@@ -67,6 +69,7 @@ class _Beating(_Lasting):
     """Renews them from a thread, as long as a `with` block lasts."""
 
     _thread: threading.Thread | None = None
+    _process: int
 
     def touch(self, ttl: Ttl) -> int:
         raise NotImplementedError
@@ -77,17 +80,24 @@ class _Beating(_Lasting):
     def __enter__(self) -> Self:
         if self._thread is not None:
             raise InvalidArtifactError(f"run {self.run_id!r} is being renewed already: ask the store for another view")
+        self._process = os.getpid()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="coatcheck-run", daemon=True)
-        self._thread.start()
+        run = copy_context().run  # the caller's trace, as a task has it
+        self._thread = threading.Thread(target=run, args=(self._beat,), name="coatcheck-run", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:  # interrupted: it may have been started, and no block would end it
+            self._ended.set()
+            self._thread = None
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         assert self._thread is not None
         self._ended.set()
-        self._thread.join()
-        self._thread = None
-        if self._keep is not DEFAULT:
+        thread, self._thread = self._thread, None
+        thread.join()
+        if self._keep is not DEFAULT and self._process == os.getpid():  # in a fork's child it is the parent's block
             try:
                 self.expire(self._keep)
             except ArtifactError as failure:

@@ -14,6 +14,7 @@ import pytest
 
 from coatcheck import ArtifactStore
 from coatcheck.cli import complete
+from coatcheck.trees import store_tree
 
 from .running import Coatcheck, process, shown
 
@@ -129,7 +130,7 @@ def offered(url: str, typed: str, shell: str = "bash") -> list[str]:
     environment = {
         **os.environ,
         "_COATCHECK_COMPLETE": f"complete_{shell}",
-        "COMP_WORDS": typed,
+        "COMP_WORDS": "\n".join(words),
         "COMP_CWORD": str(len(words) - 1),
         "COATCHECK_URL": url,
     }
@@ -147,6 +148,36 @@ def test_a_shell_completes_ids_runs_commands_and_options(runs: ArtifactStore, ur
     assert offered(url, f"coatcheck get {view.artifact_id[:5]}") == [view.artifact_id]
     assert sorted(offered("file:///nowhere", f"coatcheck --url {url} ls --run ")) == ["ever", "large", "small"]
     assert offered(url, "coatcheck pru") == ["prune"]
+
+
+@pytest.mark.parametrize(("typed", "rest"), [
+    ("{name} :", ["docs/", "readme"]),
+    ("{name} : r", ["readme"]),
+    ("{name} : d", ["docs/a", "docs/b"]),
+    ("{name} : docs/b", ["docs/b"]),
+    ("{name} : x", []),
+    ("{name}:d", ["{name}:docs/a", "{name}:docs/b"]),  # COMP_WORDBREAKS without a colon
+])  # fmt: skip
+def test_bash_completes_what_a_tree_has_behind_the_colon(
+    store: ArtifactStore, url: str, tmp_path: Path, typed: str, rest: list[str]
+) -> None:
+    for path in ("tree/readme", "tree/docs/a", "tree/docs/b"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    name = store_tree(tmp_path / "tree", store).artifact_id
+
+    assert offered(url, f"coatcheck get {typed.format(name=name)}") == [one.format(name=name) for one in rest]
+
+
+def test_bash_completes_words_that_it_takes_apart(store: ArtifactStore, url: str) -> None:
+    for run in ("job:1:a", "job:1:b", "job:2"):
+        store.store(b"x", run_id=run)
+    taken_apart = re.sub("([:=@]+)", r" \1 ", url)
+
+    assert offered(url, "coatcheck ls --run job : 1") == ["1:a", "1:b"]
+    assert offered(url, "coatcheck ls --run job : 1 :") == ["a", "b"]
+    assert offered(url, "coatcheck ls --run = job : 1 :") == ["a", "b"]
+    assert offered("file:///nowhere", f"coatcheck --url {taken_apart} ls --run job : 2") == ["2"]
 
 
 @pytest.mark.parametrize("url", ["unix:///no/such/socket", "nonsense", "redis://localhost:1"])

@@ -173,3 +173,22 @@ def test_any_damage_is_noticed() -> None:
                 assert store.list_all() == []
             else:
                 assert {store.load(view).content for view in store.list_all()} == contents
+
+
+def test_an_archive_gets_its_name_once_it_is_whole_and_over_nothing_that_appeared_meanwhile(tmp_path) -> None:
+    path = tmp_path / "a.tar"
+
+    def appears(report) -> None:
+        assert not path.exists()  # a process that is killed here leaves nothing of that name
+        path.write_bytes(b"theirs")
+
+    with InMemoryArtifactStore() as store:
+        store.store(b"content", run_id="a")
+        with pytest.raises(FileExistsError) as refused:
+            export_run(store, "a", path, progress=appears)
+        assert refused.value.filename == str(path)
+        assert [(left.name, left.read_bytes()) for left in tmp_path.iterdir()] == [("a.tar", b"theirs")]
+        path.unlink()
+        with pytest.raises(ZeroDivisionError):
+            export_run(store, "a", path, progress=lambda _: 1 / 0)
+        assert not list(tmp_path.iterdir())

@@ -199,6 +199,6 @@ def test_sentinels_and_borrowed_clients_lead_to_the_primary_too(sentinels, names
 
 def test_a_replica_is_told(sentinels, namespace) -> None:
     with RedisArtifactStore(sentinels.replica.tcp_url, namespace=namespace) as store:
-        [replica] = [f for f in examine(store, thorough=False).findings if f.name == "replication"]
+        [replica] = [f for f in examine(store).findings if f.name == "replication"]
     assert replica.level == "critical"
     assert sentinels.primary.address in replica.cure

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -13,6 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from coatcheck import FileArtifactStore, InMemoryArtifactStore, InvalidArtifactError, RedisArtifactStore
+from coatcheck.testing import eventually
+from coatcheck.watching import exporter
 from coatcheck.watching.exporter import StoreCollector
 
 MINE = {"namespace": "mine"}
@@ -118,6 +121,28 @@ def test_figures_are_not_read_more_often_than_wanted() -> None:
         assert always.get_sample_value("coatcheck_artifacts", MINE) == 2
         with pytest.raises(InvalidArtifactError, match="every"):
             StoreCollector(store, every=float("nan"))
+
+
+def test_a_scrape_is_given_the_last_figures_where_new_ones_take_long(monkeypatch) -> None:
+    monkeypatch.setattr(exporter, "_PATIENCE", 0.01)
+    with InMemoryArtifactStore() as store:
+        registry, figures = registered(store, every=0), store.stats
+        read_at = registry.get_sample_value("coatcheck_figures_timestamp_seconds", MINE)
+        fill(store)
+        asked, go_on = [], threading.Event()
+
+        def slow(**filters):
+            asked.append(filters)
+            go_on.wait(60)
+            return figures(**filters)
+
+        monkeypatch.setattr(store, "stats", slow)
+        for _ in range(3):  # they wait for one and the same reading
+            assert registry.get_sample_value("coatcheck_artifacts", MINE) == 0
+        assert registry.get_sample_value("coatcheck_figures_timestamp_seconds", MINE) == read_at
+        assert len(asked) == 1
+        go_on.set()
+        eventually(lambda: registry.get_sample_value("coatcheck_artifacts", MINE) == 2)
 
 
 def test_a_store_that_cannot_be_asked_is_down() -> None:

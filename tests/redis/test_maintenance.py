@@ -76,6 +76,8 @@ def damage(store, client, keys):
             "single artifact immortal": lambda: client.persist(keys.artifact(name)),
             "single content immortal": lambda: client.persist(single),
             "single needs of a wrong type": lambda: client.set(keys.needs(name), "x"),
+            "single run gone": lambda: client.delete(keys.run("n")),
+            "single score wrong": lambda: client.zadd(keys.run("n"), {member_of(name): 5e12}),
             "member of one twin": lambda: client.zadd(keys.deadlines, {":dead": 5e12}),
         }[what]()
         return (alone if what == "single flipped" else stored).artifact_id
@@ -104,6 +106,8 @@ REPAIRABLE = {
     "artifact gone": {"stale-index-member", "orphan-content"},
     "single artifact immortal": {"wrong-expiry"},
     "single content immortal": {"wrong-expiry"},
+    "single run gone": {"unindexed-lease"},
+    "single score wrong": {"unindexed-lease"},
     "member of one twin": {"stale-index-member"},
 }
 

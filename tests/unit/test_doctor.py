@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from coatcheck import AsyncInMemoryArtifactStore, CheckReport, InMemoryArtifactStore, InvalidArtifactError, Problem
+from coatcheck.backends.redis.maintenance.problems import LEFTOVERS, LOSSES
 from coatcheck.backends.redis.permissions import COMMANDS, EXTRAS
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.doctor import Diagnosis, aexamine, examine, judge
@@ -163,7 +164,13 @@ FINDINGS = {
         facts(report=CheckReport(looked_at=9, problems=[
             Problem(kind="orphan-content", count=2, bytes=9, repaired=0, examples=["mine:content:x"])
         ])),
-        "warning", "orphan-content", "check --repair",
+        "warning", "orphan-content", "coatcheck --namespace mine check --repair",
+    ),
+    "a loss": (
+        facts(report=CheckReport(looked_at=9, problems=[
+            Problem(kind="lost-content", count=2, bytes=0, repaired=0, examples=["mine:artifact:x"])
+        ])),
+        "warning", "lost-content", "store it again",
     ),
 }  # fmt: skip
 
@@ -195,6 +202,15 @@ def test_a_user_who_lacks_something_is_named_by_the_cure() -> None:
     for user, cure in (("wor ker", "--user 'wor ker'"), ("default", "acl"), ("", "acl")):
         [found] = [f for f in judge(facts(permitted=lacking("hset"), user=user)).findings if f.name == "permissions"]
         assert found.cure.endswith(cure)
+
+
+def test_no_repair_is_named_where_it_repairs_nothing() -> None:
+    for kind in (*LOSSES, *LEFTOVERS, "wrong-size", "wrong-expiry", "unindexed-lease"):
+        problem = Problem(kind=kind, count=1, bytes=0, repaired=0, examples=["x"])
+        report = CheckReport(looked_at=1, problems=[problem])
+        [told] = [found for found in judge(facts(report=report)).findings if found.name == kind]
+        repairs = kind == "damaged-content" or kind not in {*LOSSES, "wrong-size"}
+        assert ("check --repair" in told.cure) is repairs
 
 
 def test_every_finding_is_explained() -> None:

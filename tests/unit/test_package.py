@@ -50,6 +50,12 @@ def test_who_needs_little_imports_little(program: str, unneeded: set[str]) -> No
     assert not unneeded & set(done.stderr.split())
 
 
+def test_what_is_for_tests_names_the_extra_it_needs() -> None:
+    script = "import sys; sys.modules['pytest'] = None; import coatcheck.testing.faults"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "MissingExtraError: pytest is missing: pip install 'coatcheck[testing]'" in done.stderr
+
+
 ROOMS = ["", ".doctor", ".keyed", ".moving", ".offloading", ".testing", ".trees", ".ui", ".values"]
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import threading
+from contextvars import ContextVar
 
 import pytest
 
 from coatcheck import (
     AsyncInMemoryArtifactStore,
+    FileArtifactStore,
     InMemoryArtifactStore,
     InvalidArtifactError,
     StoreUnavailableError,
@@ -40,6 +44,46 @@ def test_nobody_renews_after_the_block() -> None:
         assert run._thread is None
         with run:  # it may be entered again
             pass
+
+
+def test_an_interrupted_beginning_leaves_nobody_who_renews(monkeypatch) -> None:
+    start, begun = threading.Thread.start, []
+
+    def interrupted(thread) -> None:
+        start(thread)
+        begun.append(thread)
+        raise KeyboardInterrupt
+
+    with InMemoryArtifactStore() as store:
+        run = store.run("a", ttl=600)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(threading.Thread, "start", interrupted)
+            run.__enter__()
+        begun[0].join(10)
+        assert not begun[0].is_alive()
+        with run:  # it may be entered all the same
+            pass
+
+
+def test_a_forked_child_that_leaves_the_block_ends_nothing_of_its_parents(tmp_path) -> None:
+    with FileArtifactStore(tmp_path) as store, store.run("a", keep=5) as run:
+        stored = run.store(b"1", ttl=600)
+        child = multiprocessing.get_context("fork").Process(target=run.__exit__, args=(None, None, None))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert run.stats().next_expiry >= stored.expires_at
+
+
+def test_leases_are_renewed_within_the_context_of_the_block() -> None:
+    request, seen = ContextVar("request"), []
+    request.set("mine")
+    with InMemoryArtifactStore() as store:
+        run = store.run("a", ttl=600)
+        run.touch = lambda ttl: seen.append(request.get(None))
+        with run:
+            eventually(lambda: seen)
+    assert seen[0] == "mine"
 
 
 def test_what_cannot_be_renewed_is_logged_and_tried_again(monkeypatch, caplog) -> None:

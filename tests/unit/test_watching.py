@@ -7,7 +7,7 @@ import pickle
 import sys
 
 import pytest
-from coatcheck import ArtifactNotFoundError, Event, InMemoryArtifactStore, MissingExtraError
+from coatcheck import __version__, ArtifactNotFoundError, Event, InMemoryArtifactStore, MissingExtraError
 import coatcheck.watching.exporter  # loaded, to be loaded again
 from coatcheck.watching.opentelemetry import OpenTelemetryEvents
 from coatcheck.watching.prometheus import PrometheusEvents
@@ -60,6 +60,8 @@ def test_each_operation_is_a_span_by_the_conventions(spans, meter) -> None:
     ]
     assert {span.parent.span_id for span in (batch, load, failed, whole)} == {request.get_span_context().span_id}
     assert batch.kind is SpanKind.CLIENT
+    assert batch.instrumentation_scope.version == __version__
+    assert batch.instrumentation_scope.schema_url
     assert batch.end_time >= batch.start_time
     assert batch.attributes["db.operation.name"] == "store_many"
     assert batch.attributes["db.operation.batch.size"] == 2
@@ -77,7 +79,10 @@ def test_each_operation_is_a_span_by_the_conventions(spans, meter) -> None:
 def test_operations_are_measured_by_the_conventions(spans, meter) -> None:
     stored = work(OpenTelemetryEvents(tracer_provider=spans[0], meter_provider=meter[0]))
     data = meter[1].get_metrics_data()
-    metrics = {m.name: m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+    [scope] = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+    assert scope.scope.version == __version__
+    assert scope.schema_url
+    metrics = {metric.name: metric for metric in scope.metrics}
     assert metrics.keys() == {
         *("db.client.operation.duration", "coatcheck.operation.size"),
         *("coatcheck.operation.retries", "coatcheck.cache.lookups"),

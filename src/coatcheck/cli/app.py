@@ -137,6 +137,10 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no reason to fail
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest says where in the code
     logging.basicConfig(handlers=[_OneLine(logging.WARNING)])
+    if os.environ.get("_COATCHECK_COMPLETE") == "complete_bash":
+        from .complete import put_together  # noqa: PLC0415  # at a prompt only
+
+        put_together(os.environ)
     try:
         app(prog_name="coatcheck")
     finally:

@@ -34,7 +34,7 @@ def get(
     *,
     ticket: Annotated[
         str | None,
-        complete.id_argument(f"{complete.ID} ID:PATH is a file or a directory of a tree."),
+        complete.part_argument(f"{complete.ID} ID:PATH is a file or a directory of a tree."),
     ] = None,
     output: Annotated[
         str | None,

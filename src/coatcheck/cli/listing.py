@@ -53,7 +53,7 @@ def ls(
     *,
     ticket: Annotated[
         str | None,
-        complete.id_argument("A tree, to list what it has; ID:PATH is a directory of it."),
+        complete.part_argument("A tree, to list what it has; ID:PATH is a directory of it."),
     ] = None,
     run: Annotated[str | None, complete.run_option("What this run leases.")] = None,
     content_type: Annotated[

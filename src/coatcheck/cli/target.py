@@ -1,16 +1,16 @@
 """A file that is written whole or not at all, through nobody else's link, over nothing that is there unless told."""
 
-import errno
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from coatcheck.folders import give_name
+
 from .failures import CommandError
 
 _EXCLUSIVE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -54,20 +54,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], None], *, force: bool) ->
         if force:
             temporary.replace(path)
         else:
-            _give_name(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _give_name(temporary: Path, path: Path) -> None:
-    """Rename, unless something has appeared under the new name meanwhile."""
-    try:
-        try:
-            path.hardlink_to(temporary)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            os.close(os.open(path, _EXCLUSIVE, 0o666))
-            temporary.replace(path)
+            give_name(temporary, path)
     except FileExistsError:
         raise _there_already(path) from None
+    finally:
+        temporary.unlink(missing_ok=True)

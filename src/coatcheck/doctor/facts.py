@@ -125,7 +125,8 @@ def gather(backend: RedisBackend, encrypted: bool | None, thorough: bool | None,
     facts = yield from heard(_quick(backend, encrypted))
     if thorough is None:
         few = sum(map(sum, facts.artifacts.values())) <= FEW
-        thorough = few and all(facts.permitted[name] for name in COMMANDS["operator"])
+        on_replica = any(server.info.get("role") == "slave" for server in facts.servers)  # it refuses what may repair
+        thorough = few and not on_replica and all(facts.permitted[name] for name in COMMANDS["operator"])
     if not thorough:
         return facts
     report = yield from backend.check(read_data=False, repair=False, grace_ms=3_600_000, progress=progress)

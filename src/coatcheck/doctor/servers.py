@@ -211,7 +211,7 @@ def _set(server: ServerFacts, parameter: str) -> str:
     typed = _type(server, f"CONFIG SET {parameter}")
     if server.info.get("config_file"):
         return f"{typed} && {_type(server, 'CONFIG REWRITE')}"
-    return f"{typed} (and in the options that the server is started with)"
+    return f"{typed}  # and in the options that the server is started with"
 
 
 def _type(server: ServerFacts, command: str) -> str:

@@ -12,6 +12,16 @@ from .findings import Finding, found
 from .servers import product_of
 
 _SYNCHRONISE: Final = "synchronise clocks (chronyc tracking)"
+_UNREPAIRED: Final = {
+    "lost-content": "store it again, or copy it from a backup",
+    "damaged-metadata": "remove that key by hand",
+    "wrong-type": "remove that key by hand",
+    "wrong-size": "delete the artifact, then store it again",
+    "future-version": "upgrade coatcheck here",
+    "other-partitions": "open all stores of a namespace with one number of them",
+}
+"""What cures a problem that `check` finds and no repair can undo."""
+
 _ROLES: Final[dict[Role, str]] = {"operator": "an operator", "worker": "a worker", "reader": "a reader"}
 
 
@@ -93,7 +103,7 @@ def _partitions(facts: Facts) -> Iterator[Finding]:
     for other, count in facts.others.items():
         if count:
             text = f"{count:,} artifacts lie in {other} partitions; a store with partitions={number} does not see them"
-            yield found("warning", "other-partitions", text, "open all stores of a namespace with one number of them")
+            yield found("warning", "other-partitions", text, _UNREPAIRED["other-partitions"])
     mean = total / len(shares)
     fullest = max(shares, key=lambda name: shares[name])
     if total >= 1000 and shares[fullest] > 1.5 * mean:
@@ -119,11 +129,17 @@ def _indexes(facts: Facts) -> Iterator[Finding]:
 def _leftovers(facts: Facts) -> Iterator[Finding]:
     if facts.report is None:
         text = "keys were not looked at one by one: whether everything fits together was not seen"
-        yield found("note", "leftovers", text, "coatcheck doctor --thorough, as an operator")
+        cure = f"coatcheck --namespace {facts.namespace} doctor --thorough, as an operator"
+        yield found("note", "leftovers", text, cure)
         return
     for problem in facts.report.problems:
         text = f"{problem.count:,} found, such as {problem.examples[0]}"
-        yield found("warning", problem.kind, text, "coatcheck check --repair")
+        cure = _UNREPAIRED.get(problem.kind, f"coatcheck --namespace {facts.namespace} check --repair")
+        if problem.kind.startswith("orphan-"):
+            cure += ", an hour after it was last used"
+        elif problem.kind == "damaged-content":
+            cure += ", then store it again"
+        yield found("warning", problem.kind, text, cure)
     if not facts.report.problems:
         yield found("good", "leftovers", f"keys that were looked at: {facts.report.looked_at:,}; all fit together")
 

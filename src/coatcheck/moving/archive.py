@@ -6,18 +6,20 @@ are compared and never used as paths, and everything is hashed before any of it 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
+import secrets
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final, NamedTuple
 
 from ..errors import InvalidArtifactError
-from ..folders import check_path
+from ..folders import check_path, give_name
 from ..ids import ID_LENGTH, is_default_id, validate_artifact_id
 from ..model import ArtifactMetadata
 
@@ -113,7 +115,7 @@ class _Sink:
 
 @contextmanager
 def opened(file: ArchiveFile, mode: str) -> Iterator[IO[bytes]]:
-    """The file, opened if it is a path; one that could not be written to its end is removed."""
+    """The file, opened if it is a path; one that is written gets its name once it is whole."""
     if not isinstance(file, str | os.PathLike):
         does = "read" if mode == "rb" else "write"
         given: Any = file
@@ -122,13 +124,19 @@ def opened(file: ArchiveFile, mode: str) -> Iterator[IO[bytes]]:
         yield file
         return
     path = check_path(file, "file")
-    with path.open(mode) as stream:
-        try:
+    if mode == "rb":
+        with path.open(mode) as stream:
             yield stream
-        except BaseException:
-            if mode == "xb":
-                path.unlink(missing_ok=True)
-            raise
+        return
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    temporary = path.with_name(f".coatcheck-{secrets.token_hex(8)}")
+    try:
+        with temporary.open(mode) as stream:
+            yield stream
+        give_name(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read(file: IO[bytes]) -> Archive:

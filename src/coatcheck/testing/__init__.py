@@ -10,9 +10,14 @@ A backend of your own runs the suite like this:
 where `MyHarness` is a `StoreHarness`.
 """
 
+from ..errors import MissingExtraError
 from .blocking import Blocking
 from .clock import Clock, amemory_store, memory_store
-from .contract import ArtifactStoreContract, StoreHarness
+
+try:
+    from .contract import ArtifactStoreContract, StoreHarness
+except ModuleNotFoundError as error:
+    raise MissingExtraError(f"{error.name} is missing: pip install 'coatcheck[testing]'") from error
 from .fake import afake_store, fake_store
 from .servers import ENGINES, Cluster, Engine, Node, Sentinels, Server
 from .waiting import eventually

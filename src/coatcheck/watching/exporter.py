@@ -29,6 +29,8 @@ except ImportError as error:
 
 _logger: Final = logging.getLogger(__name__)
 
+_PATIENCE: Final = 5.0  # seconds that a scrape waits for new figures where there are some: half of Prometheus' default
+
 _STATS: Final = {
     "artifacts": "Live artifacts",
     "leases": "Live leases on artifacts",
@@ -53,6 +55,8 @@ _OF_SERVERS: Final = {
 class StoreCollector(Collector):
     """Figures of one store. They are read when they are asked for, not more often than every so many seconds.
 
+    Reading those of a large store takes long: after five seconds the last ones are told, and the new ones next time.
+
     Args:
         store: Any store; servers are told of where it has some.
         namespace: The label of all metrics.
@@ -72,6 +76,7 @@ class StoreCollector(Collector):
         self._sizes = sizes
         self._lock = threading.Lock()
         self._read_at = -float("inf")
+        self._reading: threading.Thread | None = None
         self._families: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
@@ -81,10 +86,21 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The figures; `coatcheck_up` is 0 where some cannot be read, and what came before these is told."""
         with self._lock:
-            if time.monotonic() - self._read_at >= self._every:
-                self._families = list(self._read())
+            if self._reading is None and time.monotonic() - self._read_at >= self._every:
+                self._reading = threading.Thread(target=self._read_anew, name="coatcheck-figures", daemon=True)
+                self._reading.start()
+            reading = self._reading
+        if reading is not None:
+            reading.join(_PATIENCE if self._families else None)
+        yield from self._families
+
+    def _read_anew(self) -> None:
+        try:
+            self._families = list(self._read())
+        finally:
+            with self._lock:
                 self._read_at = time.monotonic()
-            yield from self._families
+                self._reading = None
 
     def _read(self) -> Iterator[Metric]:
         start, figures = time.perf_counter(), list[Metric]()

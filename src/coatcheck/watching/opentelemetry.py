@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from .. import __version__
 from ..errors import MissingExtraError
 
 try:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..events import Event
 
 _NAME: Final = "coatcheck"
+_SCHEMA: Final = "https://opentelemetry.io/schemas/1.33.0"  # from which on the names of databases are stable
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)  # as the conventions advise
 _BYTES: Final = tuple(4**power * 1024 for power in range(11))  # 1 KiB … 1 GiB
 
@@ -45,8 +47,8 @@ class OpenTelemetryEvents:
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
         self._attributes = dict(attributes or {})
-        self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
+        self._tracer = trace.get_tracer(_NAME, __version__, tracer_provider, _SCHEMA)
+        meter = metrics.get_meter(_NAME, __version__, meter_provider, _SCHEMA)
         self._duration = meter.create_histogram(
             "db.client.operation.duration",
             unit="s",

@@ -38,7 +38,7 @@ _ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,200}")
 BINARY: Final = 16
 """Bytes of a default id as a member."""
 
-_KEY: Final = {kind.encode(): re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+_KEY: Final = {kind.encode(): (kind, re.compile(pattern)) for kind, pattern in _PATTERNS.items()}
 
 
 def member_of(artifact_id: bytes) -> bytes:
@@ -198,6 +198,6 @@ class Keys:
     def kind_of(self, key: bytes) -> tuple[str, re.Match[bytes]] | None:
         """What a key of this partition is; `None` for one that is not ours."""
         rest = key[len(self.prefix) :]
-        pattern = _KEY.get(rest.partition(b":")[0])
-        match = None if pattern is None else pattern.fullmatch(rest)
-        return None if match is None else (rest.partition(b":")[0].decode(), match)
+        kind = _KEY.get(rest.partition(b":")[0])
+        match = None if kind is None else kind[1].fullmatch(rest)
+        return None if kind is None or match is None else (kind[0], match)

@@ -226,6 +226,22 @@ def run_of(field: bytes) -> str | None:
     return unquoted(field[1:]) if field[:1] == b"=" else None
 
 
+def single_lease(fields: list[Any]) -> tuple[bytes, bytes, bytes] | None:
+    """Header, lease field and lease of an artifact that has one, from what `HRANDFIELD` returns of three fields."""
+    if fields and isinstance(fields[0], list):
+        fields = [item for pair in fields for item in pair]
+    if len(fields) != 4 or b"t" in fields[::2]:
+        return None
+    if fields[0] == b"h":
+        return fields[1], fields[2], fields[3]
+    return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
+
+
+def is_of(header: bytes, member: bytes) -> bool:
+    """Whether it is the whole header of a default artifact."""
+    return header.startswith(_VERSION + member) and header[_HEADER:].isdigit()
+
+
 def is_cut(header: bytes) -> bool:
     """Whether it is too short to be one."""
     return len(header) <= _HEADER

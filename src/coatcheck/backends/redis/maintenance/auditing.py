@@ -23,6 +23,7 @@ from ..scripts import calls
 from ..scripts.script import ANY_ID, Call, Filled, IdForm, first
 from ..session import Session
 from ..walking import Steps
+from .glancing import fitting
 
 _ARTIFACTS: Final = 250
 """Artifacts that one call looks at: five commands each."""
@@ -64,6 +65,8 @@ class Census:
         left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
         some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
         sound: list[tuple[Key, bytes, int]] = []
+        if not self._session.transport.is_cluster:  # there keys may be on two nodes
+            some, sound = yield from self._glance(some)
         work, replies = yield from _ask(
             self._session, some, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data)
         )
@@ -72,9 +75,9 @@ class Census:
             left += [items[i] for i in reply.others]
             self._count(items[0][0], reply.leases)
             if read_data:
-                fitting = [one for i, one in enumerate(items) if i not in others]
-                sound += zip(fitting, reply.headers, reply.stored, strict=True)
-        for batch in batches(sound, PAGE, lambda item: item[2]):
+                fit = [one for i, one in enumerate(items) if i not in others]
+                sound += zip(fit, reply.headers, reply.stored, strict=True)
+        for batch in batches(sound if read_data else (), PAGE, lambda item: item[2]):
             contents = yield from self._session.read_each(
                 [Filled(_content(keys), keys.slot, (match["name"],), first) for (keys, _, match), _, _ in batch]
             )
@@ -84,6 +87,20 @@ class Census:
                 if not _is_as_stored(one.match["name"], header, sealed)
             ]
         return left
+
+    def _glance(self, found: Sequence[Key]) -> Plan[tuple[list[Key], list[tuple[Key, bytes, int]]]]:
+        """Those that plain commands say nothing about; the others, counted, with header and stored bytes."""
+        groups = list(by_partition(keys for keys, _, _ in found).items())
+        replies = yield from fitting(
+            self._session, [(keys, [found[n].match["name"] for n in numbers]) for keys, numbers in groups]
+        )
+        unsure, sound = [], []
+        for (keys, numbers), some in zip(groups, replies, strict=True):
+            self._count(keys, [one.field for one in some])
+            sound += [(found[numbers[one.number]], one.header, one.stored) for one in some]
+            sure = {one.number for one in some}
+            unsure += [found[n] for i, n in enumerate(numbers) if i not in sure]
+        return unsure, sound
 
     def add(self, keys: Keys, *, fits: bool) -> None:
         """Count an artifact that was looked at by itself; its leases are not."""
