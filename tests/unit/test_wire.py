@@ -13,10 +13,13 @@ from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 import pytest
+import uvloop
 
 from coatcheck.backends.redis.arriving import Arrived, ArrivingChunks
 from coatcheck.backends.redis.transport.replies import MalformedError
 from coatcheck.backends.redis.transport.wire import AsyncWire, Wire
+
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals as long as the process lives: no leak of a test
 
 COUNT, SIZE = 11, 100_000
 ASKS = [b"GET %02d\n" % n for n in range(COUNT)]
@@ -306,14 +309,23 @@ def test_a_task_that_is_cancelled_as_its_replies_come_ends_once(pair, cancelled_
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_program_leaves_the_event_loop(pair, error) -> None:
+def test_what_ends_the_program_leaves_the_event_loop(pair, error, new_loop) -> None:
+    went_on = []
+
+    def go_on() -> None:
+        went_on.append(True)
+        asyncio.get_running_loop().stop()
+
     async def main() -> None:
         _, writer = await asyncio.open_connection(sock=pair[0])
         with closing(AsyncWire(writer, 20)) as wire:
+            asyncio.get_running_loop().call_later(20, go_on)  # else it would go on for ever
             pair[1].sendall(b"+OK\r\n")
             await wire.exchange([b"PING"], 1)
             raise error
 
-    with pytest.raises(error):
-        asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner, pytest.raises(error):
+        runner.run(main())
+    assert not went_on

@@ -336,4 +336,11 @@ def _let_go_on(waiting: asyncio.Future[None]) -> None:
     callback, context = callbacks[0]
     waiting.remove_done_callback(callback)
     waiting.set_result(None)
-    context.run(callback, waiting)
+    try:
+        context.run(callback, waiting)
+    except BaseException as error:  # noqa: BLE001  # ends the program; uvloop's transports would keep it to themselves
+        waiting.get_loop().call_soon(_end, error)
+
+
+def _end(error: BaseException) -> None:
+    raise error
