@@ -13,7 +13,7 @@ import pytest
 from redis.exceptions import ResponseError, TryAgainError
 
 from coatcheck import Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
-from coatcheck.backends.redis import batching, looking, ofrun, ordered, scanning
+from coatcheck.backends.redis import batching, bounded, looking, ofrun, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.transport.base import BrokenError, NotSentError, Part
 from coatcheck.testing import eventually
@@ -42,13 +42,12 @@ def store(valkey, namespace, partitions) -> Iterator[RedisArtifactStore]:
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
     """A list takes many round trips, so that others come between them."""
-    monkeypatch.setattr(ordered, "PAGE", 7)
-    monkeypatch.setattr(scanning, "PAGE", 7)
-    monkeypatch.setattr(scanning, "LEAST", 1)
+    for room in bounded, ofrun, ordered, scanning:
+        monkeypatch.setattr(room, "PAGE", 7)
+    for room in bounded, ofrun, scanning:
+        monkeypatch.setattr(room, "LEAST", 1)
     monkeypatch.setattr(scanning, "ROUND", 40)
     monkeypatch.setattr(looking, "_TOGETHER", 5)
-    monkeypatch.setattr(ofrun, "LEAST", 1)
-    monkeypatch.setattr(ofrun, "PAGE", 7)
     monkeypatch.setattr(batching, "_BEGINNING", 7)
     monkeypatch.setattr(batching, "ROUND", 40)
 
@@ -102,6 +101,8 @@ LISTS: dict[str, Callable[[RedisArtifactStore], list]] = {
     "iter_artifacts": lambda store: list(store.iter_artifacts(tags=KEPT)),
     "iter_run": lambda store: list(store.iter_run("mine", tags=KEPT)),
     "search a run": lambda store: store.search(run_id="mine", tags=KEPT, limit=0),
+    "stored after a time": lambda store: store.search(tags=KEPT, created_after="1999-01-01", limit=0),
+    "stored before a time": lambda store: store.search(tags=KEPT, created_before="2200-01-01", limit=0),
 }
 
 OF_RUN: dict[str, Callable[[RedisArtifactStore], list]] = {
@@ -128,6 +129,34 @@ def test_what_is_there_all_the_time_is_listed_once(store, small_pages, name) -> 
     with meanwhile(store):
         for _ in range(4):
             assert lasting(LISTS[name](store)) == LASTING_IDS
+
+
+def test_few_of_many_are_counted_once_whatever_others_do(store, small_pages, monkeypatch) -> None:
+    monkeypatch.setattr(bounded, "_PART", 0)  # so these are few
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    with meanwhile(store):
+        for _ in range(4):
+            assert store.count(tags=KEPT, created_after="1999-01-01") == 300
+            assert store.facets("tag:kept", created_before="2200-01-01") == {"yes": 300}
+            for between in {"created_after": "1999-01-01"}, {"created_before": "2200-01-01"}:
+                assert lasting(store.iter_artifacts(tags=KEPT, **between)) == LASTING_IDS
+
+
+def test_what_was_stored_between_two_times_is_listed_although_some_goes_back(store, small_pages, monkeypatch) -> None:
+    """What is released while it is listed is shown by the lease before."""
+    monkeypatch.setattr(bounded, "_PART", 0)
+    store.store_many([b"before"])
+    store.store_many(LASTING, run_id="mine", tags=KEPT)
+    for content in LASTING[::2]:
+        store.store(content, run_id="other", tags=KEPT)
+    [last] = store.list_all(limit=1)
+    store.store_many([b"behind"])
+    found = store.iter_artifacts(created_after=store.get_metadata(LASTING_IDS[0]).created_at[:10], tags=KEPT)
+    between = store.iter_artifacts(created_before=last.created_at, tags=KEPT)
+    views = [next(found), next(between)]
+    for content in LASTING[::2]:
+        store.release(compute_artifact_id(content), "other")
+    assert lasting([views[0], *found]) == lasting([views[1], *between]) == LASTING_IDS
 
 
 def test_runs_and_figures_count_what_is_there_all_the_time(store, small_pages) -> None:
@@ -231,6 +260,10 @@ def test_what_outlives_its_latest_lease_is_listed_by_the_one_before(store, outli
             named += page.items
             page = store.page(created_before=bound.created_at, order=order, limit=1, after=page.next)
         assert sorted(view.artifact_id for view in [*named, *page.items]) == sorted([OUTLIVING_ID, bound.artifact_id])
+    whole = store.search(created_before=bound.created_at, limit=0)
+    assert {view.artifact_id: view.run_id for view in whole} == {OUTLIVING_ID: "a", bound.artifact_id: None}
+    assert store.count(created_before=bound.created_at) == 2
+    assert store.facets("run_id", created_before=bound.created_at) == {"a": 1, None: 1}
 
 
 @pytest.mark.parametrize("order", ["desc", "asc"])
@@ -240,6 +273,19 @@ def test_a_page_before_a_time_looks_at_nothing_that_is_newer(store, small_pages,
     wire = Wire(store)
     assert store.page(created_before=oldest.created_at, order=order).items == [oldest]
     assert wire.trips < 5
+
+
+def test_a_whole_list_between_two_times_looks_at_nothing_else(store, small_pages) -> None:
+    store.store_many([b"old %d" % n for n in range(2000)])
+    middle = store.store(b"middle", tags={"k": "v"})
+    store.store_many([b"%d" % n for n in range(2000)])
+    wire = Wire(store)
+    between = {"created_after": middle.created_at, "created_before": middle.created_at}
+    assert list(store.iter_artifacts(**between)) == [middle]
+    assert store.count(**between) == 1
+    assert store.facets("tag:k", **between) == {"v": 1}
+    assert store.delete_where(**between, dry_run=False).artifacts == 1
+    assert wire.trips < 40
 
 
 @pytest.mark.parametrize("limit", [1, 10])

@@ -311,6 +311,31 @@ def test_in_a_half_moved_slot_nobody_reads_less(home, impatient) -> None:
             assert not went_through or answer == expected[what], what
 
 
+@pytest.mark.parametrize("options", [{}, {"index_content_type": True}], ids=["", "indexed by label"])
+@pytest.mark.parametrize("by", ["who knows what is indexed", "who does not"])
+@pytest.mark.parametrize("ttl", [SHORT, LONGER])
+def test_what_a_small_store_derives_is_not_made_where_its_other_keys_have_gone(
+    valkey_cluster, namespace, options, by, ttl
+) -> None:
+    """Else it would be there twice, and one of the two be lost."""
+    keys = Partitions(namespace, 64).all[HOME_NUMBER]
+    with RedisArtifactStore(valkey_cluster.url, namespace=namespace, **options) as store:
+        home = Home(valkey_cluster, keys, chunk(store, CHUNKING))
+        store.store(FEW, run_id="short", ttl=SHORT)
+        home.furniture = home.keys_here()
+        derived = [one.name for one in home.furniture if b"labelled:" in one.name or one.name.endswith(b"outlived")]
+        own = options if by == "who knows what is indexed" else {}
+        with RedisArtifactStore(valkey_cluster.url, namespace=namespace, retry_for=0, **own) as impatient:
+            impatient.exists("x")
+            for ahead in derived, [one.name for one in home.furniture if one.name not in derived]:
+                home.begin(ahead)
+                went_through, _ = attempt(lambda store: store.store(FEW, run_id="r3", ttl=ttl), impatient)
+                home.give_up()
+                assert went_through or home.unchanged()
+                assert store.check(grace=0).problems == []
+        home.close()
+
+
 def test_what_plain_commands_read_waits_for_no_move(home, impatient) -> None:
     reads = {what: READINGS[what] for what in ("list by run", "page of a run", "metadata of a run")}
     expected = {what: read(home.store) for what, read in reads.items()}

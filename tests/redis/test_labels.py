@@ -96,7 +96,7 @@ def change(store: ArtifactStore, dice: random.Random) -> None:
         case 0 | 1 | 2:
             store.store(content, artifact_id=one, run_id=run, ttl=ttl, **labels(dice))
         case 3 | 4:
-            store.store(dice.randbytes(2), run_id=run, ttl=ttl, **labels(dice))
+            store.store(dice.choice([content, dice.randbytes(2)]), run_id=run, ttl=ttl, **labels(dice))
         case 5:
             store.store_many([dice.randbytes(1) for _ in range(5)], run_id=run, ttl=ttl, **labels(dice))
         case 6:

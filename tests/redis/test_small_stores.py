@@ -18,7 +18,7 @@ from coatcheck import (
     RedisArtifactStore,
     compute_artifact_id,
 )
-from coatcheck.backends.redis import storing
+from coatcheck.backends.redis import indexing, storing
 from coatcheck.backends.redis.layout.keys import Keys, default_member
 from coatcheck.backends.redis.scripts.calls import writing
 from coatcheck.backends.redis.storing import Storing
@@ -272,9 +272,109 @@ def test_what_is_indexed_by_label_is_found_by_it(worker, ttl, store, client, nam
         written = [key for key in client.keys(f"{namespace}:labelled:*") if b":v%2F" in key or key.endswith(b":values")]
         left = {client.ttl(key) for key in written}
         assert left == {-1} if ttl is None else min(left) > ttl - 60
-        storing.store(CONTENT, run_id="b", tags={"k": "w"}, ttl=ttl)  # there already
-        assert long_ways == [NAME]
+        storing.store(CONTENT, run_id="b", tags={"k": "w"}, ttl=ttl)  # it is mixed already, as a value is long
+        assert long_ways == []
         assert sound(indexing)
+
+
+KNOWN_AS: dict[str, tuple[list[tuple[str | None, dict[str, str]]], list[str], dict[str, int]]] = {
+    "by the same run": ([("a", {"k": "v"}), ("a", {"k": "v"})], [], {"v": 1}),
+    "by another run": ([("a", {"k": "v"}), ("b", {"k": "v"}), (None, {"k": "v"})], [], {"v": 1}),
+    "with other tags besides": ([("a", {"k": "v"}), ("b", {"k": "v", "n": "1"}), ("b", {"k": "v"})], [], {"v": 1}),
+    "under nothing": ([("a", {}), ("a", {"n": "1"}), ("b", {})], [], {}),
+    "under something else": ([("a", {"k": "v"}), ("a", {"k": "w"})], [NAME], {"w": 1}),
+    "by another run, under something else": ([("a", {"k": "v"}), ("b", {"k": "w"})], [NAME], {"w": 1}),
+    "mixed": ([("a", {"k": "v"}), ("b", {"k": "w"}), ("b", {"k": "w"}), ("a", {"k": "x"})], [NAME], {"x": 1}),
+}
+
+
+@pytest.mark.parametrize("hours", [(1, 1), (1, 2), (2, 1), (None, 1), (1, None), (None, None)])
+@pytest.mark.parametrize("what", KNOWN_AS)
+def test_what_is_there_stays_known_by_its_labels(what, hours, client, namespace, keys, long_ways) -> None:
+    stores, left, values = KNOWN_AS[what]
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",), index_content_type=True) as store:
+        store.store_many([b"others"], tags={"k": "others"}, ttl=None)
+        long_ways.clear()
+        for n, (run, tags) in enumerate(stores):
+            ttl = hours[n > 0]
+            store.store(CONTENT, run_id=run, tags=tags, ttl=ttl and ttl * HOUR)
+        assert long_ways == left
+        assert store.facets("tag:k") == {"others": 1} | values
+        assert store.count(content_type="application/octet-stream") == 2
+        for labelled in client.scan_iter(f"{namespace}:labelled:*:created"):
+            twin = labelled.removesuffix(b"created") + b"deadlines"
+            for index, known in (labelled, keys.created), (twin, keys.deadlines):
+                assert client.zscore(index, MEMBER) in (None, client.zscore(known, MEMBER))
+        assert sound(store)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_index_by_label_lasts_as_long_as_what_is_in_it(there, client, namespace) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as store:
+        store.store(b"long", run_id="a", tags={"k": "v"}, ttl=2 * HOUR)
+        for n in range(5):
+            store.store(b"%d" % n, run_id="a", tags={"k": "w"}, ttl=60)
+        for n in range(5):  # the run's index ends later than the label's
+            store.store(b"%d" % n if there else b"new %d" % n, run_id="a", tags={"k": "w"}, ttl=HOUR + n)
+        ends = [client.ttl(key) for key in client.scan_iter(f"{namespace}:labelled:*:w:*")]
+        assert len(ends) == 2
+        assert min(ends) > HOUR - 60
+        assert store.check().problems == []
+
+
+def test_while_an_index_is_built_the_long_way_is_taken(client, namespace, store, monkeypatch, long_ways) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as indexing_:
+        for run, value in (("a", "v"), ("b", "w")):
+            store.store(CONTENT, run_id=run, tags={"k": value})
+
+        def store_again(count: int) -> None:
+            store.store(CONTENT, run_id="a", tags={"k": "v"})
+
+        note = indexing._note
+
+        def store_before(*some):
+            store_again(0)
+            return note(*some)
+
+        monkeypatch.setattr(indexing, "_note", store_before)
+        indexing_.reindex(progress=store_again)
+        assert long_ways == [NAME]  # it is known to be mixed then
+        assert indexing_.facets("tag:k") == {"v": 1}
+        assert sound(indexing_)
+
+
+@pytest.mark.parametrize("value", ["v", "{n}"])
+@pytest.mark.parametrize("again", [False, True])
+def test_indexes_by_label_do_not_keep_what_has_expired(value, again, client, namespace) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k",)) as store:
+        store.store(b"immortal", tags={"k": "v"})
+        for n in range(1500):
+            content = b"%d" % n
+            store.store(content, tags={"k": value.format(n=n)}, ttl=0.001)
+            if again:
+                store.store(content, tags={"k": value.format(n=n)}, ttl=0.001)
+        waiting.eventually(lambda: store.count() == 1)
+        assert store.facets("tag:k") == {"v": 1}
+        [values] = client.keys(f"{namespace}:labelled:*:values")
+        # One store in thirty-two drops them.
+        assert max(map(client.zcard, [values, *client.keys(f"{namespace}:labelled:*:v:*")])) < 800
+
+
+@pytest.mark.parametrize("end", [":v:created", ":v:deadlines", ":values", ":run:b", ":catalog:deadlines", ":outlived"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.leaves_keys("an index of another type")
+def test_an_index_of_another_type_is_told_and_nothing_is_changed(last, end, client, namespace, keys_of) -> None:
+    with RedisArtifactStore(client, namespace=namespace, index_tags=("k", "l")) as store:
+        for run, ttl in ("a", HOUR), ("b", HOUR / 2):
+            store.store(CONTENT, run_id=run, tags={"k": "v", "l": "v"}, ttl=ttl)
+        index = sorted(key for key in keys_of() if key.endswith(end))[-last]
+        client.delete(index)
+        client.set(index, b"x")
+        before = {key: client.dump(key) for key in keys_of()}
+        for n in range(40):
+            with pytest.raises(ArtifactError, match="type"):
+                store.store(CONTENT, run_id="b", tags={"k": "v", "l": "v"}, ttl=HOUR / 2 + n % 2)
+        assert {key: client.dump(key) for key in keys_of()} == before
 
 
 @pytest.mark.parametrize("end", [":v:deadlines", ":run:a", ":catalog:deadlines"])

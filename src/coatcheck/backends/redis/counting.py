@@ -17,6 +17,7 @@ from ...plan import Plan
 from ...search import Query
 from ...seen import Seen
 from .batching import PAGE, ROUND, ask_about, batches, by_partition, pages
+from .bounded import BoundedScan, are_few, is_bounded
 from .chunks import server_time
 from .labelled import Source, Sources, exactly, sources, the_rest
 from .layout import records
@@ -24,7 +25,7 @@ from .layout.keys import Keys, listed
 from .layout.labels import Wanted, alone, field_of, value_of
 from .looking import Looking, Weighing
 from .runs import RunScan, knowing
-from .scanning import Scan, completed, view_of
+from .scanning import Scan, completed, view_of, views_of
 from .scripts import calls
 from .scripts.script import Command, Unit, same
 from .session import Session, heard
@@ -121,7 +122,9 @@ class Counting:
         return sum(counts)
 
     def _tally(self, query: Query, by: str | None, read: Sources | None = None) -> Plan[Tally]:
-        return _once(lambda strict: self._tally_all(query, by, read, strict=strict))
+        if is_bounded(query) and (yield from are_few(self._session, query)):
+            return (yield from self._few(query, by))
+        return (yield from _once(lambda strict: self._tally_all(query, by, read, strict=strict)))
 
     def _tally_all(self, query: Query, by: str | None, read: Sources | None, *, strict: bool) -> Plan[Tally]:
         total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read, strict=strict)
@@ -130,6 +133,15 @@ class Counting:
                 total.add(_tally_of(tallied, by))
                 for match in (yield from _unseen(self._session, query, keys, tallied.unknown)):
                     total.add(Tally.of(view_of(match), by))
+        return total
+
+    def _few(self, query: Query, by: str | None) -> Plan[Tally]:
+        """The same of what was stored between bounds, where that is little."""
+        total, seen, scan = Tally(), Seen(), BoundedScan(self._session, query, few=True)
+        while (found := (yield from scan.matches())) is not None:
+            for view in views_of(found, query):
+                if seen.add(view.artifact_id):
+                    total.add(Tally.of(view, by))
         return total
 
     def _tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:

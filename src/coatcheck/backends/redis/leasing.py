@@ -18,6 +18,7 @@ from ...search import Query
 from ...seen import Seen
 from ..base import Progress
 from .batching import CHANGES, PAGE, ROUND, Pace, by_partition, pages
+from .bounded import BoundedScan, scan_of
 from .chunks import held, new_token, tidy
 from .layout import records
 from .layout.keys import BINARY, Keys, artifact_of
@@ -134,7 +135,7 @@ class Leasing:
 
     def delete_where(self, query: Query, progress: Progress) -> Plan[tuple[int, int]]:
         """See `Backend.delete_where`."""
-        scan = ViewScan(self._session, query)
+        scan = scan_of(self._session, query)
         count = size = looked_at = 0
         while (seen := (yield from heard(_seen(scan, query)))) is not None:
             ids, says = list(seen), [says for says, _ in seen.values()]
@@ -286,7 +287,7 @@ class _Changing:
         return False
 
 
-def _seen(scan: ViewScan, query: Query) -> Plan[dict[str, tuple[bytes, int]] | None]:
+def _seen(scan: BoundedScan | ViewScan, query: Query) -> Plan[dict[str, tuple[bytes, int]] | None]:
     """Some artifacts: what their leases say, and their sizes."""
     found = yield from scan.matches()
     if found is None:

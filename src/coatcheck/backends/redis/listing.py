@@ -12,12 +12,12 @@ from ...model import ArtifactMetadata
 from ...plan import Plan
 from ...search import Best, Place, Query
 from ..base import Listing
+from .bounded import scan_of
 from .layout import records
 from .layout.keys import all_listed
 from .ofrun import Row, RunViews
 from .ordered import InOrder
 from .runs import RunScan, runs_page
-from .scanning import ViewScan
 from .session import Session, heard
 
 
@@ -34,7 +34,7 @@ class Lists:
     def listing(self, query: Query) -> Listing[ArtifactMetadata]:
         """See `Backend.listing`."""
         if query.run_id is None or query.is_filter:
-            return ViewScan(self._session, query)
+            return scan_of(self._session, query)
         return RunViews(self._session, query)
 
     def page(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:

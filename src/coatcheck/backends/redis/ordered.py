@@ -16,7 +16,7 @@ from .scripts.calls import Match, Scanned, Sought
 from .session import Session
 from .walking import Steps
 
-_HIGHEST: Final = b"\xff" * 256  # behind all members of one score
+HIGHEST: Final = b"\xff" * 256  # behind all members of one score
 _UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
 
 
@@ -79,16 +79,16 @@ class InOrder:
     def _bound(self) -> Place | None:
         """The last place of what was stored until the query's latest time."""
         latest = self._query.latest
-        return (float(microseconds(latest)), _HIGHEST) if self._by_store and latest is not None else None
+        return (float(microseconds(latest)), HIGHEST) if self._by_store and latest is not None else None
 
-    def _walk_of(self, source: Source, low: Place | None, high: Place | None) -> _Walk:
+    def _walk_of(self, source: Source, low: Place | None, high: Place | None) -> Walk:
         begin: Place | bytes = self._beginning() if self._start is None else self._start
         first = high if self._query.descending else low
         if first is not None and (not isinstance(begin, tuple) or self._query.is_behind(first, begin)):
             begin = first
-        return _Walk(source, begin, low, high)
+        return Walk(source, begin, low, high)
 
-    def _walk(self, walks: Sequence[_Walk]) -> Plan[int]:
+    def _walk(self, walks: Sequence[Walk]) -> Plan[int]:
         """Take the first of all partitions until there are enough; how many round trips that took."""
         share = 1 + (self._count if len(walks) == 1 else max(10, 2 * self._count // len(walks)))
         way: calls.Way = b"<" if self._query.descending else b">"
@@ -105,12 +105,12 @@ class InOrder:
                 share = min(2 * share, _UNFILTERED * PAGE)  # much may have expired at once
         return trips
 
-    def _undecided(self, walks: Sequence[_Walk]) -> list[_Walk]:
+    def _undecided(self, walks: Sequence[Walk]) -> list[Walk]:
         """Those on which one may come that is among the first."""
         left, end = [walk for walk in walks if not walk.ended], self._end()
         return [walk for walk in left if end is None or not walk.last or self._query.is_behind(end, walk.last)]
 
-    def _look_again(self, walks: Sequence[_Walk]) -> Plan[None]:
+    def _look_again(self, walks: Sequence[Walk]) -> Plan[None]:
         """Others changed things between the round trips: look at what was passed once more.
 
         Newest first, what was stored again meanwhile is ahead of the beginning; so is what lasts longer now. Upwards
@@ -160,7 +160,7 @@ class InOrder:
         return completed_all
 
 
-class _Walk:
+class Walk:
     """The way through one partition's index: where it begins, and how far it was read.
 
     Args:

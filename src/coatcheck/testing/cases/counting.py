@@ -14,7 +14,7 @@ from .finding import furnish
 
 class Counting:
     def test_counts_are_those_of_lists(self, store: ArtifactStore) -> None:
-        furnish(store)
+        views = furnish(store)
         queries: list[dict[str, Any]] = [
             {},
             {"run_id": "a"},
@@ -27,6 +27,11 @@ class Counting:
             {"id_prefix": "name-"},
             {"created_before": "1999-01-01"},
             {"created_after": "1999-01-01"},
+            {"created_before": views[2].created_at},
+            {"created_before": views[2].created_at, "tags": {"third": ANY}},
+            {"created_after": views[-2].created_at},
+            {"created_after": views[3].created_at, "created_before": views[5].created_at},
+            {"created_after": views[5].created_at, "created_before": views[3].created_at},
         ]
         for query in queries:
             found = list(store.iter_artifacts(**query))

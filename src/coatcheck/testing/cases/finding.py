@@ -163,6 +163,11 @@ class Finding:
         for order in "desc", "asc":
             found = listed(store, created_before=between.created_at, limit=1, order=order)
             assert names(found) == names([first, between])
+        store.store_many([b"newer %d" % n for n in range(20)], tags={"by": "others"})
+        assert names(store.iter_artifacts(created_before=between.created_at)) == names([first, between])
+        assert store.count(created_before=between.created_at) == 2
+        assert store.facets("tag:by", created_before=between.created_at) == {"a": 1}
+        assert store.facets("tag:by", created_before=first.created_at) == {"a": 1}
         assert store.page(tags={"by": "b"}).items == store.page(run_prefix="b").items == []
         assert store.page(tags={"by": "a"}).items == list(store.iter_artifacts(content_type="text/a")) == [first]
 

@@ -109,11 +109,13 @@ class Keys:
     Attributes:
         prefix: What all of them begin with.
         slot: The hash slot of all of them; 0 where they have no tag.
+        is_tagged: Whether they have one, so that they may be moved to another node, key by key.
     """
 
     def __init__(self, prefix: bytes, slot: int) -> None:
         self.prefix = prefix
         self.slot = slot
+        self.is_tagged = prefix.endswith(b"}:")
         self._artifact = prefix + b"artifact:"
         self._leases = prefix + b"leases:"
         self._stores = prefix + b"stores:"

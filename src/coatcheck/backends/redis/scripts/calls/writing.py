@@ -154,9 +154,10 @@ def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool
     names = (*keys.catalog, keys.run(run_id), None, None)
     words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None)
     wish = b"1" if wishes else b""
+    never = (keys.run(None),) if keys.is_tagged and run_id is not None else ()
     if in_place:
-        return ScriptForm(_STORE_SMALL, (*names, None), (*words, wish, None))
-    return ScriptForm(_STORE_SMALL, names, (*words, wish) if wishes else words)
+        return ScriptForm(_STORE_SMALL, (*names, None, *never), (*words, wish, None))
+    return ScriptForm(_STORE_SMALL, (*names, *never), (*words, wish) if wishes else words)
 
 
 def withdraw(keys: Keys, request: Request, at_most: int) -> Call[bool]:

@@ -4,7 +4,7 @@
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
 -- KEYS[5..] artifacts   KEYS[..] a key that is never written, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] ''   ARGV[3..] their members
--- Derived keys: indexes by label are written.
+-- Derived keys: indexes by label are written. `check_partition` looks at catalog:outlived.
 -- Returns how many of them are there
 
 -- @include partition

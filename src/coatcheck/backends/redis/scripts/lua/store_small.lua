@@ -5,6 +5,7 @@
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
 -- KEYS[7] needs of the content, where it was put in place
+-- KEYS[..] a key that is never written, where the keys have a tag and KEYS[4] is another, see lib/keys.lua
 -- ARGV[1] key prefix   ARGV[2] run, '' for anonymous   ARGV[3] TTL in ms, '' for ever
 -- ARGV[4] header   ARGV[5] msgpack of the lease   ARGV[6] sealed content; its envelope, where it was put in place
 -- ARGV[7] '1', or '' or nothing: whether something is to be indexed by label where the partition is empty
@@ -14,7 +15,8 @@
 --
 -- Returns deadline and created, as they begin the lease; or nothing, and nothing was written, where
 --   the clock went back
---   something is indexed by label and the artifact is there, or is to be and the partition is empty
+--   something is indexed by label, and the artifact is there, and known under something else, or an index is being
+--     built; or something is to be indexed, and the partition is empty
 --   only one of artifact and content is there, or the artifact is in no catalog; of what was put in place: the artifact
 --     is not there and something else needs the content, or the content had been lost
 --   many lease it, or its header or the run's own lease is not as it should be
@@ -30,7 +32,7 @@ local time = call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local deadline = ARGV[3] == '' and 281474976710655 or now + ARGV[3]
-local known, note_labels = call('EXISTS', artifact, content), nil
+local known, labels = call('EXISTS', artifact, content), nil
 local length = ARGV[8] -- nil where it came along
 if
   known > 0
@@ -48,9 +50,9 @@ if length and known < 2 then
   known = 0 -- nothing but what was put in place
 end
 if call('ZCOUNT', created, us, '+inf') > 0 then -- the clock went back, or something is indexed by label
-  -- @include labels_new
-  note_labels = known == 0 and labels_of_new(ARGV[1], created, us, ARGV[5])
-  if not note_labels then
+  -- @include labels_small
+  labels = labels_small(ARGV[1], created, us, ARGV[5])
+  if not labels then
     return false
   end
 elseif ARGV[7] == '1' and call('EXISTS', created) == 0 then
@@ -65,7 +67,7 @@ if known > 0 then
   local mine = lease and lease[2]
   local fields = lease and lease[1] == header and not (mine and #mine < 13) and call('HLEN', artifact)
   before = fields and fields < 65 and call('ZSCORE', deadlines, id)
-  if not before then
+  if not before or labels and not labels.stay(artifact, id, mine, now) then
     return false
   end
   deadline = mine and math.max(deadline, (struct.unpack('>I6', mine))) or deadline
@@ -87,8 +89,9 @@ local pruning = us % 32 == 0
 if pruning or (ends ~= -1 and ends < deadline) then
   -- @include partition
   check_partition()
-  if note_labels then
-    note_labels(id, deadline, deadline_score)
+  if labels then
+    at.labels.check(labels.names)
+    at.labels.extend(id, labels.names, us, longest, pruning)
   end
   if pruning then
     partition_prune(now)
@@ -96,10 +99,9 @@ if pruning or (ends ~= -1 and ends < deadline) then
   run_extend(id, deadline)
   catalog_extend(id, us, longest, deadline)
 else
-  if note_labels then
+  if labels then
     call('ZCARD', KEYS[4]) -- raises where it is of another type, before anything is written
     call('ZCARD', deadlines)
-    note_labels(id, deadline, deadline_score)
   end
   if longest > deadline then -- as `outlived_note` does
     local outlived = string.sub(created, 1, -8) .. 'outlived'
@@ -110,6 +112,9 @@ else
     else
       call('PEXPIREAT', outlived, string.format('%.0f', ends))
     end
+  end
+  if labels then
+    labels.note(id, longest)
   end
   if run_index then
     call('ZADD', run_index, deadline_score, id)

@@ -90,7 +90,7 @@ local function labels_at(home, wish)
       local pair = pair_of(name)
       call('ZCARD', pair.created)
       call('ZCARD', pair.deadlines)
-      if names ~= MIXED then
+      if name ~= 'mixed' then
         call('ZCARD', (value_in(name)))
       end
     end
@@ -178,16 +178,29 @@ local function labels_at(home, wish)
     drop(id, names, except or {})
   end
 
+  -- Drops values whose indexes have ended: one that was moved to another node ends later than its value says.
+  local function prune_values(values, name)
+    local dead, keys = call('ZRANGE', values, '-inf', integer(now), 'BYSCORE', 'LIMIT', 0, 100), {}
+    for i, value in ipairs(dead) do
+      keys[i] = pair_of(string.sub(name, 1, 15) .. value).deadlines
+    end
+    if #dead > 0 and call('EXISTS', unpack(keys)) == 0 then
+      call('ZREM', values, unpack(dead))
+    end
+  end
+
   -- Adds to the indexes of a name, of which none of the deadlines, up to `last`, got shorter. `pruning`: also drops as
   -- many members that expired.
   local function add(name, last, by_created, by_deadline, pruning)
-    local pair = pair_of(name)
+    local pair, values, value = pair_of(name), value_in(name)
     if pruning then
       pair_prune(pair, now, #by_created / 2)
+      if name ~= 'mixed' then
+        prune_values(values, name)
+      end
     end
     local ends = pair_add(pair, last, by_created, by_deadline)
     if ends and name ~= 'mixed' then
-      local values, value = value_in(name)
       index_extend(values, value, ends)
     end
   end
