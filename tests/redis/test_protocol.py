@@ -486,6 +486,7 @@ def test_batches_are_bounded_by_number_and_by_bytes(store, wire) -> None:
         first(["a", "b"])
     store.find_missing(["a", "b"], ttl=1)
     store.store_many([b"a", b"b"])
+    store.store(bytes(30_000))
     wire.reset()
     contents = [os.urandom(30_000) for _ in range(700)]
     ids = [view.artifact_id for view in store.store_many(contents)]

@@ -164,7 +164,7 @@ def test_a_store_takes_its_listener_to_another_process(tmp_path) -> None:
 def test_retries_and_what_they_end_in_are_told(events, caplog) -> None:
     caplog.set_level(logging.INFO, "coatcheck")
     with (
-        RedisArtifactStore("redis://127.0.0.1:1", retry_for=0.05, on_event=events.append) as store,
+        RedisArtifactStore("redis://127.0.0.1:1", retry_for=0.5, on_event=events.append) as store,
         pytest.raises(StoreUnavailableError),
     ):
         store.list_runs()
@@ -172,7 +172,7 @@ def test_retries_and_what_they_end_in_are_told(events, caplog) -> None:
     assert events[0].retries > 1
     [record] = caplog.records
     assert (record.name, record.levelname) == ("coatcheck.retry", "INFO")
-    assert record.getMessage().startswith("sent again, for 0.05 s at most: ")
+    assert record.getMessage().startswith("sent again, for 0.5 s at most: ")
     assert "127.0.0.1:1" in record.getMessage()
 
 

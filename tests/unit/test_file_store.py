@@ -197,7 +197,7 @@ def test_killed_writers_leave_whole_artifacts(tmp_path) -> None:
     try:
         for writer in writers:
             writer.start()
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 120
         while not (store.exists("name0") and store.exists("name1")):
             assert time.monotonic() < give_up_at
         for writer in writers:
