@@ -16,11 +16,11 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis import batching, leasing, ordered, scanning
-from coatcheck.backends.redis.chunks import follow, held, new_token
+from coatcheck.backends.redis.content.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.storing import UNASKED
-from coatcheck.backends.redis.upload import STAGING_MS, Upload
+from coatcheck.backends.redis.content.upload import STAGING_MS, Upload
 from coatcheck.envelope import seal
 from coatcheck.ids import compute_digest
 from coatcheck.plan import Plan

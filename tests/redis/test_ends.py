@@ -223,7 +223,7 @@ WALKS: dict[str, Callable[[Any], Any]] = {
 def test_a_walk_that_a_server_never_ends_is_ended(ends, monkeypatch, cursor, face) -> None:
     """Every SCAN goes on, every page is full, and all of it could be a server's."""
     if cursor == "ever more":
-        monkeypatch.setattr("coatcheck.backends.redis.walking._MOST", 8)
+        monkeypatch.setattr("coatcheck.backends.redis.finding.walking._MOST", 8)
     asked = iter(range(1, 10**9))
     member = bytes.fromhex(ID)
     page = b"*1000\r\n" + (text(member) + text(b"1700000000000000")) * 500

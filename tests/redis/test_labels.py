@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from coatcheck import ANY, ArtifactStore, RedisArtifactStore
 from coatcheck.backends.redis import indexing
-from coatcheck.backends.redis.labelled import markers
+from coatcheck.backends.redis.finding.labelled import markers
 from coatcheck.backends.redis.scripts.script import link
 from coatcheck.plan import run
 from coatcheck.testing.waiting import eventually

@@ -9,7 +9,7 @@ import pytest
 
 from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import member_of
-from coatcheck.backends.redis.upload import STAGING_MS
+from coatcheck.backends.redis.content.upload import STAGING_MS
 
 ORPHAN, TOKEN = b"0" * 32, b"0123456789abcdef"
 

@@ -14,7 +14,7 @@ import redis
 from coatcheck import ArtifactError, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
-from coatcheck.backends.redis.upload import STAGING_MS
+from coatcheck.backends.redis.content.upload import STAGING_MS
 
 from ..harnesses import chunk
 from ..sizes import in_turn

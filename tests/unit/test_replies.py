@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from coatcheck.backends.redis.arriving import Arriving
+from coatcheck.backends.redis.content.arriving import Arriving
 from coatcheck.backends.redis.transport.replies import _END, MalformedError, Replies
 from coatcheck.compression import Zstd
 from coatcheck.envelope import Hashed, seal, unseal

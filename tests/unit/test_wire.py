@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from coatcheck.backends.redis.arriving import Arrived, ArrivingChunks
+from coatcheck.backends.redis.content.arriving import Arrived, ArrivingChunks
 from coatcheck.backends.redis.transport.replies import MalformedError
 from coatcheck.backends.redis.transport.wire import AsyncWire, Wire
 

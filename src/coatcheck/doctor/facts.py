@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ..backends.base import Progress
 from ..backends.redis import RedisBackend
-from ..backends.redis.labelled import markers
+from ..backends.redis.finding.labelled import markers
 from ..backends.redis.layout.labels import BEHIND, spelled
 from ..backends.redis.layout.partitions import COUNTS, Partitions
 from ..backends.redis.permissions import COMMANDS, EXTRAS

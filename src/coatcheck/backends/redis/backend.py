@@ -15,13 +15,13 @@ from ...search import Place, Query
 from ...sources import Chunking, TransferProgress
 from ..base import Backend, Listing, Progress
 from ..opened import OpenedArtifact
-from .counting import Counting
 from .describing import Describing
+from .finding.counting import Counting
+from .finding.listing import Lists
 from .indexing import reindex
 from .layout.labels import new_marker, wish
 from .layout.partitions import Partitions
 from .leasing import Leasing
-from .listing import Lists
 from .loading import Loading
 from .maintenance import inspecting
 from .options import RedisOptions

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from ...plan import Plan
 from ..base import Progress
 from .batching import CHANGES, pages
-from .labelled import markers
+from .finding.labelled import markers
+from .finding.scanning import MemberScan
+from .finding.walking import Steps
 from .layout.keys import Keys
 from .layout.labels import Marker, new_marker
-from .scanning import MemberScan
 from .scripts import calls
 from .scripts.script import Command
 from .session import Session, heard
-from .walking import Steps
 
 
 def reindex(session: Session, fields: Sequence[bytes], progress: Progress) -> Plan[int]:

@@ -18,17 +18,17 @@ from ...search import Query
 from ...seen import Seen
 from ..base import Progress
 from .batching import CHANGES, PAGE, ROUND, Pace, by_partition, pages
-from .bounded import BoundedScan, scan_of
-from .chunks import held, new_token, tidy
+from .content.chunks import held, new_token, tidy
+from .finding.bounded import BoundedScan, scan_of
+from .finding.scanning import Index, MemberScan, ViewScan, view_of
+from .finding.walking import Steps
 from .layout import records
 from .layout.keys import BINARY, Keys, artifact_of
-from .scanning import Index, MemberScan, ViewScan, view_of
 from .scripts import calls
 from .scripts.calls import Chunks, Hold, Name, Outcome
 from .scripts.script import Call, Later
 from .session import Session, heard
 from .transport.errors import unexpected
-from .walking import Steps
 
 _TRIES: Final = 8  # how often an artifact is asked about again because others changed it
 _FINAL: Final = frozenset({"ok", "absent", "changed"})

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ...plan import Plan
+from .finding.walking import Cursor
 from .layout.keys import Keys
 from .scripts import calls
 from .scripts.calls import Mended
 from .scripts.script import Call
-from .walking import Cursor
 
 _REASON: Final = re.compile(r"COATCHECKMEND (\S+)")
 _STEPS: Final = (b"hash", b"leases", b"stores", b"dead")

@@ -16,10 +16,10 @@ from ...model import Artifact, ArtifactMetadata, filled, trusted
 from ...plan import Plan, Work
 from ...sources import Chunking
 from ..opened import OpenedArtifact, WholeArtifact
-from .arriving import taking_in
+from .content.arriving import taking_in
+from .content.download import ChunkedArtifact, Fill, lost
+from .content.fromdisk import CachedArtifact
 from .describing import Describing
-from .download import ChunkedArtifact, Fill, lost
-from .fromdisk import CachedArtifact
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls

@@ -15,7 +15,8 @@ from ...refs import conflict
 from ...request import Request, SourceRequest, StoreRequest
 from ...sources import BytesSource, Chunking, Source, TransferProgress
 from .batching import batches, by_partition, together, without_rivals
-from .chunks import held, known, new_token, tidy
+from .content.chunks import held, known, new_token, tidy
+from .content.upload import STAGING_MS, Upload
 from .layout import records
 from .layout.keys import Keys
 from .leasing import forget
@@ -24,7 +25,6 @@ from .scripts.calls import Chunks, Hold, Outcome, Times, Where
 from .scripts.script import Call, Filled, Later
 from .session import Session, heard
 from .transport.resp import Argument
-from .upload import STAGING_MS, Upload
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from ....errors import ArtifactError, CorruptArtifactError
 from ....manifest import Manifest
 from ....plan import Plan
 from ..batching import pages
-from ..chunks import number_pages, server_time, tidy
+from ..content.chunks import number_pages, server_time, tidy
 from ..layout import records
 from ..layout.keys import Keys
 from ..mending import mend

@@ -17,12 +17,12 @@ from ....errors import CorruptArtifactError
 from ....ids import is_default_id
 from ....plan import Plan
 from ..batching import PAGE, batches, by_partition, pages
+from ..finding.walking import Steps
 from ..layout import records
 from ..layout.keys import Keys
 from ..scripts import calls
 from ..scripts.script import ANY_ID, Call, Filled, IdForm, first
 from ..session import Session
-from ..walking import Steps
 from .glancing import fitting
 
 _ARTIFACTS: Final = 250

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ....plan import Plan
-from ..chunks import tidy
+from ..content.chunks import tidy
+from ..content.upload import STAGING_MS
 from ..layout.keys import Keys
 from ..scripts import calls
 from ..scripts.calls import Chunks
 from ..scripts.script import Command, same
 from ..session import Session
-from ..upload import STAGING_MS
 from .artifacts import Artifacts
 from .auditing import Key, unsure_contents
 from .problems import Problems

@@ -9,12 +9,12 @@ from typing import Final
 
 from ....plan import Plan
 from ..batching import PAGE
+from ..finding.walking import Steps
 from ..layout import records
 from ..layout.keys import Keys
 from ..scripts import calls
 from ..scripts.script import Command, same
 from ..session import Session
-from ..walking import Steps
 from .auditing import Census, Key, are_twins
 from .problems import Problems
 

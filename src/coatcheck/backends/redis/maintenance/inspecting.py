@@ -14,13 +14,13 @@ from typing import Any, Final
 from ....model import CheckReport
 from ....plan import Plan
 from ...base import Progress
+from ..finding.walking import Cursor
 from ..layout.keys import ALL, ARTIFACTS, RARE
 from ..reading import Reading
 from ..scripts.script import Command
 from ..session import Session, heard
 from ..transport.base import Node
 from ..transport.overlapping import overlapped
-from ..walking import Cursor
 from .artifacts import Artifacts
 from .auditing import Key
 from .contents import Contents

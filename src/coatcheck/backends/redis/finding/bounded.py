@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ...model import ArtifactMetadata
-from ...plan import Plan
-from ...search import Place, Query, microseconds
-from ..base import Listing
-from .batching import BATCH_BYTES, PAGE
+from ....model import ArtifactMetadata
+from ....plan import Plan
+from ....search import Place, Query, microseconds
+from ...base import Listing
+from ..batching import BATCH_BYTES, PAGE
+from ..layout import records
+from ..layout.labels import BEHIND
+from ..scripts import calls
+from ..scripts.calls import Match, Sought, Way
+from ..scripts.script import Command
+from ..session import Session, heard
 from .labelled import Source, outlived, sources
-from .layout import records
-from .layout.labels import BEHIND
 from .ordered import HIGHEST, Walk
 from .scanning import LEAST, ViewScan, completed, views_of
-from .scripts import calls
-from .scripts.calls import Match, Sought, Way
-from .scripts.script import Command
-from .session import Session, heard
 
 _PART: Final = 5  # of what the indexes know one part is few: by then a look at all costs a server as much
 

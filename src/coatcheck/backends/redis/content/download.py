@@ -8,18 +8,18 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import Any, Final
 
-from ...cached import Filling
-from ...envelope import InOrder, Verify
-from ...errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
-from ...manifest import Manifest
-from ...model import ArtifactMetadata
-from ...plan import Plan, Work
-from ..opened import Block, OpenedArtifact
+from ....cached import Filling
+from ....envelope import InOrder, Verify
+from ....errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
+from ....manifest import Manifest
+from ....model import ArtifactMetadata
+from ....plan import Plan, Work
+from ...opened import Block, OpenedArtifact
+from ..layout.keys import Keys
+from ..layout.records import content_id_of
+from ..scripts.script import Apart
+from ..session import Session
 from .arriving import Arrived, ArrivingChunks
-from .layout.keys import Keys
-from .layout.records import content_id_of
-from .scripts.script import Apart
-from .session import Session
 
 Renew = Callable[[], Plan[Manifest | None]]
 """The manifest that the artifact has now; `None` where it is gone or not chunked."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from ...search import Query, microseconds
-from .batching import PAGE, Pace
-from .layout import records
-from .layout.keys import BINARY, Keys, all_listed, listed
-from .layout.labels import markers_in
-from .scripts.calls import Match, Sought, Sums, Tallied
-from .scripts.script import ANY_ID, IdForm, Repeated, Unit
+from ....search import Query, microseconds
+from ..batching import PAGE, Pace
+from ..layout import records
+from ..layout.keys import BINARY, Keys, all_listed, listed
+from ..layout.labels import markers_in
+from ..scripts.calls import Match, Sought, Sums, Tallied
+from ..scripts.script import ANY_ID, IdForm, Repeated, Unit
 
 _TOGETHER: Final = PAGE // 2  # artifacts of one pipeline
 _SHORT: Final = 1024  # bytes of a lease, on average, that are fetched in vain

@@ -8,27 +8,27 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from ...envelope import is_manifest
-from ...errors import CorruptArtifactError
-from ...figures import Tally, tag_of
-from ...manifest import Manifest
-from ...model import StoreStats
-from ...plan import Plan
-from ...search import Query
-from ...seen import Seen
-from .batching import PAGE, ROUND, ask_about, batches, by_partition, pages
+from ....envelope import is_manifest
+from ....errors import CorruptArtifactError
+from ....figures import Tally, tag_of
+from ....manifest import Manifest
+from ....model import StoreStats
+from ....plan import Plan
+from ....search import Query
+from ....seen import Seen
+from ..batching import PAGE, ROUND, ask_about, batches, by_partition, pages
+from ..content.chunks import server_time
+from ..layout import records
+from ..layout.keys import Keys, listed
+from ..layout.labels import Wanted, alone, field_of, value_of
+from ..scripts import calls
+from ..scripts.script import Command, Unit, same
+from ..session import Session, heard
 from .bounded import BoundedScan, are_few, is_bounded
-from .chunks import server_time
 from .labelled import Source, Sources, exactly, sources, the_rest
-from .layout import records
-from .layout.keys import Keys, listed
-from .layout.labels import Wanted, alone, field_of, value_of
 from .looking import Looking, Weighing
 from .runs import RunScan, knowing
 from .scanning import Scan, completed, view_of, views_of
-from .scripts import calls
-from .scripts.script import Command, Unit, same
-from .session import Session, heard
 from .walking import Cursor
 
 T = TypeVar("T")

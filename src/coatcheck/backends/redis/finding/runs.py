@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...plan import Plan
-from ...search import Place
-from ..base import Listing
-from .batching import BATCH_BYTES, PAGE, batches
-from .chunks import server_time
-from .layout import records
-from .layout.keys import Keys, quoted, unquoted
+from ....plan import Plan
+from ....search import Place
+from ...base import Listing
+from ..batching import BATCH_BYTES, PAGE, batches
+from ..content.chunks import server_time
+from ..layout import records
+from ..layout.keys import Keys, quoted, unquoted
+from ..scripts import calls
+from ..scripts.script import Command
+from ..session import Session, heard
 from .scanning import MemberScan
-from .scripts import calls
-from .scripts.script import Command
-from .session import Session, heard
 
 _ROUNDED = 100  # ms that an index may end late, see `index_end` in Lua
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import xxhash
 
-from ...envelope import HEADER, Hashed, Hashing, Verify
-from .transport.replies import Large, LargeBytes, MalformedError
+from ....envelope import HEADER, Hashed, Hashing, Verify
+from ..transport.replies import Large, LargeBytes, MalformedError
 
 if TYPE_CHECKING:
     import hashlib

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import StoreUnavailableError
-from .transport.errors import unexpected
+from ....errors import StoreUnavailableError
+from ..transport.errors import unexpected
 
 START: Final = b"0"
 """Where a SCAN begins and ends."""

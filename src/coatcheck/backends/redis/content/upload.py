@@ -17,21 +17,21 @@ from typing import Any, Final
 
 import xxhash
 
-from ...ahead import Ahead
-from ...compression import Zstd
-from ...envelope import RAW, pack
-from ...errors import StoreUnavailableError
-from ...manifest import Entry, Manifest
-from ...plan import Plan
-from ...request import Request
-from ...sources import Chunking, Source, TransferProgress
+from ....ahead import Ahead
+from ....compression import Zstd
+from ....envelope import RAW, pack
+from ....errors import StoreUnavailableError
+from ....manifest import Entry, Manifest
+from ....plan import Plan
+from ....request import Request
+from ....sources import Chunking, Source, TransferProgress
+from ..layout.keys import Keys
+from ..layout.records import FOREVER
+from ..scripts import calls
+from ..scripts.calls import Chunks, Outcome
+from ..scripts.script import Command, same
+from ..session import Session
 from .chunks import new_token, number_pages, server_time, tidy
-from .layout.keys import Keys
-from .layout.records import FOREVER
-from .scripts import calls
-from .scripts.calls import Chunks, Outcome
-from .scripts.script import Command, same
-from .session import Session
 
 STAGING_MS: Final = 60_000
 _REFRESH_SECONDS: Final = 20.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from ...plan import Plan
-from ...search import Query
-from .layout.keys import Keys
-from .layout.labels import BEHIND, Marker, Wanted, markers_in, serving
-from .scripts.script import Command
-from .session import Session
+from ....plan import Plan
+from ....search import Query
+from ..layout.keys import Keys
+from ..layout.labels import BEHIND, Marker, Wanted, markers_in, serving
+from ..scripts.script import Command
+from ..session import Session
 
 MIXED: Final = b"mixed"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ...cached import CachedFile
-from ...envelope import InOrder, Verify
-from ...errors import ArtifactLostError, CorruptArtifactError
-from ...model import ArtifactMetadata
-from ...plan import Plan, Work
-from ..opened import Block, OpenedArtifact
+from ....cached import CachedFile
+from ....envelope import InOrder, Verify
+from ....errors import ArtifactLostError, CorruptArtifactError
+from ....model import ArtifactMetadata
+from ....plan import Plan, Work
+from ...opened import Block, OpenedArtifact
 from .download import ChunkedArtifact
 
 Elsewhere = Callable[[], Plan[OpenedArtifact | None]]

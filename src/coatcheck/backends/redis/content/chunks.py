@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ...envelope import MANIFEST, VERSION
-from ...errors import StoreUnavailableError
-from ...plan import Plan
-from .layout.keys import Keys
-from .scripts import calls
-from .scripts.calls import Chunks, Hold, Outcome
-from .scripts.script import Call, Command, Filled, Form
-from .session import Session
+from ....envelope import MANIFEST, VERSION
+from ....errors import StoreUnavailableError
+from ....plan import Plan
+from ..layout.keys import Keys
+from ..scripts import calls
+from ..scripts.calls import Chunks, Hold, Outcome
+from ..scripts.script import Call, Command, Filled, Form
+from ..session import Session
 
 PAGE: Final = 500
 """Chunks that one script call or round trip looks at."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...model import ArtifactMetadata
-from ...plan import Plan
-from ...search import Best, Place, Query
-from ..base import Listing
+from ....model import ArtifactMetadata
+from ....plan import Plan
+from ....search import Best, Place, Query
+from ...base import Listing
+from ..layout import records
+from ..layout.keys import all_listed
+from ..session import Session, heard
 from .bounded import scan_of
-from .layout import records
-from .layout.keys import all_listed
 from .ofrun import Row, RunViews
 from .ordered import InOrder
 from .runs import RunScan, runs_page
-from .session import Session, heard
 
 
 class Lists:

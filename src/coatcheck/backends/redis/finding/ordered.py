@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ...model import ArtifactMetadata
-from ...plan import Plan
-from ...search import Place, Query, microseconds
-from .batching import BATCH_BYTES, PAGE
+from ....model import ArtifactMetadata
+from ....plan import Plan
+from ....search import Place, Query, microseconds
+from ..batching import BATCH_BYTES, PAGE
+from ..scripts import calls
+from ..scripts.calls import Match, Scanned, Sought
+from ..session import Session
 from .labelled import By, Source, outlived, sources
 from .scanning import completed, views_of
-from .scripts import calls
-from .scripts.calls import Match, Scanned, Sought
-from .session import Session
 from .walking import Steps
 
 HIGHEST: Final = b"\xff" * 256  # behind all members of one score

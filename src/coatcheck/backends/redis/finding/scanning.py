@@ -12,19 +12,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from ...model import ArtifactMetadata
-from ...plan import Plan
-from ...search import Query
-from ..base import Listing
-from .batching import BATCH_BYTES, PAGE, ROUND, ask_about
+from ....model import ArtifactMetadata
+from ....plan import Plan
+from ....search import Query
+from ...base import Listing
+from ..batching import BATCH_BYTES, PAGE, ROUND, ask_about
+from ..layout import records
+from ..layout.keys import Keys, listed
+from ..scripts import calls
+from ..scripts.script import Command, Unit
+from ..session import Session, heard
+from ..transport.overlapping import overlapped
 from .labelled import Source, sources
-from .layout import records
-from .layout.keys import Keys, listed
 from .looking import Looking, Looks
-from .scripts import calls
-from .scripts.script import Command, Unit
-from .session import Session, heard
-from .transport.overlapping import overlapped
 from .walking import START, Cursor
 
 T = TypeVar("T")

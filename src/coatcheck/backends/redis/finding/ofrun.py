@@ -12,18 +12,18 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
-from ...model import ArtifactMetadata
-from ...plan import Plan
-from ...search import Query
-from ..base import Listing
-from .batching import PAGE, Pace, cut
+from ....model import ArtifactMetadata
+from ....plan import Plan
+from ....search import Query
+from ...base import Listing
+from ..batching import PAGE, Pace, cut
+from ..layout import records
+from ..layout.keys import Keys, all_listed
+from ..scripts.script import ANY_ID, IdForm, Repeated
+from ..session import Session, heard
+from ..transport.overlapping import overlapped
 from .labelled import Source
-from .layout import records
-from .layout.keys import Keys, all_listed
 from .scanning import LEAST, ViewScan
-from .scripts.script import ANY_ID, IdForm, Repeated
-from .session import Session, heard
-from .transport.overlapping import overlapped
 
 _NAMED: Final = 16_000  # names in one reply, which takes a server two milliseconds
 _NAMED_TOGETHER: Final = 32_000  # in the replies of all partitions

@@ -1,0 +1,1 @@
+"""Large content on its way to the server and from it."""
