@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import uvicorn
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from coatcheck import ArtifactStore, InMemoryArtifactStore
 from coatcheck.ui import app
-from coatcheck.watching.exporter import StoreCollector
+from coatcheck.watching.exporter import StoreCollector, served
 
 from ..ui.corpus import store_hostile
 from .trying import Fuzzer
@@ -67,7 +67,12 @@ HEADERS = {
     "origin": ["http://localhost", "http://evil", "null", "::"],
     "sec-fetch-site": ["same-origin", "cross-site", ""],
     "accept-encoding": ["gzip", "*;q=x", ""],
-    "accept": ["application/openmetrics-text", "text/plain;version=1.0.0;escaping=x", "*;*"],
+    "accept": [
+        "application/openmetrics-text",
+        "text/plain;version=1.0.0;escaping=x",
+        "text/plain;version=1.0.x",
+        "*;*",
+    ],
 }
 BODIES = [
     *(b"", b"secret=x&run=a", b"secret=%ff%00&run=" + b"a" * 9000, b"=&&;=%", b"a=1&" * 2000),
@@ -232,11 +237,8 @@ def exchange(port: int, request: bytes) -> bytes:
 def exporter(store) -> Iterator[int]:
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
-    server, thread = start_http_server(0, "127.0.0.1", registry)
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(registry, "127.0.0.1", 0) as port:
+        yield port
 
 
 @pytest.fixture

@@ -55,7 +55,13 @@ NEW_ID, PLACED_ID = map(compute_artifact_id, (NEW, PLACED))
 CONTENTS = [CROWDED_ID, FEW_ID, LARGE_ID, *map(compute_artifact_id, (OLD, OLD_LARGE, NEW, NEW_LARGE, PLACED))]
 NAMES = [ALSO_FEW, NAME, CROWDED_NAME, LARGE_NAME]
 
-SEVERAL = {"delete where", "end a run", "renew a run", "store several, one in place"}
+SEVERAL = {
+    "delete where",
+    "delete what only one leases",
+    "end a run",
+    "renew a run",
+    "store several, one in place",
+}
 """Operations on several artifacts that take several script calls, each of them all or nothing."""
 
 TOGETHER: dict[str, Callable[[RedisArtifactStore], object]] = {

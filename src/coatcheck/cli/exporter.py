@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -37,28 +38,23 @@ def exporter(
         raise InvalidArtifactError("figures that are never read are none: give --every a time")
     settings = Settings.of(ctx)
     try:
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415  # an extra
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415  # an extra
 
-        from coatcheck.watching.exporter import StoreCollector  # noqa: PLC0415
+        from coatcheck.watching.exporter import StoreCollector, served  # noqa: PLC0415
     except (ModuleNotFoundError, MissingExtraError):
         raise CommandError("the exporter needs prometheus-client: pip install 'coatcheck[prometheus]'") from None
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with settings.open() as store:
+    with settings.open() as store, ExitStack() as closing:
         registry = CollectorRegistry()
         registry.register(
             StoreCollector(store, namespace=settings.namespace or "coatcheck", every=seconds, sizes=sizes)
         )
         try:
-            server, thread = start_http_server(port, host, registry)
+            found = closing.enter_context(served(registry, host, port))
         except OSError as error:
             raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
-        try:
-            shown = f"[{host}]" if ":" in host else host
-            typer.echo(f"http://{shown}:{server.server_port}/metrics")
-            stop.wait()
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"http://{shown}:{found}/metrics")
+        stop.wait()

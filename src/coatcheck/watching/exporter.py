@@ -11,9 +11,10 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from ..doctor import Diagnosis, Facts, ask, judge
 from ..errors import ArtifactError, InvalidArtifactError, MissingExtraError
@@ -22,6 +23,7 @@ from ..store import ArtifactStore
 from ..sync import RedisArtifactStore
 
 try:
+    from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
     from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as error:
@@ -50,6 +52,35 @@ _OF_SERVERS: Final = {
     "connections": ("connected_clients", "Connections that are open"),
     "replicas": ("connected_slaves", "Replicas that are connected"),
 }
+
+
+@contextmanager
+def served(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
+    """Answer scrapes until the block is left; at which port, where `port` is 0.
+
+    Raises:
+        OSError: That is no address to listen at.
+    """
+    server, thread = start_http_server(port, host, registry)
+    try:
+        server.set_app(_enduring(make_wsgi_app(registry)))
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _enduring(application: Callable[..., Any]) -> Callable[..., Any]:
+    """The same; an `Accept` that prometheus-client stumbles over (version=1.0.x) counts as none."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            return application(environ, start_response)
+        except TypeError:
+            return application({**environ, "HTTP_ACCEPT": ""}, start_response)
+
+    return answer
 
 
 class StoreCollector(Collector):
