@@ -29,7 +29,7 @@ SIZE = 1024  # bytes of content
 KEPT = 1000  # artifacts that are loaded in turn
 
 LAYERS = (  # the first one counts; what ends in a dot is a whole room
-    ("send", ("redis.connection:send_packed_command", "redis.connection:_send_packed_command", f"{WIRE}:send")),
+    ("send", ("redis.connection:send_packed_command", "redis.connection:_send_packed_command", f"{WIRE}:_send_one")),
     ("wait for the server, receive", ("redis._parsers.hiredis:read_from_socket", f"{WIRE}:receive")),
     ("check arguments, SHA-256", ("coatcheck.arguments", "coatcheck.ids", "benchmarks.bare")),
     ("envelope: checksum, compression, SHA-256 of what was read", ("coatcheck.envelope", "coatcheck.compression")),
