@@ -22,7 +22,7 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
-from coatcheck.backends.redis import upload
+from coatcheck.backends.redis.content import upload
 from coatcheck.backends.redis.session import Session
 from coatcheck.backends.redis.transport.base import BrokenError
 from coatcheck.manifest import Entry, Manifest

@@ -15,7 +15,8 @@ from coatcheck import (
     StoreUnavailableError,
     compute_artifact_id,
 )
-from coatcheck.backends.redis import batching, leasing, ordered, scanning
+from coatcheck.backends.redis import batching, leasing
+from coatcheck.backends.redis.finding import ordered, scanning
 from coatcheck.backends.redis.content.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.scripts import calls

@@ -13,7 +13,8 @@ import pytest
 from redis.exceptions import ResponseError, TryAgainError
 
 from coatcheck import Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
-from coatcheck.backends.redis import batching, bounded, looking, ofrun, ordered, scanning
+from coatcheck.backends.redis import batching
+from coatcheck.backends.redis.finding import bounded, looking, ofrun, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.transport.base import BrokenError, NotSentError, Part
 from coatcheck.testing import eventually
