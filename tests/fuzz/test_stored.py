@@ -110,7 +110,9 @@ class Vandal:
         if what < 0.25:
             payload = self._spoiled(payload)
         elif what < 0.45:
-            payload = chance.choice([b"forged", bytes(size), Zstd().pack(bytes(5_000), "") or b"", payload + payload])
+            payload = chance.choice(
+                [b"forged", bytes(min(size, 10_000)), Zstd().pack(bytes(5_000), "") or b"", payload + payload]
+            )
         if chance.random() < 0.4:
             size = chance.choice([0, len(payload), (size + 1) % 2**64, 2**31, 2**63, 2**64 - 1])
         if chance.random() < 0.3:
