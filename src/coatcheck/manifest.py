@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     checksum: int
 
 
+def may_be_manifest(stored: int, size: int) -> bool:
+    """Whether so many bytes, as they are stored, may be the manifest of a content of that size."""
+    return stored > START and (stored - START) % _ENTRY.size == 0 and stored != HEADER.size + size
+
+
 class Manifest(NamedTuple):
     """A chunked content.
 

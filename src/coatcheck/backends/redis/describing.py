@@ -13,12 +13,12 @@ from .batching import PAGE, ROUND, Pace, ask_about, by_partition, pages, parts
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
+from .scripts.plain import TIME, leases_form, microseconds
 from .scripts.script import ANY_ID, Command, Filled, Form, IdForm, Repeated, Unit, first, same
 from .session import Session
 from .transport.overlapping import overlapped
 
-_GET_LEASES: Final = Form(records.LEASES)
-_GET_OWN: Final = Form((b"HMGET", None, b"h", None), (b"TIME",))
+_GET_OWN: Final = Form((b"HMGET", None, b"h", None), TIME)
 _COUNT: Final = Form((b"EXISTS", None, None))
 
 
@@ -40,7 +40,7 @@ class Describing:
 
     def _metadata_of_one(self, artifact_id: str) -> Plan[list[ArtifactMetadata | None]]:
         keys, name = self._session.of(artifact_id), artifact_id.encode()
-        fields = yield from self._session.read(Filled(_GET_LEASES, keys.slot, (keys.artifact(name),), first))
+        fields = yield from self._session.read(Filled(leases_form(keys), keys.slot, (name,), first))
         if not fields:
             return [None]
         lease = records.latest_of_few(fields)
@@ -66,7 +66,7 @@ class Describing:
                         left.append(i)
                 pace.saw(longest)
 
-            return Repeated(_leases_form(keys), keys.slot, [ids[i].encode() for i in numbers], decode)
+            return Repeated(leases_form(keys), keys.slot, [ids[i].encode() for i in numbers], decode)
 
         yield from overlapped(
             self._session.read_each([unit(keys, numbers) for keys, numbers in part])
@@ -92,13 +92,13 @@ class Describing:
             [view] = yield from self.metadata([artifact_id])
             return view
         keys, field = self._session.of(artifact_id), records.lease_field(run_id)
-        (header, lease), (seconds, microseconds) = yield from self._session.read(
+        (header, lease), time = yield from self._session.read(
             Filled(_GET_OWN, keys.slot, (keys.artifact(artifact_id.encode()), field), same)
         )
         if lease is None:
             return None
         view = records.decode_view(artifact_id, header, field, lease)
-        now = format_time(int(seconds) * 1_000_000 + int(microseconds))
+        now = format_time(microseconds(time))
         return view if view.expires_at is None or view.expires_at > now else None
 
     def exists(self, ids: Sequence[str]) -> Plan[list[bool]]:
@@ -147,8 +147,3 @@ class Describing:
 @lru_cache(maxsize=512)  # partitions
 def _count_form(keys: Keys) -> IdForm:
     return IdForm((b"EXISTS", keys.artifact(ANY_ID), keys.content(ANY_ID)))
-
-
-@lru_cache(maxsize=512)  # partitions
-def _leases_form(keys: Keys) -> IdForm:
-    return IdForm((records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:]))

@@ -6,23 +6,19 @@ empty nothing is made.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from .layout.keys import Keys, quoted
-from .scripts.script import ANY_ID, Command, same
+from .scripts.script import ANY_ID, Command, IdForm, same
 from .transport.base import Node, NotSentError, Part, Pipelines, Result, Transport
-from .transport.resp import pack
-
-_KEY: Final = re.compile(rb"\$(\d+)\r\n([^\r]*)" + re.escape(ANY_ID))
 
 
 class Route(NamedTuple):
-    """What goes to one node: the commands as a format, and the numbers of their partitions."""
+    """What goes to one node: the commands, and the numbers of their partitions."""
 
     node: Node
-    form: bytes
+    form: IdForm
     numbers: Sequence[int]
 
 
@@ -53,39 +49,22 @@ class Everywhere:
         if known != nodes:
             routes = self._routed(nodes)
             self._routes = nodes, routes
-        run = quoted(run_id)
-        words: dict[bytes, Any] = _Lengths(len(run))
-        words[b"run"] = run
-        return Pipelines(
-            transport, [Part(route.node, [route.form % words], len(route.numbers)) for route in routes]
-        ), routes
+        run = (quoted(run_id),)
+        parts = [Part(route.node, [route.form.packed(run, by_hash=True)], route.form.replies) for route in routes]
+        return Pipelines(transport, parts), routes
 
     def _routed(self, nodes: Sequence[Node]) -> list[Route]:
         numbers: dict[Node, list[int]] = {}
         for i, node in enumerate(nodes):
             numbers.setdefault(node, []).append(i)
         routes = [
-            Route(node, b"".join(self._form(self._partitions[i]) for i in some), some) for node, some in numbers.items()
+            Route(node, IdForm(*[self._command(self._partitions[i], ANY_ID) for i in some]), some)
+            for node, some in numbers.items()
         ]
         return sorted(routes, key=lambda route: route.node.name)  # see `_Delivery._routes`
 
-    def _form(self, keys: Keys) -> bytes:
-        packed = b"".join(pack(self._command(keys, ANY_ID))).replace(b"%", b"%%")
-        return _KEY.sub(lambda key: b"$%%(%d)d\r\n%b%%(run)b" % (int(key[1]) - len(ANY_ID), key[2]), packed)
-
     def _command(self, keys: Keys, run: bytes) -> tuple[bytes, ...]:
         return (self._words[0], keys.run_of(run), *self._words[1:])
-
-
-class _Lengths(dict[bytes, Any]):
-    """How long a key is with the name of a run, by how long it is without."""
-
-    def __init__(self, more: int) -> None:
-        self._more = more
-
-    def __missing__(self, length: bytes) -> int:
-        found = self[length] = int(length) + self._more
-        return found
 
 
 def found_in(routes: Sequence[Route], results: Sequence[Result]) -> list[tuple[int, Any]] | None:

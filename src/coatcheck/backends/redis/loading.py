@@ -19,6 +19,7 @@ from .layout.keys import Keys
 from .reading import INLINE, Found, Reading, content_id_of, damaged, is_small
 from .scripts import calls
 from .scripts.calls import Loaded
+from .scripts.plain import leases_of
 from .scripts.script import ANY_ID, Call, Filled, Form, IdForm, Repeated, first
 from .session import Session
 from .transport.overlapping import overlapped
@@ -177,5 +178,5 @@ def _told_apart(ids: Sequence[str]) -> tuple[list[int], list[int]]:
 
 @lru_cache(maxsize=512)  # partitions
 def _form(keys: Keys, longest: int) -> IdForm:
-    leases = (records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:])
+    leases = leases_of(keys.artifact(ANY_ID))
     return IdForm(leases, (b"GETRANGE", keys.content(ANY_ID), b"0", b"%d" % longest))

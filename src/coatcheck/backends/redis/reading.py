@@ -23,6 +23,7 @@ from .describing import Describing
 from .layout import records
 from .layout.keys import Keys
 from .scripts import calls
+from .scripts.plain import leases_of
 from .scripts.script import ANY_ID, Filled, Form, IdForm, first, same
 from .session import Session, heard
 from .transport.base import MakeLarge
@@ -130,10 +131,9 @@ class Reading:
         if not fields:
             return None
         if self._plainly and (usual := records.usual_view(artifact_id, fields)) is not None:
-            view, digest = usual
-            content = unseal_usual(sealed, digest, self._verify, view.size_bytes)
-            if content is not None:
-                return filled(Artifact, {"metadata": view, "content": content})
+            artifact = self.straight(*usual, sealed)
+            if artifact is not None:
+                return artifact
         lease = records.latest_of_few(fields)
         if lease is None or not sealed:
             return replies
@@ -286,7 +286,7 @@ class Reading:
             yield from self._cache.keep([Fetched(_digest(view), artifact.content, sealed)])
         return artifact
 
-    def straight(self, view: ArtifactMetadata, digest: bytes, sealed: bytes) -> Artifact | None:
+    def straight(self, view: ArtifactMetadata, digest: bytes, sealed: bytes | Hashed | None) -> Artifact | None:
         """An artifact as most are, straight; what anything else is, `unsealed` finds out. Only where no cache is."""
         content = unseal_usual(sealed, digest, self._verify, view.size_bytes)
         return None if content is None else filled(Artifact, {"metadata": view, "content": content})
@@ -312,7 +312,7 @@ class Reading:
 @lru_cache(maxsize=512)  # partitions
 def _both(keys: Keys, max_size: int | None) -> IdForm:
     """Leases and content of an artifact."""
-    leases = (records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:])
+    leases = leases_of(keys.artifact(ANY_ID))
     content = keys.content(ANY_ID)
     if max_size is None:
         return IdForm(leases, (b"GET", content))

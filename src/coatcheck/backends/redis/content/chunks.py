@@ -17,7 +17,8 @@ from ....plan import Plan
 from ..layout.keys import Keys
 from ..scripts import calls
 from ..scripts.calls import Chunks, Hold, Outcome
-from ..scripts.script import Call, Command, Filled, Form
+from ..scripts.plain import server_time
+from ..scripts.script import Call, Filled, Form
 from ..session import Session
 
 PAGE: Final = 500
@@ -31,11 +32,6 @@ _LOOK: Final = Form((b"GETRANGE", None, b"0", b"%d" % (_START - 1)), (b"STRLEN",
 def new_token() -> bytes:
     """What no other upload, hold or deletion has: 16 hex digits."""
     return os.urandom(8).hex().encode()
-
-
-def server_time(keys: Keys) -> Command[int]:
-    """Asks a partition's node for its time, in us."""
-    return Command(keys.slot, (b"TIME",), lambda time: int(time[0]) * 1_000_000 + int(time[1]))
 
 
 def number_pages(count: int) -> Iterable[range]:

@@ -29,9 +29,10 @@ from ..layout.keys import Keys
 from ..layout.records import FOREVER
 from ..scripts import calls
 from ..scripts.calls import Chunks, Outcome
+from ..scripts.plain import server_time
 from ..scripts.script import Command, same
 from ..session import Session
-from .chunks import new_token, number_pages, server_time, tidy
+from .chunks import new_token, number_pages, tidy
 
 STAGING_MS: Final = 60_000
 _REFRESH_SECONDS: Final = 20.0

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
 from ....envelope import is_manifest
 from ....errors import CorruptArtifactError
-from ....figures import Tally, tag_of
+from ....figures import Tally
 from ....manifest import Manifest
 from ....model import StoreStats
 from ....plan import Plan
 from ....search import Query
 from ....seen import Seen
-from ..batching import PAGE, ROUND, ask_about, batches, by_partition, pages
-from ..content.chunks import server_time
+from ..batching import PAGE, ROUND, ask_about, batches
 from ..layout import records
 from ..layout.keys import Keys, listed
 from ..layout.labels import Wanted, alone, field_of, value_of
 from ..scripts import calls
-from ..scripts.script import Command, Unit, same
+from ..scripts.plain import server_time
+from ..scripts.script import Command, same
 from ..session import Session, heard
 from .bounded import BoundedScan, are_few, is_bounded
-from .labelled import Source, Sources, exactly, sources, the_rest
-from .looking import Looking, Weighing
+from .labelled import Sources, exactly, the_rest
 from .runs import RunScan, knowing
-from .scanning import Scan, completed, view_of, views_of
+from .scanning import completed, view_of, views_of
+from .tallying import TallyScan, once
 from .walking import Cursor
-
-T = TypeVar("T")
-
-_TRIES: Final = 10  # counts that are begun anew: where connections are made all the time, that is their reason
 
 
 class Counting:
@@ -124,7 +117,7 @@ class Counting:
     def _tally(self, query: Query, by: str | None, read: Sources | None = None) -> Plan[Tally]:
         if is_bounded(query) and (yield from are_few(self._session, query)):
             return (yield from self._few(query, by))
-        return (yield from _once(lambda strict: self._tally_all(query, by, read, strict=strict)))
+        return (yield from once(lambda strict: self._tally_all(query, by, read, strict=strict)))
 
     def _tally_all(self, query: Query, by: str | None, read: Sources | None, *, strict: bool) -> Plan[Tally]:
         total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read, strict=strict)
@@ -168,7 +161,7 @@ class Counting:
         return [found[run] for run in runs]
 
     def _stats(self, query: Query) -> Plan[StoreStats]:
-        return _once(lambda strict: self._all_stats(query, strict=strict))
+        return once(lambda strict: self._all_stats(query, strict=strict))
 
     def _all_stats(self, query: Query, *, strict: bool) -> Plan[StoreStats]:
         by = "run_id" if query.is_filter or query.is_of_one else None
@@ -275,130 +268,6 @@ class Counting:
             fields.update(page.leases)
             after = page.after
         return len(fields), max(map(records.deadline_of, fields.values()), default=0)
-
-
-class _BegunAnewError(Exception):
-    """An index is read from its beginning again."""
-
-
-def _once(count: Callable[[bool], Plan[T]]) -> Plan[T]:
-    """A count that counts nothing twice because a new connection might have led to another server."""
-    for _ in range(_TRIES):
-        with suppress(_BegunAnewError):
-            return (yield from count(True))
-    return (yield from count(False))
-
-
-class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
-    """What the views that a query wants come to, some at a time.
-
-    Args:
-        session: The namespace.
-        query: Which views.
-        by: What they are counted by.
-        contents: Also what leases and contents come to.
-        strict: Whether to raise where an index is begun anew: what was counted of it would count twice.
-        read: Which indexes; `None`: those that know all of it.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        query: Query,
-        by: str | None,
-        *,
-        contents: bool,
-        strict: bool,
-        read: Sources | None = None,
-    ) -> None:
-        super().__init__(session, None)
-        self._strict = strict
-        self._query = query
-        self._sought = calls.Sought.of(query, by_store=query.run_id is None, movable=session.transport.is_cluster)
-        self._by = by
-        self._contents = contents
-        self._plain = contents and by is None  # of all artifacts
-        self._begun = read is not None
-        if read is not None:
-            self._begin(read)
-
-    def _next(self) -> Plan[Sequence[tuple[Keys, calls.Tallied]] | None]:
-        if not self._begun:
-            self._begun = True
-            found = yield from sources(self._session, self._query, "deadlines" if self._plain else "created")
-            if found.mixed:
-                found = yield from sources(self._session, self._query, "deadlines")
-            self._begin(found)
-        some = yield from super()._next()
-        if self._strict and self._restarts:
-            raise _BegunAnewError
-        return (yield from self._told(some)) if some and self._plain and not self._sought.movable else some
-
-    def _told(self, some: Sequence[tuple[Keys, calls.Tallied]]) -> Plan[Sequence[tuple[Keys, calls.Tallied]]]:
-        """The same with what plain commands left to a script."""
-        places = [(keys, member) for keys, tallied in some for member in tallied.unknown]
-        work = [
-            (keys, [places[i][1] for i in page])
-            for keys, numbers in by_partition(keys for keys, _ in places).items()
-            for page in pages(numbers)
-        ]
-        replies = yield from self._session.read_each(
-            [
-                calls.tally(keys, keys.deadlines, self._sought, page, look=len(page), by=None, contents=True)
-                for keys, page in work
-            ]
-        )
-        known = [(keys, tallied._replace(unknown=[])) for keys, tallied in some]
-        return known + [(keys, tallied) for (keys, _), tallied in zip(work, replies, strict=True)]
-
-    def _begin(self, read: Sources) -> None:
-        if self._plain:
-            self._looking = Weighing(movable=self._sought.movable)
-        if read.mixed or self._plain:  # by deadline: what has expired there may be known under something else again
-            self._sought = replace(self._sought, by_store=False)
-        elif not self._contents:
-            self._looking = Looking(self._query, self._sought)
-        self._read(read.first or read.mixed, read.mixed if read.first else ())
-
-    def _question(self, source: Source, cursor: bytes, count: int, budget: int) -> Unit[tuple[bytes, Sequence[Any]]]:  # noqa: ARG002  # sums are short
-        call = calls.tally(*source, self._sought, cursor, look=count, by=self._by, contents=self._contents)
-        return call.then(lambda tallied: (tallied.cursor, [(source.keys, tallied)]))
-
-    def _taken(self, keys: Keys, found: Sequence[Any]) -> Sequence[Any]:
-        if self._plain:
-            return [(keys, tallied) for tallied in found]
-        matches: Sequence[calls.Match] = found
-        seen = [match for match in matches if match.header is not None]
-        unknown = [match.member for match in matches if match.header is None] if len(seen) < len(matches) else []
-        if self._query.is_filter:
-            seen = [match for match in seen if self._query.matches(view_of(match))]
-        return [(keys, calls.Tallied(b"", _sums_of(seen), unknown, _values_of(seen, self._by), (0, 0, 0), []))]
-
-
-def _sums_of(seen: Sequence[calls.Match]) -> calls.Sums:
-    """What `sums.lua` makes of some views."""
-    if not seen:
-        return calls.Sums(0, 0, 0, 0, records.FOREVER, 0)
-    sizes = [records.size_of(match.header, match.member) for match in seen]
-    times = [records.moments_of(match.lease, match.member) for match in seen]
-    created, ends = [one for one, _ in times], [one for _, one in times]
-    return calls.Sums(len(seen), sum(sizes), min(created), max(created), min(ends), max(ends))
-
-
-def _values_of(seen: Sequence[calls.Match], by: str | None) -> dict[bytes, int]:
-    """How often each value occurs, as `tally.lua` tells it."""
-    if by is None:
-        return {}
-    if by == "run_id":
-        return Counter([match.field for match in seen])
-    name, values = tag_of(by), Counter[bytes]()
-    # Many leases say the same.
-    for says, count in Counter([records.view_bytes(match.lease) for match in seen]).items():
-        view = records.said_by(says)
-        value = view.content_type if name is None else view.tags.get(name)
-        if value is not None:
-            values[value.encode()] += count
-    return values
 
 
 def _unseen(session: Session, query: Query, keys: Keys, members: Sequence[bytes]) -> Plan[list[calls.Match]]:

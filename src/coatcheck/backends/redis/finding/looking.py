@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from ....manifest import may_be_manifest
 from ....search import Query, microseconds
 from ..batching import PAGE, Pace
 from ..layout import records
 from ..layout.keys import BINARY, Keys, all_listed, listed
 from ..layout.labels import markers_in
 from ..scripts.calls import Match, Sought, Sums, Tallied
+from ..scripts.plain import TIME, leases_form, milliseconds, own_form
 from ..scripts.script import ANY_ID, IdForm, Repeated, Unit
 
 _TOGETHER: Final = PAGE // 2  # artifacts of one pipeline
 _SHORT: Final = 1024  # bytes of a lease, on average, that are fetched in vain
-
-_TIME: Final = (b"TIME",)
 
 Take = Callable[[Sequence[Any]], None]
 """Takes what was found."""
@@ -99,9 +99,9 @@ class Looking(Looks):
             return []
         ids = all_listed(members)
         if self._field:
-            own = _own_form(keys, self._field)
-            return [Repeated(own, keys.slot, ids, lambda replies: take(self._own(members, replies)), _TIME)]
-        return [Repeated(_form(keys), keys.slot, ids, lambda replies: take(self._latest(members, replies)))]
+            own = own_form(keys, self._field)
+            return [Repeated(own, keys.slot, ids, lambda replies: take(self._own(members, replies)), TIME)]
+        return [Repeated(leases_form(keys), keys.slot, ids, lambda replies: take(self._latest(members, replies)))]
 
     def _latest(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
         """The latest leases."""
@@ -133,7 +133,7 @@ class Looking(Looks):
         """The leases of the run."""
         found, lengths, needles = [], [], self._needles
         time, *pairs = replies
-        now = records.deadline_bytes(_ms(time))
+        now = records.deadline_bytes(milliseconds(time))
         for member, (header, lease) in zip(members, pairs, strict=True):
             if header is None or lease is None:
                 continue
@@ -173,15 +173,15 @@ class Weighing(Looks):
         def decode(replies: Sequence[Any]) -> None:
             take([self._weighed(usual, replies, others)])
 
-        return [Repeated(_sizes_form(keys), keys.slot, all_listed([member for member, _ in usual]), decode, _TIME)]
+        return [Repeated(_sizes_form(keys), keys.slot, all_listed([member for member, _ in usual]), decode, TIME)]
 
     def _weighed(self, members: Sequence[tuple[bytes, float]], replies: Sequence[Any], unknown: list[bytes]) -> Tallied:
-        now, ends, sizes, weights = _ms(replies[0]), [], [], []
+        now, ends, sizes, weights = milliseconds(replies[0]), [], [], []
         for (member, deadline), (header, several), stored in zip(members, replies[1::2], replies[2::2], strict=True):
             if header is None or deadline <= now:
                 continue
             size = records.size_of(header, member)
-            if several is not None or header[1 : 1 + BINARY] != member or records.may_be_manifest(stored, size):
+            if several is not None or header[1 : 1 + BINARY] != member or may_be_manifest(stored, size):
                 unknown.append(member)
                 continue
             ends.append(deadline)
@@ -192,21 +192,6 @@ class Weighing(Looks):
         hour, day = (sum(1 for one in ends if one <= now + hours * 3_600_000) for hours in (1, 24))
         sums = Sums(count, size, 0, 0, records.FOREVER, 0, count, size, hour, day)
         return Tallied(b"", sums, unknown, {}, (count, size, sum(weights)), [])
-
-
-def _ms(time: Sequence[bytes]) -> int:
-    """What TIME says."""
-    return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-@lru_cache(maxsize=512)  # partitions
-def _form(keys: Keys) -> IdForm:
-    return IdForm((records.LEASES[0], keys.artifact(ANY_ID), *records.LEASES[2:]))
-
-
-@lru_cache(maxsize=512)
-def _own_form(keys: Keys, field: bytes) -> IdForm:
-    return IdForm((b"HMGET", keys.artifact(ANY_ID), b"h", field))
 
 
 @lru_cache(maxsize=512)  # partitions

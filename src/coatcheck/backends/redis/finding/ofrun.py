@@ -8,7 +8,6 @@ more in a partition than one reply may name, that index is scanned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
@@ -19,7 +18,8 @@ from ...base import Listing
 from ..batching import PAGE, Pace, cut
 from ..layout import records
 from ..layout.keys import Keys, all_listed
-from ..scripts.script import ANY_ID, IdForm, Repeated
+from ..scripts.plain import TIME, milliseconds, own_form
+from ..scripts.script import Repeated
 from ..session import Session, heard
 from ..transport.overlapping import overlapped
 from .labelled import Source
@@ -27,7 +27,6 @@ from .scanning import LEAST, ViewScan
 
 _NAMED: Final = 16_000  # names in one reply, which takes a server two milliseconds
 _NAMED_TOGETHER: Final = 32_000  # in the replies of all partitions
-_TIME: Final = (b"TIME",)
 
 Row = tuple[float, bytes, Any, Any, Any]
 """A member of an index with header, lease field and lease, as `records.decode_views` takes it."""
@@ -109,8 +108,8 @@ class RunViews(Listing[ArtifactMetadata]):
         field = records.lease_field(self._run_id)
 
         def decode(replies: Sequence[Any]) -> None:
-            (seconds, microseconds), *pairs = replies
-            now = records.deadline_bytes(int(seconds) * 1000 + int(microseconds) // 1000)
+            time, *pairs = replies
+            now = records.deadline_bytes(milliseconds(time))
             headers, leases = zip(*pairs, strict=True)
             rows = list(zip(repeat(0.0), members, headers, repeat(field), leases, strict=False))
             if None in headers or None in leases or not records.is_live(min(leases), now):
@@ -119,9 +118,4 @@ class RunViews(Listing[ArtifactMetadata]):
             self._pace.saw(max(map(len, leases), default=1))
             take(rows)
 
-        return Repeated(_form(keys, field), keys.slot, all_listed(members), decode, _TIME)
-
-
-@lru_cache(maxsize=512)  # partitions, and runs that are listed again
-def _form(keys: Keys, field: bytes) -> IdForm:
-    return IdForm((b"HMGET", keys.artifact(ANY_ID), b"h", field))
+        return Repeated(own_form(keys, field), keys.slot, all_listed(members), decode, TIME)

@@ -9,10 +9,10 @@ from ....plan import Plan
 from ....search import Place
 from ...base import Listing
 from ..batching import BATCH_BYTES, PAGE, batches
-from ..content.chunks import server_time
 from ..layout import records
 from ..layout.keys import Keys, quoted, unquoted
 from ..scripts import calls
+from ..scripts.plain import server_time
 from ..scripts.script import Command
 from ..session import Session, heard
 from .scanning import MemberScan

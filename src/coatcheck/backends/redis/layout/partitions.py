@@ -97,8 +97,6 @@ class Partitions:
 
         `None` for keys that are not ours.
         """
-        if self.count == 1 and key.startswith(self.prefix) and key[len(self.prefix) :][:1] != b"{":
-            return self.all[0]
         match = self._tagged.match(key)
         if match is None:
             return None

@@ -30,8 +30,6 @@ DEADLINE: Final = 6
 """Bytes of a lease that say when it ends: the rest is what it says."""
 
 FEW: Final = 9  # fields: header, note of the latest, leases
-LEASES: Final = (b"HRANDFIELD", None, b"%d" % FEW, b"WITHVALUES")
-"""The command that reads the hash of an artifact that few lease; `latest_of_few` reads its reply."""
 
 MANY: Final = 66  # fields of a hash from which on indexes know its leases, see `lua/lib/leases.lua`
 _CREATED_BITS: Final = 56  # of a lease's two times, read as one number
@@ -187,14 +185,18 @@ def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
     return list(zip(reply[::2], map(float, reply[1::2]), strict=True))
 
 
+def _flat(fields: list[Any]) -> list[Any]:
+    """Fields and values in turn: RESP3 pairs them."""
+    return [item for pair in fields for item in pair] if fields and isinstance(fields[0], list) else fields
+
+
 def latest_of_few(fields: list[Any]) -> tuple[Any, Any, Any] | None:
     """Header, lease field and lease of the latest lease, from what `HRANDFIELD hash FEW WITHVALUES` returns.
 
     `None` where that takes a look at the server's clock: a hash ends with the lease that ends last, so that one is
     live, but the latest may be another.
     """
-    if isinstance(fields[0], list):  # RESP3 pairs fields with their values
-        fields = [item for pair in fields for item in pair]
+    fields = _flat(fields)
     if len(fields) == 4:
         if fields[0] == b"h":
             return fields[1], fields[2], fields[3]
@@ -228,13 +230,9 @@ def run_of(field: bytes) -> str | None:
 
 def single_lease(fields: list[Any]) -> tuple[bytes, bytes, bytes] | None:
     """Header, lease field and lease of an artifact that has one, from what `HRANDFIELD` returns of three fields."""
-    if fields and isinstance(fields[0], list):
-        fields = [item for pair in fields for item in pair]
-    if len(fields) != 4 or b"t" in fields[::2]:
-        return None
-    if fields[0] == b"h":
-        return fields[1], fields[2], fields[3]
-    return (fields[3], fields[0], fields[1]) if fields[2] == b"h" else None
+    fields = _flat(fields)
+    one = latest_of_few(fields) if len(fields) == 4 else None
+    return None if one is None or one[1] == b"t" else one
 
 
 def is_of(header: bytes, member: bytes) -> bool:
@@ -301,7 +299,7 @@ def times_of(start: bytes) -> tuple[int, int]:
 
 
 def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, bytes] | None:
-    """Metadata and digest of what one run leases, of what `LEASES` returns; `None`: see `latest_of_few`."""
+    """Metadata and digest of what one run leases, of a hash that few lease; `None`: see `latest_of_few`."""
     if len(fields) != 4 or fields[0] != b"h":
         return None
     _, header, field, lease = fields
@@ -396,11 +394,6 @@ def size_of(header: bytes, member: bytes) -> int:
     if header[:1] == _VERSION and size.isdigit() and len(size) <= _DIGITS:
         return int(size)
     raise _header_error(header, listed(member).decode())
-
-
-def may_be_manifest(stored: int, size: int) -> bool:
-    """Whether so many stored bytes may be a manifest, of a content of that size."""
-    return stored != size + 50 and stored > 62 and (stored - 62) % 13 == 0
 
 
 def moments_of(lease: bytes, member: bytes) -> tuple[int, int]:

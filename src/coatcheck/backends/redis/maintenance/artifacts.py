@@ -11,13 +11,14 @@ from ....errors import ArtifactError, CorruptArtifactError
 from ....manifest import Manifest
 from ....plan import Plan
 from ..batching import pages
-from ..content.chunks import number_pages, server_time, tidy
+from ..content.chunks import number_pages, tidy
 from ..layout import records
 from ..layout.keys import Keys
 from ..mending import mend
 from ..reading import Reading
 from ..scripts import calls
 from ..scripts.calls import Chunks, Name
+from ..scripts.plain import server_time
 from ..scripts.script import Command, same
 from ..session import Session
 from .auditing import Census, Key

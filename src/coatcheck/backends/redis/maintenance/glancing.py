@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from ....envelope import HEADER
 from ....errors import CorruptArtifactError
+from ....manifest import may_be_manifest
 from ....plan import Plan
 from ..layout import records
 from ..layout.keys import BINARY, Keys
 from ..layout.labels import BEHIND
+from ..scripts.plain import TIME, milliseconds
 from ..scripts.script import ANY_ID, Command, IdForm, Repeated, Unit, same
 from ..session import Session
 
 _FOREVER: Final = -1  # how PEXPIRETIME says it
-_SHORTEST: Final = 50  # bytes of a content as it is stored
 _UNITS: Final = 5  # that ask about a partition
-_TIME: Final = (b"TIME",)
 
 
 class Fitting(NamedTuple):
@@ -76,10 +77,10 @@ def _units(keys: Keys, names: Sequence[bytes], members: Sequence[bytes]) -> list
     """What is asked about some artifacts."""
     return [
         Command(keys.slot, (b"ZCOUNT", keys.created, BEHIND, b"+inf"), int),
-        Command(keys.slot, (b"ZCARD", keys.runs), int),
+        Command(keys.slot, (b"ZCARD", keys.runs), int),  # an error where that is of another type
         Command(keys.slot, (b"ZMSCORE", keys.created, *members), same),
         Command(keys.slot, (b"ZMSCORE", keys.deadlines, *members), same),
-        Repeated(_form(keys), keys.slot, names, same, _TIME),
+        Repeated(_form(keys), keys.slot, names, same, TIME),
     ]
 
 
@@ -88,12 +89,12 @@ def _those(members: Sequence[bytes], replies: Sequence[Any]) -> dict[bytes, list
     labels, _, created, deadlines, (time, *answers) = replies
     if labels:
         return {}
-    now = int(time[0]) * 1000 + int(time[1]) // 1000
+    now = milliseconds(time)
     found: dict[bytes, list[Fitting]] = {}
     rows = zip(members, created, deadlines, *[iter(answers)] * 5, strict=True)
     for number, (member, stored_at, ends, fields, until, content_until, stored, rare) in enumerate(rows):
         one = records.single_lease(fields)
-        if rare or one is None or stored_at is None or ends is None or stored < _SHORTEST:
+        if rare or one is None or stored_at is None or ends is None or stored < HEADER.size:
             continue
         header, field, lease = one
         if until != content_until or not records.is_of(header, member) or records.is_damaged(lease) or b"\n" in field:
@@ -105,7 +106,7 @@ def _those(members: Sequence[bytes], replies: Sequence[Any]) -> dict[bytes, list
             and until == (_FOREVER if lasting else deadline)
             and float(ends) == (float("inf") if lasting else deadline)
             and float(stored_at) >= created_at
-            and not records.may_be_manifest(stored, records.size_of(header, member))
+            and not may_be_manifest(stored, records.size_of(header, member))
         ):
             found.setdefault(field, []).append(Fitting(number, field, header, stored, ends))
     return found

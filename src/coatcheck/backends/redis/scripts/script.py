@@ -233,7 +233,7 @@ class Filled(Generic[T]):
 
 
 class IdForm(Form):
-    """Plain commands about artifacts of one partition: only their ids are filled in.
+    """Plain commands about artifacts, or runs: only an id, or the name of the run, is filled in.
 
     Args:
         *commands: With `ANY_ID` in place of the id.

@@ -37,7 +37,7 @@ for i = 1, count do
     or call('HLEN', artifact) > 2
     or content_id_of(header) ~= member
     or is_needed and call('ZCARD', needs[i]) > 0
-    or (tonumber(string.sub(header, 34)) or IN_ONE) >= IN_ONE and is_manifest(content_start(content))
+    or (size_of(header) or IN_ONE) >= IN_ONE and is_manifest(content_start(content))
   then
     left[#left + 1] = i
   else

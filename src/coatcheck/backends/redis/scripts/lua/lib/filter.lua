@@ -69,7 +69,7 @@ local function is_wanted(wanted, header, field, lease)
     return true
   end
   if wanted.sized then
-    local size = tonumber(string.sub(header, 34)) or 0
+    local size = size_of(header) or 0
     if size < (wanted.smallest or 0) or size > (wanted.largest or math.huge) then
       return false
     end

@@ -26,6 +26,11 @@ local function content_id_of(header)
   return string.sub(header, 2, 17)
 end
 
+-- Bytes of the plain content; nil where the header says none.
+local function size_of(header)
+  return tonumber(string.sub(header, 34))
+end
+
 -- Raises unless a header can be read.
 local function check_header(header)
   if not is_known(header) then
@@ -78,7 +83,7 @@ local function is_whole(key, start, header)
     return false
   end
   local codec, size, length = string.byte(start, 2), struct.unpack('>I8', start, 3), call('STRLEN', key)
-  if size ~= tonumber(string.sub(header, 34)) then
+  if size ~= size_of(header) then
     return false
   elseif codec == 0 then
     return length == 50 + size

@@ -42,5 +42,17 @@ local function naming(prefix)
     return prefix .. 'labelled:' .. string.sub(name, 1, 14) .. ':values', string.sub(name, 16)
   end
 
-  return marked_field, names_in, pair_of, value_in
+  -- Raises where an index of these names is of another type: called before anything is written.
+  local function check_types(names)
+    for _, name in ipairs(names) do
+      local pair = pair_of(name)
+      redis.call('ZCARD', pair.created)
+      redis.call('ZCARD', pair.deadlines)
+      if name ~= 'mixed' then
+        redis.call('ZCARD', (value_in(name)))
+      end
+    end
+  end
+
+  return marked_field, names_in, pair_of, value_in, check_types
 end

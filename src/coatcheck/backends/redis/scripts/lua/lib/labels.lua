@@ -22,7 +22,7 @@ end
 -- The functions of this file, for a partition that has indexes; nil for others, which shall not pay for them.
 -- `wish`: markers for a partition that is empty, each behind its length in four hex digits, or nothing.
 local function labels_at(home, wish)
-  local marked_field, names_in, pair_of, value_in = naming(home.prefix)
+  local marked_field, names_in, pair_of, value_in, check_types = naming(home.prefix)
   local fields, building, labels = {}, false, { wished = {} }
   local now = math.floor(now_in_microseconds() / 1000)
   local others = {} -- by artifact: under which names it may be known besides, while an index is built
@@ -84,17 +84,7 @@ local function labels_at(home, wish)
     return names, all
   end
 
-  -- Raises where an index is of another type: called before anything is written.
-  function labels.check(names)
-    for _, name in ipairs(names) do
-      local pair = pair_of(name)
-      call('ZCARD', pair.created)
-      call('ZCARD', pair.deadlines)
-      if name ~= 'mixed' then
-        call('ZCARD', (value_in(name)))
-      end
-    end
-  end
+  labels.check = check_types
 
   -- Whether an artifact is mixed: an expired member tells of one that had the same id.
   local function is_mixed(a)

@@ -3,7 +3,7 @@
 -- What an artifact is known under by what its new lease says: {names, stay, note}. Nil where what stands behind `us` is
 -- no marker: the clock went back.
 local function labels_small(prefix, created, us, view)
-  local marked_field, names_in, pair_of, value_in = naming(prefix)
+  local marked_field, names_in, pair_of, value_in, check_types = naming(prefix)
   local fields, building, labels = call('ZRANGE', created, us, '+inf', 'BYSCORE', 'LIMIT', 0, 100), false, {}
   for i = 1, #fields do
     fields[i] = marked_field(fields[i])
@@ -42,15 +42,7 @@ local function labels_small(prefix, created, us, view)
         return false
       end
     end
-    for i = 1, #labels.names do
-      local name = labels.names[i]
-      local pair = pair_of(name)
-      call('ZCARD', pair.created)
-      call('ZCARD', pair.deadlines)
-      if name ~= 'mixed' then
-        call('ZCARD', (value_in(name)))
-      end
-    end
+    check_types(labels.names)
     return true
   end
 

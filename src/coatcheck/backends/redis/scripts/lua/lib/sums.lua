@@ -8,7 +8,7 @@ end
 -- Adds a view of which only the header matters; returns its bytes. Raises where that makes no sense.
 local function sums_add_size(sums, header)
   check_header(header)
-  local size = tonumber(string.sub(header, 34)) or error(DAMAGED)
+  local size = size_of(header) or error(DAMAGED)
   sums[1], sums[2] = sums[1] + 1, sums[2] + size
   return size
 end
