@@ -7,7 +7,6 @@ half of what it takes a server when a script looks at them. Where some of them a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import Any, Final
@@ -79,7 +78,7 @@ class InOrder:
     def _is_told(self, found: Sources) -> bool:
         """Whether indexes tell what is wanted, so that little of what they name is in vain, and it is worth a trip."""
         partitions = len(self._session.partitions.all)
-        rest = replace(self._query, earliest=None, latest=None) if self._by_store else self._query
+        rest = self._query.unbounded if self._by_store else self._query
         told = not rest.is_filter or (alone(rest) is not None and len(found.labels) == partitions)
         return told and (partitions > 1 or self._count > _LITTLE)
 
@@ -121,7 +120,8 @@ class InOrder:
     def _walk(self, walks: Sequence[Walk]) -> Plan[int]:
         """Take the first of all partitions until there are enough; in how many round trips others could move them."""
         partitions = len(self._session.partitions.all)
-        share = 1 + (self._count if partitions == 1 else max(10, 2 * self._count // partitions))
+        least = 20 if self._by_name else 10  # names cost little, and what comes in one batch stands together
+        share = 1 + (self._count if partitions == 1 else max(least, 2 * self._count // partitions))
         way: calls.Way = b"<" if self._query.descending else b">"
         trips = 0
         while True:
