@@ -6,7 +6,7 @@ measured side by side mean anything. Nothing here asserts a time.
     measure     alternation, ratios, CPU time          server, memory: what a server and a client spend
     candidates  what is compared: bare (redis-py), ours, awaited, peers
     bench       effort, room on this machine, the list of measurements; trials: kinds that they share
-    rows, large, batches, concurrency, growth          the measurements
+    rows, large, batches, cluster, budget, concurrency, growth     the measurements
     results     one JSON file, from which page (text, Markdown) and plots are made
     profile     where the time of a small call goes, by sampling
     neighbours  what a very large content does to others

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import batches, budget, concurrency, growth, large, plots, rows
+from . import batches, budget, cluster, concurrency, growth, large, plots, rows
 from .awaited import AsyncCandidate, AsyncCoatcheck, AsyncDefaults, AsyncFloor
 from .bare import ByHand, Defaults, Floor, OneConnection
 from .bench import Bench, listed, measure_all
@@ -23,7 +23,7 @@ from .results import Left, Results
 from .server import NAMES, BenchServer, NoServerError, machine
 from .summary import summary
 
-PARTS = (rows, large, batches, budget, concurrency, growth)
+PARTS = (rows, large, batches, cluster, budget, concurrency, growth)
 BACKGROUND = 10_000  # artifacts in the indexes that all share: an empty store would flatter us
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -8,7 +8,7 @@ from .bench import KIB, PER_RUN, Bench, lacks, measurement
 from .measure import Effort, Trial, alternate
 from .ours import Coatcheck
 from .results import Left, Row
-from .trials import deleting, deleting_floor, listing, listing_floor, loading, storing
+from .trials import deleting, deleting_floor, holding, listing, listing_floor, loading, storing
 
 OTHERS = 1_000_000
 BYTES_EACH = 1024  # of server memory for a small artifact, rounded up
@@ -56,6 +56,16 @@ def list_by_run_in_a_million(bench: Bench) -> Iterator[Row | Left]:
         trials[0].name, trials[1].name = "floor: coatcheck, without the others", few.ours().name
         timings = alternate(trials, 10_000, Effort(bench.effort(0.4).rounds, float("inf")), few.server, many.server)
         yield Row(f"list_by_run of 10,000 beside {OTHERS:,} other artifacts", timings, "0.9 to 1.1", 1.1)
+
+
+@measurement("stats")
+def stats(bench: Bench) -> Iterator[Row]:
+    """Of a store that holds nothing else."""
+    with bench.alone() as alone:
+        ours = alone.ours()
+        trial = loading(alone, ours, 64, ours.count)
+        trial.check = lambda batch, count: holding(count, len(batch.contents))
+        yield from _of_run(alone, "stats of 10,000", [listing_floor(alone), trial], 0.35)
 
 
 @measurement("delete-run")

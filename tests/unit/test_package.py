@@ -84,11 +84,11 @@ def test_everything_public_says_what_it_does_where_help_is_asked(room: str) -> N
 
 
 def test_every_dependency_has_its_reason() -> None:
-    """In the table of `docs/design.md`."""
+    """In the table of `docs/decisions.md`."""
     root = Path(__file__).parents[2]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    _, _, choices = (root / "docs" / "design.md").read_text().partition("## Choices")
-    table, _, _ = choices.partition("## ")
+    _, _, reasons = (root / "docs" / "decisions.md").read_text().partition("## Dependencies")
+    table, _, _ = reasons.partition("## ")
     wanted = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
     names = {re.match(r"[A-Za-z0-9_.-]+", one)[0] for one in wanted}
     named = set(re.findall(r"[a-z0-9][a-z0-9_.-]*[a-z0-9]", table.lower().replace("redis-py", "redis")))

@@ -1,7 +1,7 @@
 """What one run leases: names, and views.
 
 An index of a run is mostly short enough to be read by one command, so that its names are of one moment. Views are then
-read by plain commands, at a quarter of what a script takes, the next while those before are decoded. Where a run leases
+read by plain commands, at a third of what a script takes, the next while those before are decoded. Where a run leases
 more in a partition than one reply may name, that index is scanned.
 """
 

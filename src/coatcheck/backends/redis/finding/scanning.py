@@ -1,7 +1,7 @@
 """Indexes read to their end: each call of ZSCAN goes on where the one before stopped, in every partition at once.
 
 A script looks at the first page of each, and filters what it returns. An index that is longer is read on by plain
-commands, which cost a server a third of that: ZSCAN says the members, a command for each what its artifact is, and what
+commands, which cost a server half of that: ZSCAN says the members, a command for each what its artifact is, and what
 is wanted is told here. While one pipeline is read, the server works on the next.
 """
 

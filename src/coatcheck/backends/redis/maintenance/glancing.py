@@ -1,4 +1,4 @@
-"""Which artifacts fit, as plain commands tell: they cost a server a third of a script. Scripts tell of the others.
+"""Which artifacts fit, as plain commands tell: they cost a server less than a script. Scripts tell of the others.
 
 The answers are not of one moment. What changes in between may seem not to fit, and is looked at again; what does not
 fit stays so, and is found by whichever answer shows it.

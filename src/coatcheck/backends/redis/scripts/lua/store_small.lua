@@ -1,7 +1,7 @@
 #!lua
 -- Stores one content under its default id, for one run: most stores. It comes along, or was put in place just before,
--- with the TTL of an upload. Few commands, and nothing of the library but where an index has to end later, or expired
--- members go. What takes more, it leaves to store.lua.
+-- with the TTL of an upload. Few commands, and nothing of the library but where expired members go. What takes more, it
+-- leaves to store.lua.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   KEYS[5] artifact   KEYS[6] content
 -- KEYS[7] needs of the content, where it was put in place
@@ -83,19 +83,33 @@ end
 
 -- A number may become text like 1.8e+12 on its way to a command: fine for a score, not for an expiry.
 local deadline_score = deadline == 281474976710655 and '+inf' or string.format('%.0f', deadline)
-local ends = call('PEXPIRETIME', run_index or deadlines) -- no run's index ends after the catalog
+-- Asked before an index is written: a new one would have no end either. No run's index ends after the catalog.
+local ends = call('PEXPIRETIME', run_index or deadlines)
+local moves, catalog_moves, runs_move, next_end = ends ~= -1 and ends < deadline, true, nil, deadline_score
 -- Expired members go with one store in thirty-two. The clock says which: the same content may come again and again.
 local pruning = us % 32 == 0
-if pruning or (ends ~= -1 and ends < deadline) then
+if moves and not pruning then
+  local latest = deadline
+  if next_end ~= '+inf' then
+    latest = math.ceil(deadline / 100) * 100 -- see `index_end`
+    next_end = string.format('%.0f', latest)
+  end
+  if run_index then
+    call('ZCARD', KEYS[3]) -- raises where it is of another type, before anything is written
+    ends = call('PEXPIRETIME', deadlines)
+    catalog_moves = ends ~= -1 and ends < latest
+    ends = call('PEXPIRETIME', KEYS[3])
+    runs_move = ends ~= -1 and ends < latest
+  end
+end
+if pruning then
   -- @include partition
   check_partition()
   if labels then
     at.labels.check(labels.names)
-    at.labels.extend(id, labels.names, us, longest, pruning)
+    at.labels.extend(id, labels.names, us, longest, true)
   end
-  if pruning then
-    partition_prune(now)
-  end
+  partition_prune(now)
   run_extend(id, deadline)
   catalog_extend(id, us, longest, deadline)
 else
@@ -129,6 +143,26 @@ else
     end
   end
   call('ZADD', created, us, id)
+  if moves then
+    local function end_at(key)
+      if next_end == '+inf' then
+        call('PERSIST', key)
+      else
+        call('PEXPIREAT', key, next_end)
+      end
+    end
+    if catalog_moves then
+      end_at(created)
+      end_at(deadlines)
+    end
+    if run_index then
+      end_at(run_index)
+      call('ZADD', KEYS[3], next_end, run)
+    end
+    if runs_move then
+      end_at(KEYS[3])
+    end
+  end
 end
 
 local times = struct.pack('>I6I7', deadline, us)
