@@ -48,6 +48,7 @@ def small_pages(monkeypatch) -> None:
     for room in bounded, ofrun, scanning:
         monkeypatch.setattr(room, "LEAST", 1)
     monkeypatch.setattr(scanning, "ROUND", 40)
+    monkeypatch.setattr(ordered, "_NAMED", 14)
     monkeypatch.setattr(looking, "_TOGETHER", 5)
     monkeypatch.setattr(batching, "_BEGINNING", 7)
     monkeypatch.setattr(batching, "ROUND", 40)

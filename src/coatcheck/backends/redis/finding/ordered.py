@@ -1,7 +1,7 @@
 """The first artifacts in an order that an index has, merged from all partitions.
 
 A script names the first of each partition, and plain commands say what those are that may be among the first of all:
-half of what it takes a server when a script looks at them. Where some of them are in vain, scripts look at the rest.
+half of what it takes a server when a script looks at them. Where most of them are in vain, scripts look at the rest.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, Final
 
 from ....model import ArtifactMetadata
@@ -29,6 +30,8 @@ from .walking import Steps
 
 HIGHEST: Final = b"\xff" * 256  # behind all members of one score
 _LITTLE: Final = 30  # artifacts at which a script looks in less time than another round trip takes
+_NAMED: Final = 4_000  # names in one reply, which takes a server a millisecond
+_NAMED_TOGETHER: Final = BATCH_BYTES // 256  # the longest in all replies of a round trip
 _UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
 
 
@@ -120,8 +123,8 @@ class InOrder:
     def _walk(self, walks: Sequence[Walk]) -> Plan[int]:
         """Take the first of all partitions until there are enough; in how many round trips others could move them."""
         partitions = len(self._session.partitions.all)
-        least = 20 if self._by_name else 10  # names cost little, and what comes in one batch stands together
-        share = 1 + (self._count if partitions == 1 else max(least, 2 * self._count // partitions))
+        share = self._count if partitions == 1 else max(10, 2 * self._count // partitions)
+        share += 1 + (max(10, share // 4) if self._by_name else 0)  # names cost little, and some may be in vain
         way: calls.Way = b"<" if self._query.descending else b">"
         trips = 0
         while True:
@@ -147,6 +150,7 @@ class InOrder:
                 del found[member]
             else:
                 self._views.pop(member, None)
+                self._seen.pop(member, None)
         self._found |= found
         self._seen.update(
             (match.member, match) for match in scanned.matches if match.header is not None and match.member in found
@@ -170,14 +174,14 @@ class InOrder:
         gone = [member for _, member in unread if member not in self._views]
         for member in gone:
             del self._found[member]
-        self._by_name = self._by_name and not gone
+        self._by_name = self._by_name and 2 * len(gone) <= len(unread)
         return not gone
 
     def _look(self, part: Sequence[tuple[Keys, Sequence[bytes]]], found: list[Found]) -> Plan[Any]:
         """Ask what some members stand for."""
 
         def taking(keys: Keys) -> Callable[[Sequence[Match]], None]:
-            return lambda matches: found.extend((keys, match) for match in matches)
+            return lambda matches: found.extend(zip(repeat(keys), matches, strict=False))
 
         units = [unit for keys, members in part for unit in self._looking.at(keys, members, taking(keys))]
         return self._session.read_each(units)
@@ -222,40 +226,38 @@ class InOrder:
         return (end is None or place <= end) and self._query.is_behind(place, self._start)
 
     def _scan(self, places: Sequence[tuple[Source, Place | bytes]], way: calls.Way, most: int) -> Plan[list[Scanned]]:
-        look = min(_UNFILTERED * PAGE, most)
+        """Names behind these places, or what scripts find there."""
         if self._by_name:
-            return (yield from self._names(places, way, look))
+            return (yield from self._names(places, way, min(most, _NAMED, _NAMED_TOGETHER // len(places))))
+        look = PAGE if self._query.is_filter else min(_UNFILTERED * PAGE, most)
         budget = BATCH_BYTES // len(places)
         return (
             yield from self._session.read_each(
                 [
-                    calls.scan(
-                        *source,
-                        self._sought,
-                        way,
-                        start,
-                        look=PAGE if self._query.is_filter else look,
-                        most=most,
-                        budget=budget,
-                    )
+                    calls.scan(*source, self._sought, way, start, look=look, most=most, budget=budget)
                     for source, start in places
                 ]
             )
         )
 
     def _names(self, places: Sequence[tuple[Source, Place | bytes]], way: calls.Way, look: int) -> Plan[list[Scanned]]:
-        """The same of names; those of a partition are of one moment."""
-        numbers = by_partition(source.keys for source, _ in places)
+        """Names; those of a partition of one moment, unless its slot may be on its way: then each index goes alone."""
+        together = by_partition(source.keys for source, _ in places).values()
+        numbers = [[i] for some in together for i in some] if self._sought.movable else list(together)
         replies = yield from self._session.read_each(
             [
-                calls.names(keys, [places[i][0].key for i in some], way, [places[i][1] for i in some], look=look)
-                for keys, some in numbers.items()
+                calls.names(
+                    places[some[0]][0].keys,
+                    [places[i][0].key for i in some],
+                    way,
+                    [places[i][1] for i in some],
+                    look=look,
+                )
+                for some in numbers
             ]
         )
-        found: dict[int, Scanned] = {}
-        for some, scanned in zip(numbers.values(), replies, strict=True):
-            found.update(zip(some, scanned, strict=True))
-        return [found[i] for i in range(len(places))]
+        found = zip([i for some in numbers for i in some], [one for some in replies for one in some], strict=True)
+        return [scanned for _, scanned in sorted(found, key=itemgetter(0))]
 
 
 class Walk:
