@@ -32,7 +32,7 @@ HIGHEST: Final = b"\xff" * 256  # behind all members of one score
 _LITTLE: Final = 30  # artifacts at which a script looks in less time than another round trip takes
 _NAMED: Final = 4_000  # names in one reply, which takes a server a millisecond
 _NAMED_TOGETHER: Final = BATCH_BYTES // 256  # the longest in all replies of a round trip
-_UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
+_UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered
 
 
 _Found = tuple[Place, Keys]
