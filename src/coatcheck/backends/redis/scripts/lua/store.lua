@@ -2,7 +2,8 @@
 -- Stores artifacts for one run: content, lease, indexes and expiries; each artifact all or nothing.
 --
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run
--- KEYS[5..] for each artifact six keys: artifact, leases, stores, content, needs, default artifact of the content
+-- KEYS[5..] for each artifact, all different, six keys: artifact, leases, stores, content, needs, default artifact of
+--   the content
 -- KEYS[..] staging, where ARGV[4] is 'staged'
 -- KEYS[..] a key that is never written, see lib/keys.lua
 -- KEYS[..] old content, its needs, its default artifact, and a key for leases to be forgotten, where a content is known
