@@ -79,6 +79,7 @@ TRIPS = dict.fromkeys(OPERATIONS, 1) | {
     "replace explicit": 3,
     "link": 2,
     "exists": 2,
+    "list_all": 2,
     "list_runs": 2,
     "touch": 2,
     "update_metadata": 2,
