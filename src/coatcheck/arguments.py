@@ -210,10 +210,22 @@ def check_iterable(items: Any, what: str) -> Iterator[Any]:
         raise InvalidArtifactError(f"{what} must be an iterable, not {type(items).__name__}") from None
 
 
+def check_items(items: Any) -> Iterator[Any]:
+    """What `store_many` stores, one after the other."""
+    if isinstance(items, str | bytes | bytearray | memoryview | Mapping):
+        raise InvalidArtifactError(f"items must be an iterable of contents, not one {type(items).__name__}")
+    return check_iterable(items, "items")
+
+
 def check_run_id(run_id: Any) -> str:
     """A run id: any non-empty string of at most 1 KiB. Never `None`: deletions and listings need to know whose."""
     if run_id is None:
         raise InvalidArtifactError("run_id is required here, None would mean every run")
+    if run_id is ANONYMOUS:
+        raise InvalidArtifactError(
+            "run_id cannot be ANONYMOUS here: None is the anonymous lease on one artifact, search(run_id=ANONYMOUS) "
+            "and delete_where find all of them"
+        )
     text = check_text(run_id, "run_id")
     if not text:
         raise InvalidArtifactError("run_id cannot be empty; use None where the anonymous lease is meant")
@@ -277,18 +289,19 @@ def check_exact_ttl(exact_ttl: Any) -> bool:
     return exact_ttl
 
 
-def check_ttl(ttl: Any) -> int | None:
+def check_ttl(ttl: Any, what: str = "ttl") -> int | None:
     """A TTL in seconds, or a `timedelta`, as whole milliseconds (rounded up); `None` is for ever."""
     if ttl is None:
         return None
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        raise InvalidArtifactError(f"ttl must be seconds (int or float), a timedelta or None, not {type(ttl).__name__}")
+        kind = type(ttl).__name__
+        raise InvalidArtifactError(f"{what} must be seconds (int or float), a timedelta or None, not {kind}")
     if not ttl > 0:  # NaN as well
-        raise InvalidArtifactError(f"ttl must be positive, not {ttl}; use None for ever, delete() to remove")
+        raise InvalidArtifactError(f"{what} must be positive, not {ttl}; use None for ever, delete() to remove")
     if ttl > MAX_TTL_SECONDS:
-        raise InvalidArtifactError(f"ttl of {ttl} seconds is over 100 years; use None for ever")
+        raise InvalidArtifactError(f"{what} of {ttl} seconds is over 100 years; use None for ever")
     return math.ceil(ttl * 1000)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -61,12 +62,14 @@ def watched(operations: Operations, on_event: object) -> Operations:
     """The same operations; each tells an event at its end. What the callee raises is logged, and disturbs nobody.
 
     Raises:
-        InvalidArtifactError: It cannot be called.
+        InvalidArtifactError: It cannot be called, or has to be awaited.
     """
     if on_event is None:
         return operations
     if not callable(on_event):
         raise InvalidArtifactError(f"on_event must be a function of an Event, or None, not {on_event!r}")
+    if iscoroutinefunction(on_event):
+        raise InvalidArtifactError("on_event is called and not awaited: give a plain function, which may start a task")
     return intercepted(operations, _Watch(operations, on_event).around)
 
 

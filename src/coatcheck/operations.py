@@ -25,7 +25,7 @@ from .arguments import (
     check_grace,
     check_holder,
     check_ids,
-    check_iterable,
+    check_items,
     check_optional_run_id,
     check_run_id,
     check_run_ids,
@@ -61,7 +61,7 @@ class Operations:
 
     def __init__(self, backend: Backend, default_ttl: Ttl = None) -> None:
         self.backend = backend
-        self._default_ttl_ms = check_ttl(default_ttl)
+        self._default_ttl_ms = check_ttl(default_ttl, "default_ttl")
 
     def store(self, content: Any, content_type: str, details: StoreKeywords) -> Plan[ArtifactMetadata]:
         checked = self._checked(content_type, details)
@@ -86,7 +86,7 @@ class Operations:
             kind = content_type if item.content_type is None else item.content_type
             return check_content(item.content, most), self._checked(kind, item.details(details))
 
-        each = check_iterable(items, "items")
+        each = check_items(items)
         taken = [take(item) for item in each]  # at once: the next may come in the same buffer
         total = sum(len(content) for content, _ in taken)
         requests = yield from _long(total, lambda: [StoreRequest(*item) for item in taken])

@@ -101,7 +101,8 @@ def resolve_artifact(
         InvalidArtifactError: Neither a ticket nor metadata.
         ArtifactNotFoundError: It is absent and `required`.
     """
-    artifact = store.load(_resolvable(ref))
+    artifact_id = _resolvable(ref)
+    artifact = store.load(artifact_id)
     if artifact is None and required:
         raise not_found(ref)
     return artifact
@@ -119,7 +120,8 @@ async def aresolve_artifact(
     ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: bool = False
 ) -> Artifact | None:
     """`resolve_artifact` for an `AsyncArtifactStore`."""
-    artifact = await store.load(_resolvable(ref))
+    artifact_id = _resolvable(ref)
+    artifact = await store.load(artifact_id)
     if artifact is None and required:
         raise not_found(ref)
     return artifact

@@ -41,7 +41,7 @@ class _Lasting:
         self.run_id = check_run_id(run_id)
         ttl_ms = None if ttl is DEFAULT else check_ttl(ttl)
         if keep is not DEFAULT:
-            check_ttl(keep)
+            check_ttl(keep, "keep")
         self._ttl = ttl
         self._keep = keep
         self._pause = None if ttl_ms is None else ttl_ms / 1000 / _BEATS

@@ -21,6 +21,7 @@ from .arguments import (
     check_details,
     check_holder,
     check_ids,
+    check_items,
     check_run_id,
     check_run_ids,
     spelled_out,
@@ -359,7 +360,7 @@ class ArtifactStore(ABC):
                 content_type=content_type if item.content_type is None else item.content_type,
                 **item.details(common),
             )
-            for item in (item if isinstance(item, Payload) else Payload(item) for item in items)
+            for item in (item if isinstance(item, Payload) else Payload(item) for item in check_items(items))
         ]
 
     def load_many(self, ids: Iterable[IdLike]) -> list[Artifact | None]:

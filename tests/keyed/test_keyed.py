@@ -257,6 +257,24 @@ def test_extra_that_is_none_is_refused(extra) -> None:
     assert store.list_all() == []
 
 
+def test_what_makes_no_sense_is_named() -> None:
+    store = InMemoryArtifactStore()
+    with pytest.raises(InvalidArtifactError, match="collection must be a str"):
+        Keyed(store, None)
+    with pytest.raises(InvalidArtifactError, match="collection cannot be empty"):
+        AsyncVersions(store, "")
+    for name in ("run_id", "artifact_id"):
+        with pytest.raises(InvalidArtifactError, match=f"{name} is"):
+            Keyed(store, "site").set("a", b"x", **{name: "other"})
+    versions = Versions(store, "site")
+    versions.add("a", b"x")
+    with pytest.raises(InvalidArtifactError, match="leave it out for the last"):
+        versions.get("a", -1)
+    with pytest.raises(ArtifactNotFoundError, match="version 7 of 'a'"):
+        versions.get("a", 7, required=True)
+    assert len(store.list_all()) == 1
+
+
 def test_a_store_that_takes_no_version_is_not_asked_for_ever() -> None:
     store = InMemoryArtifactStore()
     versions = Versions(store, "site")

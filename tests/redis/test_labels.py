@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from coatcheck import ANY, ArtifactStore, RedisArtifactStore
+from coatcheck import ANY, ArtifactStore, Payload, RedisArtifactStore
 from coatcheck.backends.redis import indexing
 from coatcheck.backends.redis.finding.labelled import markers
 from coatcheck.backends.redis.scripts.script import link
@@ -159,6 +159,17 @@ def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore, server,
     indexed.store(b"x", tags={"kind": "a"})
     assert (indexed.count(tags={"kind": "a"}), indexed.facets("tag:kind")) == (1, {"a": 1, "b": 1})
     assert server.client().zcount(f"{namespace}:labelled:mixed:deadlines", "+inf", "+inf") == 1
+    assert indexed.check().problems == []
+
+
+@pytest.mark.parametrize("name", [None, "named"])
+@pytest.mark.parametrize("leased", [False, True])
+def test_what_comes_twice_in_a_batch_is_known_as_it_came_last(indexed: RedisArtifactStore, name, leased) -> None:
+    indexed.store(b"other")
+    if leased:
+        indexed.store(b"x", artifact_id=name, run_id="r1", tags={"kind": "b"})
+    indexed.store_many([Payload(b"x", artifact_id=name, tags={"kind": kind}) for kind in ("a", "b")], run_id="r2")
+    assert_right(indexed)
     assert indexed.check().problems == []
 
 

@@ -17,6 +17,7 @@ from coatcheck import (
 )
 from coatcheck.trees import (
     TREE_TYPE,
+    open_tree,
     store_tree,
 )
 from coatcheck.trees.finding import Found, batches, find, guess_type, open_regular
@@ -76,6 +77,12 @@ def test_a_part_of_a_tree_is_one_of_its_own(face: Blocking, tree: Path, tmp_path
             face.restore_part(view, path, tmp_path / "none")
     with pytest.raises(InvalidArtifactError):
         face.restore_part(view, b"sub", tmp_path / "none")  # type: ignore[arg-type]
+
+
+def test_a_tree_shows_itself_in_a_line(store: ArtifactStore, tree: Path) -> None:
+    stored = store_tree(tree, store)
+    opened = open_tree(stored, store)
+    assert repr(opened) == f"<Tree of artifact {stored.artifact_id}: {len(opened.entries)} entries>"
 
 
 def test_equal_trees_are_one_artifact(store: ArtifactStore, tmp_path: Path) -> None:

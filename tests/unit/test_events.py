@@ -154,6 +154,12 @@ def test_what_cannot_be_told_is_refused(make) -> None:
     with pytest.raises(InvalidArtifactError, match="on_event must be a function"):
         make(on_event="log")
 
+    async def listen(event: Event) -> None:
+        """Nobody would await it."""
+
+    with pytest.raises(InvalidArtifactError, match="plain function"):
+        make(on_event=listen)
+
 
 def test_a_store_takes_its_listener_to_another_process(tmp_path) -> None:
     with pickle.loads(pickle.dumps(FileArtifactStore(tmp_path, on_event=print))) as store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from ..arguments import LinkKeywords, StoreKeywords, check_run_id, check_text
+from ..arguments import LinkKeywords, StoreKeywords, check_text
 from ..asking import Ask, Store
 from ..encoding import encode_extra
 from ..errors import ArtifactConflictError, ArtifactNotFoundError, InvalidArtifactError
@@ -31,7 +31,9 @@ class Collection:
 
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
-        self.name = check_run_id(name)
+        self.name = check_text(name, "collection")
+        if not self.name:
+            raise InvalidArtifactError("collection cannot be empty")
 
     def artifact_id(self, key: str, version: int | None = None) -> str:
         """The id of what lies under a key."""
@@ -47,8 +49,9 @@ class Collection:
         own = {KEY: check_text(key, "key")} if version is None else {KEY: check_text(key, "key"), VERSION: version}
         if taken := own.keys() & given:
             raise InvalidArtifactError(f"extra must not say {min(taken)!r}: the keyed view does")
-        if "run_id" in details:
-            raise InvalidArtifactError("run_id is the collection here: leave it out")
+        for name, here in (("run_id", "the collection"), ("artifact_id", "a hash of the key")):
+            if name in details:
+                raise InvalidArtifactError(f"{name} is {here} here: leave it out")
         known: Any = {"exact_ttl": True, **details, "extra": {**given, **own}, "run_id": self.name}
         known["artifact_id"] = self.artifact_id(key, version)
         keywords: StoreKeywords = known
@@ -80,7 +83,7 @@ class Collection:
         """See `Keyed.get`; of versions, the one that is named."""
         artifact_id = self.artifact_id(key, version)
         artifact: Artifact | None = yield Ask(self.store, lambda store: store.load(artifact_id, run_id=self.name))
-        self._check_found(artifact, key, required=required)
+        self._check_found(artifact, key, version, required=required)
         return artifact
 
     def metadata(self, key: str, *, required: bool) -> Plan[ArtifactMetadata | None]:
@@ -89,14 +92,13 @@ class Collection:
         view: ArtifactMetadata | None = yield Ask(
             self.store, lambda store: store.get_metadata(artifact_id, run_id=self.name)
         )
-        self._check_found(view, key, required=required)
+        self._check_found(view, key, None, required=required)
         return view
 
-    def _check_found(self, found: object, key: str, *, required: bool) -> None:
+    def _check_found(self, found: object, key: str, version: int | None, *, required: bool) -> None:
         if found is None and required:
-            raise ArtifactNotFoundError(
-                f"there is no {key!r:.100} in {self.name!r:.100}: deleted, expired or never set"
-            )
+            what = f"{key!r:.100}" if version is None else f"version {version} of {key!r:.100}"
+            raise ArtifactNotFoundError(f"there is no {what} in {self.name!r:.100}: deleted, expired or never set")
 
     def delete(self, key: str) -> Plan[bool]:
         """See `Keyed.delete`."""
@@ -161,11 +163,13 @@ class Collection:
         if version is None:
             known = yield from self.versions(key)
             if not known:
-                self._check_found(None, key, required=required)
+                self._check_found(None, key, None, required=required)
                 return None
             version = version_of(known[-1])
         elif isinstance(version, bool) or not isinstance(version, int):
             raise InvalidArtifactError(f"version must be an int, not {type(version).__name__}")
+        elif version < 0:
+            raise InvalidArtifactError(f"version must be 0 or more, not {version}; leave it out for the last one")
         return (yield from self.get(key, version, required=required))
 
     def keys(self, prefix: str) -> Plan[list[str]]:

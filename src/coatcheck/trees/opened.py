@@ -70,6 +70,9 @@ class _Tree:
         self._manifest = manifest
         self._files = {entry.path: entry for entry in manifest.entries if entry.kind == "file"}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}: {len(self.entries)} entries>"
+
     def _file(self, path: str) -> TreeEntry:
         if not isinstance(path, str):
             raise InvalidArtifactError(f"path must be a str, not {type(path).__name__}")

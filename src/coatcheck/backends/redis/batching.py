@@ -160,11 +160,16 @@ def batches(items: Sequence[T], count: int, size: Callable[[T], int]) -> Iterabl
 
 
 def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[slice]:
-    """What one script call stores: neighbours of one TTL and at most `inline` bytes; larger ones by themselves."""
+    """What one script call stores: neighbours of one TTL and at most `inline` bytes; larger ones by themselves.
+
+    Each id comes once: a call looks at all of its artifacts before it writes any.
+    """
     start = size = 0
+    ids: set[str] = set()
     for i, request in enumerate(requests):
         ends_here = i > start and (
-            request.size > inline
+            request.artifact_id in ids
+            or request.size > inline
             or requests[start].size > inline
             or request.ttl_ms != requests[start].ttl_ms
             or i - start >= CHANGES
@@ -173,6 +178,8 @@ def together(requests: Sequence[StoreRequest], inline: int) -> Iterable[slice]:
         if ends_here:
             yield slice(start, i)
             start, size = i, 0
+            ids.clear()
+        ids.add(request.artifact_id)
         size += request.size
     if start < len(requests):
         yield slice(start, len(requests))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ... import ArtifactDecodeError, ArtifactStore, InvalidArtifactError
+from ... import ANONYMOUS, ArtifactDecodeError, ArtifactStore, InvalidArtifactError
 
 BAD_IDS = ["", "a/b", "..", "a.b", "abc\n", "a b", "é", "a" * 201, "{a}", None, 1, b"abc"]
 BAD_TTLS: list[Any] = [
@@ -110,8 +110,10 @@ class Invalid:
             store.store(b"x", ttl=ttl)
         with pytest.raises(InvalidArtifactError, match="ttl"):
             store.touch("name", ttl)
-        with pytest.raises(InvalidArtifactError, match="ttl"):
+        with pytest.raises(InvalidArtifactError, match="default_ttl"):
             harness.open(default_ttl=ttl)  # type: ignore[attr-defined]
+        with pytest.raises(InvalidArtifactError, match="keep"):
+            store.run("a", keep=ttl)
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("tags", BAD_TAGS)
@@ -134,6 +136,19 @@ class Invalid:
         ):
             with pytest.raises(InvalidArtifactError, match="run_id"):
                 call()
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
+
+    def test_anonymous_is_no_run(self, store: ArtifactStore) -> None:
+        run_id: Any = ANONYMOUS
+        for call in (store.list_by_run, store.delete_by_run, store.run, lambda run: store.store(b"x", run_id=run)):
+            with pytest.raises(InvalidArtifactError, match="None is the anonymous lease"):
+                call(run_id)
+
+    def test_one_content_is_not_many(self, store: ArtifactStore, harness: object) -> None:
+        one: list[Any] = [b"one", b"", "one", bytearray(b"one"), memoryview(b"one"), {"a": b"one"}]
+        for items in one:
+            with pytest.raises(InvalidArtifactError, match="iterable of contents"):
+                store.store_many(items)
         assert harness.leftovers() == []  # type: ignore[attr-defined]
 
     def test_texts_have_limits(self, store: ArtifactStore, harness: object) -> None:

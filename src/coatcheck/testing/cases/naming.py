@@ -75,6 +75,8 @@ class Naming:
                 for call in (artifact_ref, store.load, store.delete, lambda value: store.find_missing([value])):
                     with pytest.raises(InvalidArtifactError):
                         call(value)
+        with pytest.raises(InvalidArtifactError, match="not a ticket"):
+            resolve_artifact(store, stored.ref)  # type: ignore[call-overload]  # the wrong way round
         for one in (stored, stored.ref):
             with pytest.raises(InvalidArtifactError, match="iterable"):
                 store.load_many(one)  # type: ignore[arg-type]
