@@ -11,8 +11,6 @@
 
 -- @include partition
 
-local IN_ONE = 4096 -- content that is shorter is in no chunks
-
 local now, field, count = math.floor(now_in_microseconds() / 1000), lease_field(ARGV[2]), #ARGV - 2
 check_partition()
 
@@ -37,7 +35,7 @@ for i = 1, count do
     or call('HLEN', artifact) > 2
     or content_id_of(header) ~= member
     or is_needed and call('ZCARD', needs[i]) > 0
-    or (size_of(header) or IN_ONE) >= IN_ONE and is_manifest(content_start(content))
+    or may_be_chunked(header) and is_manifest(content_start(content))
   then
     left[#left + 1] = i
   else

@@ -42,17 +42,20 @@ local function look(a, content_id)
   if longer and deadline == lease_deadline(lease) and hold == '' then
     return { 'ok' }
   end
-  local chunks = chunks_of(a.content, content_start(a.content))
+  local chunks = may_be_chunked(header) and chunks_of(a.content, content_start(a.content))
   if chunks then
     local until_ = hold ~= '' and tonumber(call('ZSCORE', a.needs, hold) or 0) or 0
     if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
       return { 'chunked', chunks[1], chunks[2] }
     end
   end
-  local many = has_many(a, now)
-  read = read + math.min(MANY, call('HLEN', a.key))
-  local renewed = encode_lease(deadline, lease_created(lease), string.sub(lease, 14))
-  return { 'ok' }, { a = a, many = many, deadline = deadline, lease = renewed }
+  local fields, created = call('HLEN', a.key), lease_created(lease)
+  read = read + math.min(MANY, fields)
+  local change = { a = a, deadline = deadline, created = created }
+  change.lease = encode_lease(deadline, created, string.sub(lease, 14))
+  change.sole = fields == 2 and hold == '' and not is_explicit(a)
+  change.many = fields > MANY and has_many(a, now)
+  return { 'ok' }, change
 end
 
 -- Everything is looked at before anything is written.
@@ -64,23 +67,50 @@ if #changes == 0 then
   return replies
 end
 check_partition()
+
+-- What nobody else leases or needs ends with this lease: no settling finds out more.
+local rare = {}
 for _, change in ipairs(changes) do
-  check_artifact(change.a, {})
+  if change.sole then
+    rare[#rare + 1], rare[#rare + 2], rare[#rare + 3] = change.a.leases, change.a.stores, change.a.needs
+  end
+end
+local none = not at.labels and #rare > 0 and call('EXISTS', unpack(rare)) == 0
+for _, change in ipairs(changes) do
+  change.sole = change.sole and none
+  if not change.sole then
+    check_artifact(change.a, {})
+  end
 end
 
+local sole, by_created, by_deadline = {}, {}, {}
 for i, change in ipairs(changes) do
-  lease_put(change.a, change.many, field, change.lease)
-  run_members[2 * i - 1], run_members[2 * i] = score(change.deadline), change.a.id
+  local a, deadline = change.a, change.deadline
+  lease_put(a, change.many, field, change.lease)
+  run_members[2 * i - 1], run_members[2 * i] = score(deadline), a.id
+  if change.sole then
+    expire(a.key, deadline)
+    expire(a.content, deadline)
+    local n = #by_created
+    sole[#sole + 1] = a.id
+    by_created[n + 1], by_created[n + 2] = integer(change.created), a.id
+    by_deadline[n + 1], by_deadline[n + 2] = score(deadline), a.id
+  end
 end
 if ARGV[2] ~= '' then
   call('ZADD', at.run_index, unpack(run_members))
   run_settle(at.run_index, ARGV[2])
 end
+if #sole > 0 then
+  catalog_set_sole(sole, by_created, by_deadline)
+end
 for _, change in ipairs(changes) do
   if hold ~= '' then
     need_drop(change.a, hold)
   end
-  content_extend(change.a, change.deadline)
-  artifact_settle(change.a, change.many, now)
+  if not change.sole then
+    content_extend(change.a, change.deadline)
+    artifact_settle(change.a, change.many, now)
+  end
 end
 return replies

@@ -31,6 +31,11 @@ local function size_of(header)
   return tonumber(string.sub(header, 34))
 end
 
+-- Content that is shorter is in no chunks.
+local function may_be_chunked(header)
+  return (size_of(header) or 4096) >= 4096
+end
+
 -- Raises unless a header can be read.
 local function check_header(header)
   if not is_known(header) then

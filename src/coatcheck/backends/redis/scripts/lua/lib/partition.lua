@@ -143,6 +143,16 @@ local function catalog_set(id, created, deadline, ends)
   outlived_settle(last)
 end
 
+-- The same for artifacts that one run leases.
+local function catalog_set_sole(ids, by_created, by_deadline)
+  call('ZADD', at.created, unpack(by_created))
+  call('ZADD', at.deadlines, unpack(by_deadline))
+  if not none_outlived then
+    call('ZREM', outlived, unpack(ids))
+  end
+  catalog_settle()
+end
+
 local function catalog_drop(ids)
   for i = 1, #ids, 1000 do
     call('ZREM', at.created, unpack(ids, i, math.min(i + 999, #ids)))
