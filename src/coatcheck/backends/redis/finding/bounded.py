@@ -11,14 +11,16 @@ from ....search import Place, Query, microseconds
 from ...base import Listing
 from ..batching import BATCH_BYTES, PAGE
 from ..layout import records
+from ..layout.keys import Keys
 from ..layout.labels import BEHIND
 from ..scripts import calls
 from ..scripts.calls import Match, Sought, Way
 from ..scripts.script import Command, Unit
 from ..session import Session, heard
 from .labelled import Source, Sources, sources
+from .looking import Looking
 from .ordered import HIGHEST, Walk
-from .scanning import LEAST, ViewScan, completed, views_of
+from .scanning import LEAST, Found, ViewScan, completed, looked_at, views_of
 
 _LAST: Final = (b"(" + BEHIND, b"-inf", b"BYSCORE", b"REV", b"LIMIT", b"0", b"1", b"WITHSCORES")
 _PART: Final = 5  # of what the indexes know one part is few: by then a look at all costs a server as much
@@ -96,6 +98,7 @@ class BoundedScan(Listing[ArtifactMetadata]):
         self._session = session
         self._query = query
         self._sought = Sought.of(query, by_store=True, movable=session.transport.is_cluster)
+        self._looking = Looking(query, self._sought)
         self._all: ViewScan | None = None
         self._phases = None if span is None else self._plan(span)
 
@@ -120,6 +123,26 @@ class BoundedScan(Listing[ArtifactMetadata]):
             return None
         way, walks = self._phases[0]
         walks = [walk for walk in walks if not walk.ended]
+        found = yield from (self._by_name if self._looking.pays else self._by_script)(way, walks)
+        return [match for _, match in (yield from completed(self._session, self._query, found))]
+
+    def _by_name(self, way: Way, walks: Sequence[Walk]) -> Plan[list[Found]]:
+        """Scripts name the next, and plain commands say what those are."""
+        look = max(LEAST, PAGE // len(walks)) if self._looking.bytes else LEAST
+        replies = yield from self._session.read_each(
+            [
+                calls.names(walk.source.keys, [walk.source.key], way, [walk.last or walk.begin], look=look)
+                for walk in walks
+            ]
+        )
+        named: dict[Keys, list[bytes]] = {}
+        for walk, [scanned] in zip(walks, replies, strict=True):
+            walk.note(scanned)
+            named.setdefault(walk.source.keys, []).extend(place[1] for place in scanned.places if walk.has(place))
+        return (yield from looked_at(self._session, self._looking, named))
+
+    def _by_script(self, way: Way, walks: Sequence[Walk]) -> Plan[list[Found]]:
+        """Scripts look at the next."""
         look, budget = max(LEAST, PAGE // len(walks)), BATCH_BYTES // len(walks)
         replies = yield from self._session.read_each(
             [
@@ -133,7 +156,7 @@ class BoundedScan(Listing[ArtifactMetadata]):
         for walk, scanned in zip(walks, replies, strict=True):
             walk.note(scanned)
             found += [(walk.source.keys, match) for match in scanned.matches]
-        return [match for _, match in (yield from completed(self._session, self._query, found))]
+        return found
 
     def _plan(self, span: Span) -> list[_Phase]:
         """Where to walk, one after the other."""
@@ -143,7 +166,10 @@ class BoundedScan(Listing[ArtifactMetadata]):
         parts = [some for some in (span.found.first, span.found.mixed) if some]
         return [
             _Phase(b">", [Walk(source, high or b"", high, None) for source in span.outlived]),
-            *(_Phase(b"<", [Walk(source, high or b"", low, high) for source in some]) for some in parts),
+            *(
+                _Phase(b"<", [Walk(source, high or (float(BEHIND), b""), low, high) for source in some])
+                for some in parts
+            ),
             *(
                 _Phase(
                     b">",
