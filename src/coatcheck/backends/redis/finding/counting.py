@@ -23,8 +23,8 @@ from ..session import Session, heard
 from .bounded import BoundedScan, Span, few_of, is_bounded
 from .labelled import Sources, exactly, the_rest
 from .runs import RunScan, knowing
-from .scanning import completed, view_of, views_of
-from .tallying import FewTallied, TallyScan, Weights, once, summed, tally_of
+from .scanning import completed, view_of
+from .tallying import FewTallied, TallyScan, Weights, once, summed, tallied_of, tally_of
 from .walking import Cursor
 
 
@@ -132,9 +132,9 @@ class Counting:
         """The same of what was stored between bounds, where that is little."""
         total, seen, scan = Tally(), Seen(), BoundedScan(self._session, query, span)
         while (found := (yield from scan.matches())) is not None:
-            for view in views_of(found, query):
-                if seen.add(view.artifact_id):
-                    total.add(Tally.of(view, by))
+            views = zip(found, records.decode_views(found), strict=True)
+            new = [match for match, view in views if query.matches(view) and seen.add(view.artifact_id)]
+            total.add(tally_of(tallied_of(new, by), by))
         return total
 
     def _tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:

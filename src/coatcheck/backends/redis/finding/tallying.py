@@ -114,7 +114,7 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         unknown = [match.member for match in matches if match.header is None] if len(seen) < len(matches) else []
         if self._query.is_filter:
             seen = [match for match in seen if self._query.matches(view_of(match))]
-        return [(keys, calls.Tallied(b"", _sums_of(seen), unknown, _values_of(seen, self._by), (0, 0, 0), []))]
+        return [(keys, tallied_of(seen, self._by)._replace(unknown=unknown))]
 
 
 class FewTallied:
@@ -207,6 +207,11 @@ def _weighed(
         [calls.tally(keys, keys.deadlines, sought, page, look=len(page), by=by, contents=True) for keys, page in work]
     )
     return [(keys, tallied) for (keys, _), tallied in zip(work, replies, strict=True)]
+
+
+def tallied_of(seen: Sequence[calls.Match], by: str | None) -> calls.Tallied:
+    """What some views come to, as `tally.lua` tells it."""
+    return calls.Tallied(b"", _sums_of(seen), [], _values_of(seen, by), (0, 0, 0), [])
 
 
 def summed(sums: calls.Sums) -> Tally:
