@@ -15,6 +15,7 @@ import pytest
 
 from coatcheck import (
     ArtifactLostError,
+    ArtifactNotFoundError,
     AsyncFileArtifactStore,
     AsyncInMemoryArtifactStore,
     FileArtifactStore,
@@ -268,7 +269,7 @@ def test_an_export_that_fails_leaves_no_file(make, tmp_path) -> None:
     source.store(b"x", run_id="a")
     with inject(source, lost_content=1), pytest.raises(ArtifactLostError):
         export_run(source, "a", tmp_path / "a.tar")
-    with pytest.raises(InvalidArtifactError, match="leases nothing"):
+    with pytest.raises(ArtifactNotFoundError, match="leases nothing"):
         export_run(source, "nobody", tmp_path / "a.tar")
     assert not list(tmp_path.glob("*.tar"))
     export_run(source, "a", tmp_path / "a.tar")

@@ -88,7 +88,7 @@ def export_run(store: ArtifactStore, run_id: str, file: ArchiveFile, *, progress
         progress: Called with what was done so far.
 
     Raises:
-        InvalidArtifactError: The run leases nothing.
+        ArtifactNotFoundError: The run leases nothing.
         ArtifactLostError: A content is gone; likewise `CorruptArtifactError`. The file is removed if it was a path.
         OSError: The file cannot be written, or exists.
     """

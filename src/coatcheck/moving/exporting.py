@@ -8,7 +8,7 @@ from typing import IO, Any, Final
 
 from ..arguments import check_run_id
 from ..asking import Ask, Store
-from ..errors import ArtifactLostError, InvalidArtifactError
+from ..errors import ArtifactLostError, ArtifactNotFoundError, InvalidArtifactError
 from ..model import ArtifactMetadata
 from ..plan import Plan, Work
 from .archive import ArchiveFile, Writer, opened
@@ -25,7 +25,7 @@ def exporting(store: Store, run_id: str, file: ArchiveFile, progress: OnMove | N
     check_run_id(run_id)
     views: list[ArtifactMetadata] = yield Ask(store, lambda s: s.search(run_id=run_id, order="asc", limit=0))
     if not views:
-        raise InvalidArtifactError(f"run {run_id!r} leases nothing")
+        raise ArtifactNotFoundError(f"run {run_id!r:.200} leases nothing")
     if unknown := [view.artifact_id for view in views if view.digest is None]:
         raise InvalidArtifactError(
             f"other software stored artifact {unknown[0]} without a digest: store it again first"
