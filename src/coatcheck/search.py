@@ -162,6 +162,11 @@ class Query:
         return self != Query(self.run_id, self.anonymous, by=self.by, descending=self.descending)
 
     @property
+    def unbounded(self) -> Query:
+        """The same whatever the times of store."""
+        return replace(self, earliest=None, latest=None)
+
+    @property
     def is_of_one(self) -> bool:
         """Whether each view is that of one lease: a run's, or the anonymous one."""
         return self.anonymous or self.run_id is not None
@@ -216,6 +221,11 @@ class Best(Generic[T]):
             self._kept[place[1]] = place, item
             if len(self._kept) > 2 * self._count + MAX_PAGE:
                 self._kept = {one[0][1]: one for one in self._first(self._count + 1)}
+
+    @property
+    def end(self) -> Place | None:
+        """The place of the one that tells that there are more, if it has come."""
+        return self._first(self._count + 1)[self._count][0] if len(self._kept) > self._count else None
 
     def page(self) -> tuple[list[T], Place | None]:
         """The first of them, and the last one's place if there are more."""

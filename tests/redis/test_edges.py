@@ -297,6 +297,7 @@ def _page(store, order, count, meanwhile) -> list[str]:
 @pytest.fixture
 def short_pages(monkeypatch) -> None:
     monkeypatch.setattr(ordered, "PAGE", 7)
+    monkeypatch.setattr(ordered, "_NAMED", 14)
 
 
 def test_what_is_stored_again_during_a_page_is_on_it(store, short_pages) -> None:

@@ -48,6 +48,7 @@ def small_pages(monkeypatch) -> None:
     for room in bounded, ofrun, scanning:
         monkeypatch.setattr(room, "LEAST", 1)
     monkeypatch.setattr(scanning, "ROUND", 40)
+    monkeypatch.setattr(ordered, "_NAMED", 14)
     monkeypatch.setattr(looking, "_TOGETHER", 5)
     monkeypatch.setattr(batching, "_BEGINNING", 7)
     monkeypatch.setattr(batching, "ROUND", 40)
@@ -298,24 +299,79 @@ def test_a_search_for_few_of_many_takes_few_round_trips(store, limit) -> None:
     assert wire.trips < 20
 
 
+def _through(store, limit: int, **wanted) -> list:
+    """All pages, one after the other."""
+    page = store.page(limit=limit, **wanted)
+    views = page.items
+    while page.next is not None:
+        page = store.page(limit=limit, after=page.next, **wanted)
+        views += page.items
+    return views
+
+
 @pytest.mark.parametrize("named", [3, 50, 16_000])
 def test_pages_of_a_run_are_its_list(store, monkeypatch, named) -> None:
     monkeypatch.setattr(ofrun, "_NAMED", named)
     store.store_many([b"%d" % n for n in range(150)], run_id="mine")
     for n in range(30):
         store.store(b"%d" % n, artifact_id=f"named-{n}", run_id="mine", ttl=None if n % 2 else 600)
+    for n in range(0, 150, 4):  # so the catalog has these at the front
         store.store(b"%d" % n, run_id="other")
-    for order in "desc", "asc":
-        whole = store.search(run_id="mine", order=order, limit=0)
-        assert len(whole) == 180
-        assert [view.run_id for view in whole] == ["mine"] * 180
-        page = store.page(run_id="mine", order=order, limit=37)
-        views = page.items
-        while page.next is not None:
-            page = store.page(run_id="mine", order=order, limit=37, after=page.next)
-            views += page.items
-        assert views == whole
+    whole = store.search(run_id="mine", order="asc", limit=0)
+    assert len(whole) == 180
+    assert [view.run_id for view in whole] == ["mine"] * 180
+    low, high = whole[40].created_at, whole[140].created_at
+    for between, some in (
+        ({}, whole),
+        ({"created_after": low}, whole[40:]),
+        ({"created_before": high}, whole[:141]),
+        ({"created_after": low, "created_before": high}, whole[40:141]),
+    ):
+        assert _through(store, 37, run_id="mine", order="asc", **between) == some
+        assert _through(store, 37, run_id="mine", **between) == some[::-1]
     assert store.search(run_id="mine", limit=7) == store.list_by_run("mine")[:7]
+
+
+def test_the_first_page_of_a_run_reads_little_of_it(store) -> None:
+    store.store_many([b"%d" % n for n in range(2000)], run_id="mine")
+    wire = Wire(store)
+    assert len(store.page(run_id="mine", limit=10).items) == 10
+    assert sum(wire.received) < 64 + 64 + 50
+
+
+def test_a_page_of_a_run_has_what_the_catalog_has_lost(store, valkey) -> None:
+    store.store_many([b"%d" % n for n in range(50)], run_id="mine")
+    newest = store.list_by_run("mine")[:10]
+    keys = store._operations.backend.session.of(newest[0].artifact_id)
+    with valkey.client() as client:
+        assert client.zrem(keys.created, member_of(newest[0].artifact_id.encode())) == 1
+    assert store.page(run_id="mine", limit=10).items == newest
+    store.check(repair=True)
+
+
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_what_is_gone_leaves_no_gap_on_a_page(store, valkey, order) -> None:
+    store.store_many([b"%d" % n for n in range(200)])
+    whole = store.search(order=order, limit=0)
+    of = store._operations.backend.session.of
+    with valkey.client() as client:
+        for view in whole[:60]:
+            client.unlink(of(view.artifact_id).artifact(view.artifact_id.encode()))
+    assert store.page(limit=50, order=order).items == whole[60:110]
+    bound = {"created_before" if order == "desc" else "created_after": whole[20].created_at}
+    assert store.page(limit=50, order=order, **bound).items == whole[60:110]
+    store.gc(dry_run=False, grace=0)
+
+
+def test_a_page_of_many_partitions_looks_at_what_is_on_it(valkey, namespace) -> None:
+    with RedisArtifactStore(valkey.url, namespace=namespace, partitions=64) as store:
+        views = [store.store(b"%d" % n) for n in range(1000)]
+        store.page()  # so the server knows the script
+        wire = Wire(store)
+        for between in {}, {"created_before": views[500].created_at}, {"created_after": views[500].created_at}:
+            wire.reset()
+            assert len(store.page(limit=100, **between).items) == 100
+            assert sum(wire.received) == 64 + 100
 
 
 @pytest.mark.parametrize("named", [3, 16_000])

@@ -104,7 +104,7 @@ PLACES = [
     *(Place("artifact", of) for of in CONTENTS + NAMES),
     *(Place(kind, of) for kind in ("leases", "stores") for of in (CROWDED_ID, CROWDED_NAME, FEW_ID, NEW_ID, PLACED_ID)),
     *(Place("run", run) for run in ("a", "b", "c", "r3", "")),
-    *(Place("catalog", of) for of in ("created", "deadlines")),
+    *(Place("catalog", of) for of in ("created", "deadlines", "outlived")),
     Place("runs", ""),
     *(Place("chunk", of) for of in (LARGE_ID, compute_artifact_id(OLD_LARGE))),
 ]

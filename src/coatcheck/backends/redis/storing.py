@@ -168,11 +168,10 @@ class Storing:
         `None`: the script for most stores has left it.
         """
         one = requests[0]
-        if not self._is_placed(one):
-            return Later(keys.slot, 1, lambda: self._call(keys, requests), calls.stored)
-        if self._is_small(one):
-            return Later(keys.slot, 2, lambda: self._small(keys, one), calls.stored_small)
-        return Later(keys.slot, 2, lambda: self._call(keys, requests), calls.stored)
+        replies = 2 if self._is_placed(one) else 1
+        if len(requests) == 1 and self._is_small(one):
+            return Later(keys.slot, replies, lambda: self._small(keys, one), calls.stored_small)
+        return Later(keys.slot, replies, lambda: self._call(keys, requests), calls.stored)
 
     def _small(self, keys: Keys, request: StoreRequest) -> Filled[tuple[int, int] | None]:
         """The call for what most stores are."""

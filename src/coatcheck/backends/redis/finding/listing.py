@@ -6,17 +6,13 @@ read in order is looked at again where it may have changed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ....model import ArtifactMetadata
 from ....plan import Plan
 from ....search import Best, Place, Query
 from ...base import Listing
-from ..layout import records
-from ..layout.keys import all_listed
 from ..session import Session, heard
 from .bounded import scan_of
-from .ofrun import Row, RunViews
+from .ofrun import RunPage, RunViews
 from .ordered import InOrder
 from .runs import RunScan, runs_page
 
@@ -43,13 +39,13 @@ class Lists:
             return heard(InOrder(self._session, query, "deadlines", start, count).page())
         if query.by == "time" and not query.is_of_one:
             return heard(InOrder(self._session, query, "created", start, count).page())
+        if query.by == "time" and query.run_id is not None and not query.unbounded.is_filter:
+            return heard(RunPage(self._session, query, start, count).page())
         return self._best(query, start, count)
 
     def _best(self, query: Query, start: Place | None, count: int) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """The same in an order that no index has."""
         listing = self.listing(query)
-        if isinstance(listing, RunViews) and query.by == "time":
-            return (yield from heard(_best_of_run(listing, query, start, count)))
         best = Best[ArtifactMetadata](query, start, count)
         while (views := (yield from listing.next())) is not None:
             for view in views:
@@ -63,22 +59,3 @@ class Lists:
     def runs_page(self, prefix: str | None, start: Place | None, count: int) -> Plan[tuple[list[str], Place | None]]:
         """See `Backend.runs_page`."""
         return heard(runs_page(self._session, prefix, start, count))
-
-
-def _best_of_run(
-    listing: RunViews, query: Query, start: Place | None, count: int
-) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
-    """The first of a run: only of these views are made."""
-    best = Best[Row](query, start, count)
-
-    def take(rows: Sequence[Row]) -> None:
-        leases = [lease for *_, lease in rows]
-        if any(map(records.is_damaged, leases)):
-            records.decode_views(rows)  # raises: nobody knows where it stands
-        names = all_listed([member for _, member, *_ in rows])
-        for name, created, row in zip(names, map(records.created_of, leases), rows, strict=True):
-            best.add((created, name), row)
-
-    yield from listing.each(take)
-    rows, end = best.page()
-    return records.decode_views(rows), end

@@ -1,28 +1,42 @@
-"""The first artifacts in an order that an index has, merged from all partitions."""
+"""The first artifacts in an order that an index has, merged from all partitions.
+
+A script names the first of each partition, and plain commands say what those are that may be among the first of all:
+half of what it takes a server when a script looks at them. Where most of them are in vain, scripts look at the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Final
 
 from ....model import ArtifactMetadata
 from ....plan import Plan
 from ....search import Place, Query, microseconds
-from ..batching import BATCH_BYTES, PAGE
+from ..batching import BATCH_BYTES, PAGE, by_partition, cut
+from ..layout import records
+from ..layout.keys import Keys
+from ..layout.labels import BEHIND, alone
 from ..scripts import calls
 from ..scripts.calls import Match, Scanned, Sought
 from ..session import Session
-from .labelled import By, Source, outlived, sources
-from .scanning import completed, views_of
+from ..transport.overlapping import overlapped
+from .labelled import By, Source, Sources, sources
+from .looking import Looking
+from .scanning import Found, completed
 from .walking import Steps
 
 HIGHEST: Final = b"\xff" * 256  # behind all members of one score
-_UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered: `list_all()` takes one trip
+_LITTLE: Final = 30  # artifacts at which a script looks in less time than another round trip takes
+_NAMED: Final = 4_000  # names in one reply, which takes a server a millisecond
+_NAMED_TOGETHER: Final = BATCH_BYTES // 256  # the longest in all replies of a round trip
+_UNFILTERED: Final = 2  # pages that one call looks at where nothing is filtered
 
 
-class _Found(NamedTuple):
-    place: Place
-    match: Match
+_Found = tuple[Place, Keys]
+"""Where a member stands, and in which partition. No two have the same place, so that they can be sorted."""
 
 
 class InOrder:
@@ -44,42 +58,60 @@ class InOrder:
         self._count = count
         self._by_store = query.by == "time"
         self._sought = Sought.of(query, by_store=self._by_store, movable=session.transport.is_cluster)
+        self._looking = Looking(query, self._sought)
+        self._by_name = False
         self._found: dict[bytes, _Found] = {}
+        self._seen: dict[bytes, Match] = {}  # by scripts, where they know it
+        self._views: dict[bytes, ArtifactMetadata] = {}
 
     def page(self) -> Plan[tuple[list[ArtifactMetadata], Place | None]]:
         """See `Backend.page`."""
-        query = self._query
-        found = yield from sources(self._session, query, self._by)
-        bound = self._bound()
-        walks = [self._walk_of(source, None, bound) for source in found.all]
-        if bound is not None:
-            walks += [self._walk_of(source, bound, None) for source in (yield from outlived(self._session))]
+        found = yield from sources(self._session, self._query, self._by)
+        self._by_name = self._is_told(found)
+        walks = self._walks(found)
         trips = yield from self._walk(walks)
         if trips > 1:
             yield from self._look_again(walks)
+            while not (yield from self._read()):
+                pass
         best = self._best()
         more = len(self._found) > len(best) or any(not walk.ended for walk in walks)
-        return views_of([one.match for one in best], query), best[-1].place if best and more else None
+        return [self._views[member] for (_, member), _ in best], best[-1][0] if best and more else None
+
+    def _is_told(self, found: Sources) -> bool:
+        """Whether indexes tell what is wanted, so that little of what they name is in vain, and it is worth a trip."""
+        partitions = len(self._session.partitions.all)
+        rest = self._query.unbounded if self._by_store else self._query
+        told = not rest.is_filter or (alone(rest) is not None and len(found.labels) == partitions)
+        return told and (partitions > 1 or self._count > _LITTLE)
+
+    def _walks(self, found: Sources) -> list[Walk]:
+        """The ways through all indexes; first through that of what may be seen with an earlier time of store."""
+        low, high = self._bounds()
+        walks = [self._walk_of(source, low, high) for source in found.all]
+        if high is None:
+            return walks
+        others = [Source(keys, keys.outlived) for keys in self._session.partitions.all]
+        return [self._walk_of(source, high, None) for source in others] + walks
 
     def _best(self) -> list[_Found]:
         """The first of what was found."""
-        return sorted(self._found.values(), key=lambda one: one.place, reverse=self._query.descending)[: self._count]
+        return sorted(self._found.values(), reverse=self._query.descending)[: self._count]
 
     def _end(self) -> Place | None:
         """The place of the last one, if there are enough."""
-        return self._best()[-1].place if len(self._found) >= self._count else None
+        return self._best()[-1][0] if len(self._found) >= self._count else None
 
     def _beginning(self) -> Place | bytes:
-        if self._query.descending:
-            return b""
         if not self._by_store:
-            return calls.NOW
-        return b"" if self._query.earliest is None else (microseconds(self._query.earliest), b"")
+            return b"" if self._query.descending else calls.NOW
+        return (float(BEHIND), b"") if self._query.descending else b""
 
-    def _bound(self) -> Place | None:
-        """The last place of what was stored until the query's latest time."""
-        latest = self._query.latest
-        return (float(microseconds(latest)), HIGHEST) if self._by_store and latest is not None else None
+    def _bounds(self) -> tuple[Place | None, Place | None]:
+        """The place behind which all lies that was stored since the query's earliest time, and the last one of it."""
+        earliest, latest = self._query.earliest, self._query.latest
+        low = None if earliest is None or not self._by_store else (float(microseconds(earliest)), b"")
+        return low, None if latest is None or not self._by_store else (float(microseconds(latest)), HIGHEST)
 
     def _walk_of(self, source: Source, low: Place | None, high: Place | None) -> Walk:
         begin: Place | bytes = self._beginning() if self._start is None else self._start
@@ -89,21 +121,70 @@ class InOrder:
         return Walk(source, begin, low, high)
 
     def _walk(self, walks: Sequence[Walk]) -> Plan[int]:
-        """Take the first of all partitions until there are enough; how many round trips that took."""
-        share = 1 + (self._count if len(walks) == 1 else max(10, 2 * self._count // len(walks)))
+        """Take the first of all partitions until there are enough; in how many round trips others could move them."""
+        partitions = len(self._session.partitions.all)
+        share = self._count if partitions == 1 else max(10, 2 * self._count // partitions)
+        share += 1 + (max(10, share // 4) if self._by_name else 0)  # names cost little, and some may be in vain
         way: calls.Way = b"<" if self._query.descending else b">"
         trips = 0
-        while left := self._undecided(walks):
-            trips += 1
-            replies = yield from self._scan([(walk.source, walk.last or walk.begin) for walk in left], way, share)
-            for walk, scanned in zip(left, replies, strict=True):
-                walk.note(scanned)
-                for match in scanned.matches:
-                    if walk.has((match.score, match.member)):
-                        self._found[match.member] = _Found((match.score, match.member), match)
-            if not any(scanned.matches for scanned in replies):
-                share = min(2 * share, _UNFILTERED * PAGE)  # much may have expired at once
-        return trips
+        while True:
+            if left := self._undecided(walks):
+                trips += 1
+                replies = yield from self._scan([(walk.source, walk.last or walk.begin) for walk in left], way, share)
+                for walk, scanned in zip(left, replies, strict=True):
+                    walk.note(scanned)
+                    self._note(walk.source, scanned, walk.has)
+                if not any(scanned.places for scanned in replies):
+                    share = min(2 * share, _UNFILTERED * PAGE)  # much may have expired at once
+            elif (yield from self._read()):
+                return trips
+
+    def _note(self, source: Source, scanned: Scanned, has: Callable[[Place], bool]) -> None:
+        """Take those into account whose places matter; what is known at its place already stays as it was seen."""
+        places = scanned.places
+        if not (places and has(places[0]) and has(places[-1])):  # what lies between two that matter does so, too
+            places = [place for place in places if has(place)]
+        found = dict(zip([member for _, member in places], zip(places, repeat(source.keys)), strict=False))
+        for member in self._found.keys() & found.keys():
+            if self._found[member] == found[member]:
+                del found[member]
+            else:
+                self._views.pop(member, None)
+                self._seen.pop(member, None)
+        self._found |= found
+        self._seen.update(
+            (match.member, match) for match in scanned.matches if match.header is not None and match.member in found
+        )
+
+    def _read(self) -> Plan[bool]:
+        """Make views of the first; whether all of them are wanted. What is not, or is gone, is dropped."""
+        unread = [(keys, member) for (_, member), keys in self._best() if member not in self._views]
+        found: list[Found] = []
+        named: dict[Keys, list[bytes]] = {}
+        for keys, member in unread:
+            match = self._seen.pop(member, None)
+            if match is None:
+                named.setdefault(keys, []).append(member)
+            else:
+                found.append((keys, match))
+        yield from overlapped(self._look(part, found) for part in cut(named, self._looking.pace))
+        matches = [match for _, match in (yield from completed(self._session, self._query, found))]
+        views = zip([match.member for match in matches], records.decode_views(matches), strict=True)
+        self._views.update([one for one in views if self._query.matches(one[1])] if self._query.is_filter else views)
+        gone = [member for _, member in unread if member not in self._views]
+        for member in gone:
+            del self._found[member]
+        self._by_name = self._by_name and 2 * len(gone) <= len(unread)
+        return not gone
+
+    def _look(self, part: Sequence[tuple[Keys, Sequence[bytes]]], found: list[Found]) -> Plan[Any]:
+        """Ask what some members stand for."""
+
+        def taking(keys: Keys) -> Callable[[Sequence[Match]], None]:
+            return lambda matches: found.extend(zip(repeat(keys), matches, strict=False))
+
+        units = [unit for keys, members in part for unit in self._looking.at(keys, members, taking(keys))]
+        return self._session.read_each(units)
 
     def _undecided(self, walks: Sequence[Walk]) -> list[Walk]:
         """Those on which one may come that is among the first."""
@@ -132,10 +213,7 @@ class InOrder:
             replies = yield from self._scan([(source, start) for source, start, _ in ranges], b">", PAGE)
             following = []
             for (source, start, end), scanned in zip(ranges, replies, strict=True):
-                for match in scanned.matches:
-                    place = match.score, match.member
-                    if (end is None or place <= end) and self._query.is_behind(place, self._start):
-                        self._found[match.member] = _Found(place, match)
+                self._note(source, scanned, partial(self._is_passed, end))
                 if scanned.place == start:
                     raise ValueError("a list without end")
                 if scanned.more and scanned.place and (end is None or scanned.place < end):
@@ -143,21 +221,43 @@ class InOrder:
             ranges = following
         return len(self._found) - before
 
+    def _is_passed(self, end: Place | None, place: Place) -> bool:
+        """Whether a place lies between the beginning of the list and this end."""
+        return (end is None or place <= end) and self._query.is_behind(place, self._start)
+
     def _scan(self, places: Sequence[tuple[Source, Place | bytes]], way: calls.Way, most: int) -> Plan[list[Scanned]]:
+        """Names behind these places, or what scripts find there."""
+        if self._by_name:
+            return (yield from self._names(places, way, min(most, _NAMED, _NAMED_TOGETHER // len(places))))
         look = PAGE if self._query.is_filter else min(_UNFILTERED * PAGE, most)
         budget = BATCH_BYTES // len(places)
+        return (
+            yield from self._session.read_each(
+                [
+                    calls.scan(*source, self._sought, way, start, look=look, most=most, budget=budget)
+                    for source, start in places
+                ]
+            )
+        )
+
+    def _names(self, places: Sequence[tuple[Source, Place | bytes]], way: calls.Way, look: int) -> Plan[list[Scanned]]:
+        """Names; those of a partition of one moment, unless its slot may be on its way: then each index goes alone."""
+        together = by_partition(source.keys for source, _ in places).values()
+        numbers = [[i] for some in together for i in some] if self._sought.movable else list(together)
         replies = yield from self._session.read_each(
             [
-                calls.scan(*source, self._sought, way, start, look=look, most=most, budget=budget)
-                for source, start in places
+                calls.names(
+                    places[some[0]][0].keys,
+                    [places[i][0].key for i in some],
+                    way,
+                    [places[i][1] for i in some],
+                    look=look,
+                )
+                for some in numbers
             ]
         )
-        completed_all = []
-        for (source, _), one in zip(places, replies, strict=True):
-            found = [(source.keys, match) for match in one.matches]
-            matches = yield from completed(self._session, self._query, found)
-            completed_all.append(one._replace(matches=[match for _, match in matches]))
-        return completed_all
+        found = zip([i for some in numbers for i in some], [one for some in replies for one in some], strict=True)
+        return [scanned for _, scanned in sorted(found, key=itemgetter(0))]
 
 
 class Walk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgpack
@@ -40,9 +40,18 @@ class Match(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What was found, and whether there may be more: behind which place, or where the cursor says."""
+    """What was found, and whether there may be more: behind which place, or where the cursor says.
 
-    matches: list[Match]
+    Attributes:
+        places: Of all that was found in order.
+        matches: What is known of them.
+        more: Whether there may be more.
+        place: Where a list in order goes on.
+        cursor: Where another does.
+    """
+
+    places: Sequence[Place]
+    matches: Sequence[Match]
     more: bool
     place: Place | None
     cursor: bytes
@@ -97,9 +106,8 @@ def scan(
         most: Matches to find, unless a cursor says where.
         budget: Bytes to return, about.
     """
-    begin, member = (start, b"") if isinstance(start, bytes) else (score(start[0]), start[1])
     arguments = [
-        *(keys.prefix, sought.field, way, begin, member, b"%d" % look, b"%d" % most, b"%d" % budget),
+        *(keys.prefix, sought.field, way, *_place(start), b"%d" % look, b"%d" % most, b"%d" % budget),
         *(_flag(sought.by_store), _flag(sought.movable), *sought.wanted),
     ]
 
@@ -111,14 +119,36 @@ def scan(
         columns: list[Any] = [reply[at::width] for at in range(3, 3 + width)]
         if len(columns[0]) != len(columns[-1]):
             raise ValueError("half a view")
-        scores = map(float, columns.pop(0)) if in_order else repeat(0.0)
+        scores = list(map(float, columns.pop(0))) if in_order else repeat(0.0)
         fields = repeat(sought.field) if own else columns.pop(2)
         members, headers, leases = columns
         matches = list(map(Match._make, zip(scores, members, headers, fields, leases, strict=False)))
+        places = list(zip(scores, members, strict=False)) if in_order else ()
         place = (float(cursor), b"" + last) if last else None
-        return Scanned(matches, more == 1, place, cursor)
+        return Scanned(places, matches, more == 1, place, cursor)
 
     return Call(_SCAN, keys.slot, [index], arguments, decode)
+
+
+def names(
+    keys: Keys, indexes: Sequence[bytes], way: Way, starts: Sequence[Place | bytes], *, look: int
+) -> Call[list[Scanned]]:
+    """`names.lua`: places in some indexes, of one moment.
+
+    Args:
+        keys: The partition.
+        indexes: Which.
+        way: How to go through them.
+        starts: Of each the place behind which to begin, `NOW`, or nothing.
+        look: Members of each.
+    """
+    arguments = [way, b"%d" % look, *chain.from_iterable(map(_place, starts))]
+
+    def decode(reply: Any) -> list[Scanned]:
+        pages = [list(zip(map(float, page[1::2]), page[::2], strict=True)) for page in reply]
+        return [Scanned(page, (), len(page) >= look, page[-1] if page else None, b"") for page in pages]
+
+    return Call(_NAMES, keys.slot, indexes, arguments, decode)
 
 
 class Runs(NamedTuple):
@@ -143,8 +173,7 @@ def runs(keys: Keys, start: Place | None, prefix: str | None, *, look: int, most
         most: Runs to find.
         budget: Bytes to look at, about.
     """
-    begin, member = (b"", b"") if start is None else (score(start[0]), start[1])
-    arguments = [begin, member, b"%d" % look, b"%d" % most, quoted(prefix), b"%d" % budget]
+    arguments = [*_place(b"" if start is None else start), b"%d" % look, b"%d" % most, quoted(prefix), b"%d" % budget]
 
     def decode(reply: Any) -> Runs:
         now, last_score, last, *found = reply
@@ -266,6 +295,11 @@ def _flag(value: bool) -> bytes:
     return b"1" if value else b""
 
 
+def _place(start: Place | bytes) -> tuple[bytes, bytes]:
+    """Score and member of where to begin, as scripts take them."""
+    return (start, b"") if isinstance(start, bytes) else (score(start[0]), start[1])
+
+
 def score(value: float) -> bytes:
     """A score as the server reads it: exact whatever it is, so that a damaged one holds up nobody."""
     return b"%.17g" % value
@@ -294,6 +328,7 @@ def _filter(query: Query) -> list[bytes]:
     return found
 
 
+_NAMES: Final = Script("names")
 _RUNS: Final = Script("runs")
 _SCAN: Final = Script("scan")
 _TALLY: Final = Script("tally")

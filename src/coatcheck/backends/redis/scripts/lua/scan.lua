@@ -27,12 +27,8 @@ local most, budget, by_store = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == 
 local movable, wanted = ARGV[10] == '1', filter_at(11)
 local is_plain, artifacts = field ~= '' and not wanted.filtered, artifact_key(prefix, '')
 
-local behind = ARGV[5]
-if from == 'now' then
-  from, behind = integer(now), string.rep('\255', 256) -- behind all that end just now
-end
 local asked = tonumber(ARGV[6])
-local page, cursor = members_page(KEYS[1], way, from, behind, asked)
+local page, cursor = members_page(KEYS[1], way, from, ARGV[5], asked)
 local more = cursor and cursor ~= '0' or not cursor and #page == 2 * asked
 local reply, found, bytes, last, n = { 0, cursor or from, '' }, 0, 0, 0, 3
 for i = 1, #page, 2 do

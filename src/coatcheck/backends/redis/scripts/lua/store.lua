@@ -52,9 +52,9 @@ if more then
   fixed, note, replacing, condition, exact, wish = unpack(ARGV, more + 1)
 end
 local results, wrote = {}, false
--- Expired members go with every batch, and with one single store in thirty-two. The clock says which: the same content
--- may come again and again.
-local pruning = count > 1 or us % 32 == 0
+-- Expired members go with one artifact in thirty-two, so with each batch of as many. The clock says which: the same
+-- content may come again and again.
+local pruning = us % 32 < count
 local prunes = pruning
 
 -- The short way of many: for default ids of which nothing is there, or all as it was sent. It takes few commands and
@@ -235,10 +235,7 @@ end
 
 -- @include artifact
 local staging = where == 'staged' and KEYS[6 * count + 5]
-local field = lease_field(run)
-check_partition(wish)
-local labels = at.labels
-us = next_created(us)
+local field, labels = lease_field(run), nil
 
 -- Where the content is to come from: nil and 'there', 'inline' or 'staged'; or why it cannot be had. `chunks`: of the
 -- content that is there; `whole`: whether there is one.
@@ -428,6 +425,8 @@ end
 -- Nothing is written before all of them were looked at, and nothing at all where one is refused.
 local writes, refused = {}, false
 local function look()
+  check_partition(wish)
+  labels, us = at.labels, next_created(us)
   for i = 1, count do
     local argument = 4 * i + 1
     if results[i] and labels then -- it went the short way

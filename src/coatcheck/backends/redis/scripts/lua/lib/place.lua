@@ -30,12 +30,24 @@ local function place_rank(key, score, member)
   return first, false
 end
 
+local HIGHEST = string.rep('\255', 256) -- behind all members of one score, as '' is before them
+
 -- Some members of an index, each with its score: behind a place in order ('>') or backwards ('<'), or where a cursor of
--- ZSCAN says ('*'). Score or cursor '': from the beginning. Also returns the next cursor, '0' at the end.
+-- ZSCAN says ('*'). Score or cursor '': from the beginning; 'now': behind all that end just now. Also returns the next
+-- cursor, '0' at the end.
 local function members_page(key, way, from, member, count)
   if way == '*' then
     local page = call('ZSCAN', key, from == '' and '0' or from, 'COUNT', count)
     return page[2], page[1]
+  elseif from == 'now' then
+    from, member = integer(math.floor(now_in_microseconds() / 1000)), HIGHEST
+  end
+  if from ~= '' and (member == '' or member == HIGHEST) then -- scores alone tell
+    from = (way == '>') == (member == '') and from or '(' .. from
+    if way == '>' then
+      return call('ZRANGE', key, from, '+inf', 'BYSCORE', 'LIMIT', 0, count, 'WITHSCORES')
+    end
+    return call('ZRANGE', key, from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, count, 'WITHSCORES')
   end
   local rank, found = 0, false
   if from ~= '' then
