@@ -7,11 +7,12 @@ import contextlib
 import shlex
 
 import pytest
+import redis
 
 from coatcheck import AsyncRedisArtifactStore, RedisArtifactStore, StoreUnavailableError
 from coatcheck.backends.redis.permissions import command
 from coatcheck.doctor import Diagnosis, aexamine, examine, facts
-from coatcheck.testing import ENGINES, Server, eventually
+from coatcheck.testing import ENGINES, Cluster, Server, eventually
 
 from ..conftest import require
 
@@ -108,10 +109,66 @@ def test_a_permission_that_is_missing_is_named(own, own_store) -> None:
 def test_the_wrong_keys_are_a_missing_permission(own, own_store) -> None:
     with own.client() as client:
         client.execute_command(*shlex.split(command("worker", "other", "someone").replace("PASSWORD", "secret")))
+        client.acl_log_reset()
         url = f"redis://someone:secret@127.0.0.1:{own.port}/0"
-        with RedisArtifactStore(url, namespace="mine") as store, pytest.raises(StoreUnavailableError):
-            examine(store)
+        with RedisArtifactStore(url, namespace="mine") as store:
+            diagnosis = examine(store, thorough=True)
+        assert client.acl_log() == []
         client.acl_deluser("someone")
+    [missing] = [finding for finding in diagnosis.findings if finding.name == "permissions"]
+    assert "reader does; missing:" in missing.text
+    assert "HGET" in missing.text
+    assert found(diagnosis, "critical") >= {"permissions"}
+
+
+def test_a_disk_that_refuses_is_found_though_nothing_can_be_repaired(own, own_store) -> None:
+    own_store.store(b"x", ttl=60)
+    with own.client() as client:
+        (own.directory / "dump.rdb").mkdir()
+        client.config_set("save", "3600 1")
+        with contextlib.suppress(redis.ResponseError):
+            client.bgsave()
+        eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        diagnosis = examine(own_store, thorough=True)
+        client.config_set("save", "")
+        (own.directory / "dump.rdb").rmdir()
+    texts = [finding.text for finding in diagnosis.findings if finding.name == "persistence"]
+    assert any("cannot write to its disk" in text for text in texts)
+    [leftovers] = [finding for finding in diagnosis.findings if finding.name == "leftovers"]
+    assert "cannot persist" in leftovers.text
+
+
+def test_what_cannot_be_read_hides_nothing_else(own, own_store) -> None:
+    own_store.store(b"x", ttl=60)
+    with own.client() as client:
+        client.set(b"mine:catalog:created", b"of another type")
+        diagnosis = examine(own_store)
+        client.flushall()
+    [unreadable] = [finding for finding in diagnosis.findings if finding.name == "unreadable"]
+    assert unreadable.level == "critical"
+    assert "latency" in found(diagnosis, "good")
+
+
+def test_a_cluster_is_examined_although_a_primary_is_away(leaks) -> None:
+    """Both faces name it, and say what there is to say of the others; without any primary there is nothing to say."""
+    with leaks.lasting():
+        cluster = Cluster(require(ENGINES[0]), replicas=0, timeout=1.0)
+    with cluster:
+        cluster.nodes[1].kill()
+        with RedisArtifactStore(cluster.url, retry_for=0.2) as store:
+            diagnosis = examine(store, thorough=True)
+        eventually(lambda: "cluster_state:fail" in cluster.nodes[0].ask("CLUSTER", "INFO"))
+
+        async def look() -> Diagnosis:
+            async with AsyncRedisArtifactStore(cluster.url, retry_for=0.2) as store:
+                return await aexamine(store)
+
+        for one in (diagnosis, asyncio.run(look())):
+            [away] = [finding for finding in one.findings if finding.name == "unreachable"]
+            assert (away.level, away.server) == ("critical", cluster.nodes[1].address)
+            servers = {finding.server for finding in one.findings if finding.name == "latency"}
+            assert servers == {cluster.nodes[0].address, cluster.nodes[2].address}
+        assert "cluster" in found(one, "critical")
 
 
 def test_a_cluster_is_examined_node_by_node(valkey_cluster, namespace) -> None:

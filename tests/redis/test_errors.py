@@ -84,6 +84,14 @@ def test_a_wrong_password_is_named_but_not_shown(opened, call) -> None:
         assert "wrong-secret" not in shown
 
 
+def test_a_password_that_is_missing_is_told(opened) -> None:
+    with _locked() as server, pytest.raises(StoreAccessError, match="asks for a password"):
+        opened(server.tcp_url).load("name")
+    with _locked() as server, server.client() as client, RedisArtifactStore(client) as store:
+        with pytest.raises(StoreAccessError, match="asks for a password"):
+            store.load("name")
+
+
 class _locked:
     """A server that wants a password."""
 

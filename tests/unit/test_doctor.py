@@ -49,6 +49,7 @@ FACTS = Facts(
     encrypted=True,
     durability="memory",
     servers=[SERVER],
+    silent={},
     user="worker",
     open_to_all=False,
     permitted={
@@ -57,6 +58,7 @@ FACTS = Facts(
         **dict.fromkeys(POWERS, False),
     },
     foreign=False,
+    unread="",
     artifacts={"10.0.0.1:6379": [100]},
     others={64: 0, 256: 0},
     wished=["--type"],
@@ -109,9 +111,17 @@ FINDINGS = {
     "a replica": (
         server(role="slave", master_host="10.0.0.9", master_port="6379"), "critical", "replication", "10.0.0.9:6379",
     ),
+    "a replica that lost its primary": (
+        server(role="slave", master_host="10.0.0.9", master_port="6379", master_link_status="down"),
+        "critical", "replication", "valkey-cli -h 10.0.0.1 -p 6379 REPLICAOF NO ONE",
+    ),
     "no replica": (server(slave0=None), "note", "replication", ""),
     "no replica to wait for": (
         replace(server(slave0=None), durability="replica+fsync"), "critical", "replication", "REPLICAOF",
+    ),
+    "no replica to wait for on a cluster": (
+        replace(server(slave0=None), durability="replica", is_cluster=True), "critical", "replication",
+        "valkey-cli --cluster add-node <another host>:<port> 10.0.0.1:6379 --cluster-slave",
     ),
     "a replica that is behind": (
         server(slave0="ip=10.0.0.2,port=6379,state=online,offset=1,lag=40"), "warning", "replication", "repl-backlog-size",
@@ -126,7 +136,7 @@ FINDINGS = {
     "another clock": (server(clock_ahead=-30.0), "note", "clock", "chronyc"),
     "a broken cluster": (
         server(cluster={"cluster_state": "fail", "cluster_slots_assigned": "16000"}), "critical", "cluster",
-        "--cluster fix 10.0.0.1:6379",
+        "valkey-cli --cluster fix 10.0.0.1:6379 --cluster-fix-with-unreachable-primaries",
     ),
     "questions that may not be asked": (server(untold=["CONFIG GET save"]), "note", "untold", "administrator"),
     "different versions": (
@@ -137,7 +147,11 @@ FINDINGS = {
     "half a worker": (facts(permitted=lacking("hset", "set")), "warning", "permissions", "--namespace mine acl"),
     "a reader": (
         facts(permitted=lacking(*{*COMMANDS["worker"]} - {*COMMANDS["reader"]}), user="look"), "note", "permissions",
-        "acl --user look",
+        "--user look",
+    ),
+    "a permission that is missing beside others": (
+        facts(permitted=lacking("get", "info", "wait", "waitaof")), "critical", "permissions",
+        "coatcheck --namespace mine acl --extra database --extra cluster --user worker",
     ),
     "a cluster needs more": (
         facts(is_cluster=True, permitted=lacking("asking")), "critical", "permissions", "acl --extra cluster",
@@ -160,6 +174,9 @@ FINDINGS = {
     "an index that was never built": (facts(wished=["--tag k", "--type"]), "warning", "indexes", "reindex --tag k --type"),
     "an index that is being built": (facts(indexed=[{"--type": False}]), "warning", "indexes", "reindex --type"),
     "not looked at": (facts(report=None), "note", "leftovers", "--thorough"),
+    "refused to be looked at": (
+        facts(report=None, unread="a replica"), "note", "leftovers", "once what is critical here is cured",
+    ),
     "a problem": (
         facts(report=CheckReport(looked_at=9, problems=[
             Problem(kind="orphan-content", count=2, bytes=9, repaired=0, examples=["mine:content:x"])
@@ -200,7 +217,8 @@ def test_a_slow_script_of_ours_is_told_from_others() -> None:
 
 def test_a_user_who_lacks_something_is_named_by_the_cure() -> None:
     for user, cure in (("wor ker", "--user 'wor ker'"), ("default", "acl"), ("", "acl")):
-        [found] = [f for f in judge(facts(permitted=lacking("hset"), user=user)).findings if f.name == "permissions"]
+        permitted = lacking("hset", "ping", "select", "asking", "info")
+        [found] = [f for f in judge(facts(permitted=permitted, user=user)).findings if f.name == "permissions"]
         assert found.cure.endswith(cure)
 
 

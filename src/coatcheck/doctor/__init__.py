@@ -37,7 +37,7 @@ def examine(
 
     Raises:
         InvalidArtifactError: It is another kind of store.
-        StoreUnavailableError: The server cannot be asked anything.
+        StoreUnavailableError: No server can be asked anything.
     """
     return judge(ask(store, thorough=thorough, progress=progress))
 

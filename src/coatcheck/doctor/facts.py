@@ -18,6 +18,7 @@ from ..backends.redis.scripts import calls
 from ..backends.redis.scripts.script import Command
 from ..backends.redis.session import Session, heard
 from ..backends.redis.transport.base import Node
+from ..errors import ArtifactError, StoreUnavailableError
 from ..model import CheckReport
 from ..plan import Plan
 
@@ -84,12 +85,14 @@ class Facts:
         embedded: Whether the server is the embedded engine.
         encrypted: Whether connections are encrypted; `None`: a caller's own client knows.
         durability: What a write waits for.
-        servers: The primaries.
+        servers: The primaries that answered.
+        silent: Those that did not, by name: why.
         user: Who this connection is logged in as; empty where that may not be asked.
         open_to_all: Whether the user `default` needs no password; `None` where that may not be asked.
         permitted: Commands of a store, and of `POWERS`, by whether this user may send them.
         foreign: Whether this user reaches keys of other namespaces.
-        artifacts: How many lie in each partition, by the name of the server that has it.
+        unread: What kept what lies there from being read; empty: nothing did.
+        artifacts: How many lie in each partition, by the name of the server that has it; empty: that could not be read.
         others: How many lie in partitions of another number.
         wished: What this store wants to be indexed by label, as `coatcheck reindex` takes it.
         indexed: What each partition that holds artifacts indexes, and whether that is complete.
@@ -102,10 +105,12 @@ class Facts:
     encrypted: bool | None
     durability: str
     servers: Sequence[ServerFacts]
+    silent: Mapping[str, str]
     user: str
     open_to_all: bool | None
     permitted: Mapping[str, bool]
     foreign: bool
+    unread: str
     artifacts: Mapping[str, Sequence[int]]
     others: Mapping[int, int]
     wished: Sequence[str]
@@ -123,13 +128,14 @@ def gather(backend: RedisBackend, encrypted: bool | None, thorough: bool | None,
         progress: See `Backend.check`.
     """
     facts = yield from heard(_quick(backend, encrypted))
-    if thorough is None:
-        few = sum(map(sum, facts.artifacts.values())) <= FEW
-        on_replica = any(server.info.get("role") == "slave" for server in facts.servers)  # it refuses what may repair
-        thorough = few and not on_replica and all(facts.permitted[name] for name in COMMANDS["operator"])
-    if not thorough:
+    few = sum(map(sum, facts.artifacts.values())) <= FEW
+    able = facts.artifacts and all(facts.permitted[name] for name in COMMANDS["operator"])
+    if not able or not (few if thorough is None else thorough):
         return facts
-    report = yield from backend.check(read_data=False, repair=False, grace_ms=3_600_000, progress=progress)
+    try:
+        report = yield from backend.check(read_data=False, repair=False, grace_ms=3_600_000, progress=progress)
+    except ArtifactError as error:  # a replica, or a server that cannot write, refuses what may repair
+        return replace(facts, unread=str(error))
     return replace(facts, report=report)
 
 
@@ -137,27 +143,36 @@ def _quick(backend: RedisBackend, encrypted: bool | None) -> Plan[Facts]:
     """Everything that needs no look at every key."""
     session = backend.session
     nodes = yield from session.primaries()
-    servers = yield from _servers(session, nodes)
-    user, open_to_all, permitted, foreign = yield from _permissions(session, nodes[0])
-    artifacts, others = yield from _artifacts(session)
-    indexed = yield from _indexed(session)
-    return Facts(
+    servers, silent = yield from _servers(session, nodes)
+    first = next(node for node in nodes if node.name not in silent)
+    user, open_to_all, permitted, foreign = yield from _permissions(session, first)
+    facts = Facts(
         namespace=backend.namespace,
         is_cluster=session.transport.is_cluster,
         embedded=session.transport.engine is not None,
         encrypted=encrypted,
         durability=session.durability,
         servers=servers,
+        silent=silent,
         user=user,
         open_to_all=open_to_all,
         permitted=permitted,
         foreign=foreign,
-        artifacts=artifacts,
-        others=others,
+        unread="",
+        artifacts={},
+        others={},
         wished=[spelled(field) for field in backend.fields],
-        indexed=indexed,
+        indexed=[],
         report=None,
     )
+    if silent or not all(permitted[name] for name in COMMANDS["reader"]):
+        return facts
+    try:
+        artifacts, others = yield from _artifacts(session)
+        indexed = yield from _indexed(session)
+    except ArtifactError as error:
+        return replace(facts, unread=str(error))
+    return replace(facts, artifacts=artifacts, others=others, indexed=indexed)
 
 
 def _ask(session: Session, node: Node, *words: str) -> Plan[Any]:
@@ -168,12 +183,20 @@ def _may(session: Session, node: Node, commands: Sequence[str]) -> Plan[list[boo
     return session.ask_node(node, calls.permitted([command.encode() for command in commands]))
 
 
-def _servers(session: Session, nodes: Sequence[Node]) -> Plan[list[ServerFacts]]:
-    servers = []
+def _servers(session: Session, nodes: Sequence[Node]) -> Plan[tuple[list[ServerFacts], dict[str, str]]]:
+    """What servers say, and why others say nothing; where none does, that is an error."""
+    servers: list[ServerFacts] = []
+    silent: dict[str, str] = {}
     for node in nodes:
-        server = yield from _server(session, node)
-        servers.append(server)
-    return servers
+        try:
+            server = yield from _server(session, node)
+        except StoreUnavailableError as error:
+            silent[node.name] = str(error)
+            if len(silent) == len(nodes):
+                raise
+        else:
+            servers.append(server)
+    return servers, silent
 
 
 def _server(session: Session, node: Node) -> Plan[ServerFacts]:

@@ -113,8 +113,12 @@ def _persistence(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
 def _replication(server: ServerFacts, facts: Facts) -> Iterator[Finding]:
     info = server.info
     if info.get("role") == "slave":
-        cure = f"open the store at its primary, {info.get('master_host')}:{info.get('master_port')}"
-        yield found("critical", "replication", "this is a replica: it refuses stores", cure, server.name)
+        primary = f"{info.get('master_host')}:{info.get('master_port')}"
+        text, cure = "this is a replica: it refuses stores", f"open the store at its primary, {primary}"
+        if info.get("master_link_status") == "down":
+            text += f", and does not reach its primary, {primary}"
+            cure = f"bring that back, or let this one take its place: {_type(server, 'REPLICAOF NO ONE')}"
+        yield found("critical", "replication", text, cure, server.name)
     if info.get("role") != "master" or facts.embedded:
         return
     replicas = [_pairs(value) for name, value in info.items() if name.startswith("slave") and name[5:].isdigit()]
@@ -130,7 +134,10 @@ def _replication(server: ServerFacts, facts: Facts) -> Iterator[Finding]:
         yield found("good", "replication", f"replicas that are up to date: {len(replicas)}", server=server.name)
     elif "replica" in facts.durability:
         text = f'it has no replica: with durability="{facts.durability}" every store fails'
-        yield found("critical", "replication", text, "on another server: REPLICAOF <this host> <port>", server.name)
+        cure = "on another server: REPLICAOF <this host> <port>"
+        if facts.is_cluster:
+            cure = f"{_cli(server)} --cluster add-node <another host>:<port> {server.name} --cluster-slave"
+        yield found("critical", "replication", text, cure, server.name)
     else:
         text = "it has no replica: when its disk is lost, so are the artifacts since the last backup"
         yield found("note", "replication", text, server=server.name)
@@ -190,7 +197,12 @@ def _cluster(server: ServerFacts, _facts: Facts) -> Iterator[Finding]:
     state = server.cluster.get("cluster_state", "ok")
     if state != "ok":
         text = f"cluster_state is {state}; {server.cluster.get('cluster_slots_assigned')} of 16384 slots are assigned"
-        cure = f"redis-cli --cluster check {server.name}, then redis-cli --cluster fix {server.name}"
+        tool = f"{_cli(server)} --cluster"
+        force = "--cluster-fix-with-unreachable-" + ("primaries" if tool.startswith("valkey") else "masters")
+        cure = (
+            f"{tool} check {server.name} tells which are not; bring their primary back, or promote a replica of it (on "
+            f"that: CLUSTER FAILOVER TAKEOVER); if its data are gone: {tool} fix {server.name} {force}"
+        )
         yield found("critical", "cluster", text, cure, server.name)
 
 
@@ -218,7 +230,11 @@ def _type(server: ServerFacts, command: str) -> str:
     """What to type to send a command; who needs a password or TLS for it knows how to say so."""
     host, _, port = server.name.rpartition(":")
     where = f"-s {server.name}" if server.name.startswith("/") or not host else f"-h {host.strip('[]')} -p {port}"
-    return f"{'valkey' if product_of(server)[0] == 'Valkey' else 'redis'}-cli {where} {command}"
+    return f"{_cli(server)} {where} {command}"
+
+
+def _cli(server: ServerFacts) -> str:
+    return "valkey-cli" if product_of(server)[0] == "Valkey" else "redis-cli"
 
 
 def _pairs(text: str) -> dict[str, str]:

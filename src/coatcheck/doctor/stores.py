@@ -25,6 +25,14 @@ _UNREPAIRED: Final = {
 _ROLES: Final[dict[Role, str]] = {"operator": "an operator", "worker": "a worker", "reader": "a reader"}
 
 
+def _reach(facts: Facts) -> Iterator[Finding]:
+    for name, why in facts.silent.items():
+        cure = "look for its process, its port, and this user on it; docs/operations.md, A server was lost"
+        yield found("critical", "unreachable", f"it does not answer: {why}", cure, name)
+    if facts.unread and not facts.artifacts:
+        yield found("critical", "unreadable", f"what lies there cannot be read: {facts.unread}")
+
+
 def _versions(facts: Facts) -> Iterator[Finding]:
     versions = {" ".join(product_of(server)) for server in facts.servers} - {" "}
     if len(versions) > 1:
@@ -45,8 +53,11 @@ def _clocks(facts: Facts) -> Iterator[Finding]:
 
 def _permissions(facts: Facts) -> Iterator[Finding]:
     who = f"user {facts.user}" if facts.user else "the user of this connection"
+    powers = [name for name in POWERS if facts.permitted[name]]
     extras = ["cluster"] if facts.is_cluster else []
     extras += [extra for extra in ("replica", "fsync") if extra in facts.durability]
+    if not powers:  # nor take away what it has
+        extras += [extra for extra in EXTRAS if extra not in extras and all(map(facts.permitted.get, EXTRAS[extra]))]
     acl = " ".join(["coatcheck --namespace", facts.namespace, "acl", *(f"--extra {extra}" for extra in extras)])
     own = f"{acl} --user {shlex.quote(facts.user)}" if facts.user not in ("", "default") else acl
     missing = {
@@ -63,7 +74,6 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         text = f"{who} may not do what {'a reader' if role is None else 'a worker'} does; missing: "
         lacks = missing["reader" if role is None else "worker"]
         yield found("critical" if role is None else "warning", "permissions", text + _spelled(lacks), own)
-    powers = [name for name in POWERS if facts.permitted[name]]
     if (powers or facts.foreign) and not facts.embedded:
         more = [*([f"send {_spelled(powers)}"] if powers else []), *(["read other keys"] if facts.foreign else [])]
         text = f"{who} may also {' and '.join(more)}: right for an administrator, too much for workers"
@@ -98,6 +108,8 @@ def _is_local(facts: Facts) -> bool:
 
 
 def _partitions(facts: Facts) -> Iterator[Finding]:
+    if not facts.artifacts:
+        return
     shares = {name: sum(counts) for name, counts in facts.artifacts.items()}
     number, total = sum(map(len, facts.artifacts.values())), sum(shares.values())
     for other, count in facts.others.items():
@@ -115,6 +127,8 @@ def _partitions(facts: Facts) -> Iterator[Finding]:
 
 
 def _indexes(facts: Facts) -> Iterator[Finding]:
+    if not facts.artifacts:
+        return
     every = sorted({*facts.wished, *(field for some in facts.indexed for field in some)})
     lacking = sum(not all(some.get(field) for field in every) for some in facts.indexed)
     cure = " ".join(["coatcheck --namespace", facts.namespace, "reindex", *every])
@@ -128,8 +142,11 @@ def _indexes(facts: Facts) -> Iterator[Finding]:
 
 def _leftovers(facts: Facts) -> Iterator[Finding]:
     if facts.report is None:
-        text = "keys were not looked at one by one: whether everything fits together was not seen"
+        why = f" ({facts.unread})" if facts.artifacts and facts.unread else ""
+        text = f"keys were not looked at one by one{why}: whether everything fits together was not seen"
         cure = f"coatcheck --namespace {facts.namespace} doctor --thorough, as an operator"
+        if not facts.artifacts or facts.unread:
+            cure += ", once what is critical here is cured"
         yield found("note", "leftovers", text, cure)
         return
     for problem in facts.report.problems:
@@ -145,5 +162,5 @@ def _leftovers(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
-    *(_versions, _clocks, _permissions, _password, _tls, _partitions, _indexes, _leftovers),
+    *(_reach, _versions, _clocks, _permissions, _password, _tls, _partitions, _indexes, _leftovers),
 )

@@ -49,6 +49,8 @@ ERROR_REPLIES: Final = (ResponseError, BusyLoadingError, AuthenticationError, Au
 _ELSEWHERE: Final = (ClusterDownError, MasterDownError, BusyLoadingError)  # another server may answer by now
 _LASTING: Final = (AuthenticationError, AuthorizationError, ResponseError)
 _HALF_MOVED: Final = "access a non local key"  # what a reading script derived has gone to the slot's next node already
+_NO_LOGIN: Final = re.compile(r"(HELLO must be called|Authentication required).*", re.DOTALL)
+_LOGIN: Final = "it asks for a password, and none was given (NOAUTH): name it as user:password@ before the host"
 _NO_LUA: Final = re.compile(r"unknown command '?eval|scripting engine", re.IGNORECASE)
 
 
@@ -149,7 +151,8 @@ def gave_up(reason: BaseException, *, in_doubt: bool) -> ArtifactError:
 
 _UNCOVERED_CURE: Final = (
     "; the cluster does not serve all of its hash slots: bring the missing primary back, promote a replica of it "
-    "(CLUSTER FAILOVER TAKEOVER), or assign the slots anew (redis-cli --cluster fix)"
+    "(CLUSTER FAILOVER TAKEOVER), or, if its data are gone, assign its slots anew (redis-cli --cluster fix HOST:PORT "
+    "--cluster-fix-with-unreachable-masters)"
 )
 
 _REPLICA: Final = "the server is a read-only replica: connect to its primary to write"
@@ -203,7 +206,7 @@ def translate(error: BaseException) -> ArtifactError:
         if marker in code:
             return kind(message.format(text=text))
     if isinstance(error, RefusedError | AuthenticationError | AuthorizationError):
-        return StoreAccessError(f"the server refused the connection: {text}")
+        return StoreAccessError(f"the server refused the connection: {_NO_LOGIN.sub(_LOGIN, text)}")
     if _NO_LUA.search(text):
         return WrongServerError(f"coatcheck needs Lua scripts (EVALSHA, EVAL), and this server has none: {text}")
     return StoreUnavailableError(f"unexpected reply from the server: {text}")
