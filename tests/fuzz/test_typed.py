@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,12 @@ def typed(fuzzer: Fuzzer) -> list[str]:
     command = chance.choice([name for name in COMMANDS if name not in COMES_BACK_LATE])
     words = []
 
+    def any_word() -> str:
+        """Any bytes but NUL, as a shell hands them over: never text that no bytes stand for."""
+        return os.fsdecode(fuzzer.text().replace("\0", "").encode("utf-8", "surrogatepass"))
+
     def word() -> str:
-        made = chance.choice(WORDS) if chance.random() < 0.85 else fuzzer.text().replace("\0", "")
+        made = chance.choice(WORDS) if chance.random() < 0.85 else any_word()
         return made.encode("utf-8", "ignore").decode() if chance.random() < 0.5 else made
 
     for option in options_of(command):

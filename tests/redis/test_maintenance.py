@@ -70,12 +70,15 @@ def damage(store, client, keys):
             "staging immortal": lambda: client.set(keys.staging(shared, TOKEN), "x"),
             "bit flipped": lambda: client.setrange(content, 60, b"\xff\x00\xff"),
             "truncated": lambda: client.set(content, b"\x02\x00"),
+            "single truncated": lambda: client.set(single, b"\x02\x00"),
+            "named truncated": lambda: client.set(keys.content(compute_artifact_id(b"named").encode()), b"\x02\x00"),
             "header damaged": lambda: client.hset(artifact, "h", "\x02"),
             "lease damaged": lambda: client.hset(artifact, "=a", "x"),
             "wrong type": lambda: (client.delete(run), client.set(run, "x")),
             "single artifact immortal": lambda: client.persist(keys.artifact(name)),
             "single content immortal": lambda: client.persist(single),
             "single needs of a wrong type": lambda: client.set(keys.needs(name), "x"),
+            "single run of a wrong type": lambda: (client.delete(keys.run("n")), client.set(keys.run("n"), "x")),
             "single run gone": lambda: client.delete(keys.run("n")),
             "single score wrong": lambda: client.zadd(keys.run("n"), {member_of(name): 5e12}),
             "member of one twin": lambda: client.zadd(keys.deadlines, {":dead": 5e12}),
@@ -131,13 +134,25 @@ def test_what_is_certain_is_repaired(store, damage, client, namespace, what) -> 
         assert store.load_text(compute_artifact_id(b"content" * 200)) == "content" * 200
 
 
+@pytest.mark.parametrize("what", [what for what in REPAIRABLE if what.startswith("single")])
+def test_scripts_find_on_a_cluster_what_plain_commands_find_on_a_server(store, damage, what) -> None:
+    store._redis.session.transport.is_cluster = True
+    damage(what)
+    assert kinds(store.check(grace=0)).keys() >= REPAIRABLE[what]
+    assert store.check(repair=True, grace=0).ok
+    assert store.check(grace=0, read_data=True).problems == []
+
+
 LOST = {
     "content gone": "lost-content",
     "header damaged": "damaged-metadata",
     "lease damaged": "damaged-metadata",
     "wrong type": "wrong-type",
     "truncated": "damaged-content",
+    "single truncated": "damaged-content",
+    "named truncated": "damaged-content",
     "single needs of a wrong type": "wrong-type",
+    "single run of a wrong type": "wrong-type",
 }
 
 
@@ -149,7 +164,8 @@ def test_losses_are_reported_and_nothing_else_is_touched(store, damage, what) ->
         report = store.check(repair=repair, grace=0)
         assert LOST[what] in kinds(report)
         assert not report.ok
-    assert store.load_text("name") == "named"
+    if what != "named truncated":
+        assert store.load_text("name") == "named"
     if what == "content gone":
         store.store(b"content" * 200, run_id="c")
         assert store.load_text(tag) == "content" * 200

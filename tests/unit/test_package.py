@@ -93,3 +93,20 @@ def test_every_dependency_has_its_reason() -> None:
     names = {re.match(r"[A-Za-z0-9_.-]+", one)[0] for one in wanted}
     named = set(re.findall(r"[a-z0-9][a-z0-9_.-]*[a-z0-9]", table.lower().replace("redis-py", "redis")))
     assert names - named == {"coatcheck"}
+
+
+def test_every_integration_has_what_the_fixtures_of_all_tests_need() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    listed = (root / "tests/integrations/requirements.txt").read_text().splitlines()
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["embedded"], *extras["testing"], *listed]
+    names = {re.match(r"[A-Za-z0-9_.-]*", one)[0] for one in wanted}
+    shared = [ast.parse((root / "tests" / name).read_text()) for name in ("conftest.py", "leaks.py")]
+    imported = {
+        name.partition(".")[0]
+        for node in itertools.chain.from_iterable(tree.body for tree in shared)
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+    }
+    assert imported - names - sys.stdlib_module_names == {"coatcheck"}

@@ -100,6 +100,20 @@ def test_keys_tell_their_partition(count) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
+def test_names_of_default_artifacts_and_of_contents_are_sorted_from_other_keys(count) -> None:
+    partitions = Partitions("ns", count)
+    first, last = partitions.all[0], partitions.all[-1]
+    digits, name = b"0123456789abcdef" * 2, b"an_id-of_32_characters_like_this"
+    usual = {"artifact": {first: [digits]}, "content": {first: [digits]}}
+    usual["artifact"][last] = usual["content"][last] = [digits]
+    others = {last.artifact(name), last.artifact(name[:8] + digits), last.created, b"ns", b"other:artifact:" + digits}
+    assert len(name) == len(digits)
+    kinds = [key for keys in (first, last) for key in (keys.artifact(digits), keys.content(digits))]
+    found, rest = partitions.sort({*kinds, *others})
+    assert (found, set(rest)) == (usual, others)
+
+
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("other", COUNTS)
 def test_keys_of_a_namespace_that_is_cut_otherwise_tell_their_count(count, other) -> None:
     if count != other:

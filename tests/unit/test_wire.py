@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import itertools
 import signal
 import socket
 import threading
@@ -169,6 +170,24 @@ class OtherSocket:
     def settimeout(self, timeout: float | None) -> None:
         assert timeout is not None, "it waits for ever"
         self._sock.settimeout(timeout)
+
+
+class ByteByByte(OtherSocket):
+    """A socket that takes one byte a call."""
+
+    def send(self, buffer: Any) -> int:
+        return self._sock.send(buffer[:1])
+
+    def sendmsg(self, buffers: Any) -> int:
+        return self.send(buffers[0])
+
+
+@pytest.mark.parametrize("pipeline", [iter, list], ids=["one by one", "together"])
+def test_what_is_taken_without_a_pause_ends_at_the_deadline(pair, pipeline, monkeypatch) -> None:
+    clock = map(float, itertools.count())  # a second passes whenever somebody looks
+    monkeypatch.setattr("coatcheck.backends.redis.transport.wire.monotonic", lambda: next(clock))
+    with closing(Wire(ByteByByte(pair[0]), 20)) as wire, pytest.raises(TimeoutError):
+        wire.send(pipeline([bytes(50)] * 2), 1, 0.0)
 
 
 class OtherSystem(socket.socket):

@@ -29,9 +29,9 @@ _PATTERNS: Final = {
 KINDS: Final = frozenset(_PATTERNS)
 """The first word of every key behind the prefix."""
 
-ARTIFACTS: Final = b"artifact:*"
-RARE: Final = b"?[^or]*"
 ALL: Final = b"*"
+CONTENTS: Final = b"content:*"
+RARE: Final = b"?[^or]*"
 """Patterns of keys behind the prefix. Artifacts and contents are most of them; the second letter tells all others."""
 
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,200}")
@@ -110,6 +110,7 @@ class Keys:
         prefix: What all of them begin with.
         slot: The hash slot of all of them; 0 where they have no tag.
         is_tagged: Whether they have one, so that they may be moved to another node, key by key.
+        usual: What keys of most kinds begin with; behind it comes a name.
     """
 
     def __init__(self, prefix: bytes, slot: int) -> None:
@@ -127,6 +128,7 @@ class Keys:
         self.deadlines = prefix + b"catalog:deadlines"
         self.outlived = prefix + b"catalog:outlived"
         self.catalog = (self.created, self.deadlines, self.runs)
+        self.usual = {"artifact": self._artifact, "content": self._content}
 
     def artifact(self, artifact_id: bytes) -> bytes:
         """Hash: what an artifact is and who leases it."""

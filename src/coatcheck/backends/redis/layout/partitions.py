@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
 from ....errors import InvalidArtifactError
+from ....ids import ID_LENGTH
 from .keys import KINDS, Keys
 
 COUNTS: Final = (1, 64, 256)
@@ -24,6 +26,7 @@ ON_A_SERVER: Final = 1
 ON_A_CLUSTER: Final = 64
 
 _SLOTS: Final = 16384
+_DIGITS: Final = re.compile(rb"[0-9a-f]*")
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -82,6 +85,7 @@ class Partitions:
         else:
             self.all = tuple(Keys(b"%b{%b}:" % (self.prefix, tag.encode()), slot_of(tag)) for tag in tags(count))
         self._by_prefix = {keys.prefix: keys for keys in self.all}
+        self._usual = {key: (kind, keys) for keys in self.all for kind, key in keys.usual.items()}
         self._tagged = re.compile(re.escape(self.prefix) + rb"(?:\{([0-9]+)\.[0-9a-f]+\}:)?")
 
     def of(self, artifact_id: str) -> Keys:
@@ -105,3 +109,26 @@ class Partitions:
             return keys
         count = int(match[1] or 1)
         return count if Keys(match[0], 0).kind_of(key) is not None else None
+
+    def sort(self, found: Iterable[bytes]) -> tuple[dict[str, dict[Keys, list[bytes]]], list[bytes]]:
+        """Names of default artifacts and of contents, by kind and partition; and all other keys.
+
+        Nearly all keys are of the first sort, so these are not looked at one by one.
+        """
+        usual: dict[str, dict[Keys, list[bytes]]] = defaultdict(dict)
+        others: list[bytes] = []
+        by_start = defaultdict[bytes, list[bytes]](list)
+        for key in found:
+            by_start[key[:-ID_LENGTH]].append(key[-ID_LENGTH:])
+        for start, names in by_start.items():
+            place = self._usual.get(start)
+            if place is None:
+                others += [start + name for name in names]
+                continue
+            kind, keys = place
+            if _DIGITS.fullmatch(b"".join(names)):
+                usual[kind][keys] = names
+            else:
+                usual[kind][keys] = list(filter(_DIGITS.fullmatch, names))
+                others += [start + name for name in names if not _DIGITS.fullmatch(name)]
+        return usual, others

@@ -228,16 +228,29 @@ def run_of(field: bytes) -> str | None:
     return unquoted(field[1:]) if field[:1] == b"=" else None
 
 
-def single_lease(fields: list[Any]) -> tuple[bytes, bytes, bytes] | None:
-    """Header, lease field and lease of an artifact that has one, from what `HRANDFIELD` returns of three fields."""
-    fields = _flat(fields)
-    one = latest_of_few(fields) if len(fields) == 4 else None
-    return None if one is None or one[1] == b"t" else one
+def sole_lease(fields: list[Any], member: bytes) -> tuple[bytes, bytes, int, int] | None:
+    """Header, lease field, time of store in us and deadline in ms of a default artifact that one run leases.
 
-
-def is_of(header: bytes, member: bytes) -> bool:
-    """Whether it is the whole header of a default artifact."""
-    return header.startswith(_VERSION + member) and header[_HEADER:].isdigit()
+    `None` where it is not surely that. `fields`: what `HRANDFIELD` returns of three.
+    """
+    if len(fields) != 4:
+        fields = _flat(fields)
+        if len(fields) != 4:
+            return None
+    mark, header, field, lease = fields
+    if mark != b"h":
+        field, lease, mark, header = fields
+    if (
+        mark != b"h"
+        or not header.startswith(_VERSION + member)
+        or not header[_HEADER:].isdigit()
+        or len(header) > _HEADER + _DIGITS
+        or len(lease) < _LEASE
+        or (field[:1] != b"=" and field != b"-")
+    ):
+        return None
+    times = int.from_bytes(lease[:_LEASE])
+    return header, field, times & _CREATED, times >> _CREATED_BITS
 
 
 def is_cut(header: bytes) -> bool:

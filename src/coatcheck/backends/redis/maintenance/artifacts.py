@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ....envelope import is_manifest, unseal
+from ....envelope import HEADER, is_manifest, unseal
 from ....errors import ArtifactError, CorruptArtifactError
 from ....manifest import Manifest
 from ....plan import Plan
@@ -21,7 +21,7 @@ from ..scripts.calls import Chunks, Name
 from ..scripts.plain import server_time
 from ..scripts.script import Command, same
 from ..session import Session
-from .auditing import Census, Key
+from .auditing import Census, Found, Key
 from .problems import LOSSES, Problems
 
 _MOVING_MS: Final = 10_000  # how far ends drift while keys are moved to other nodes, see `ends_agree` in Lua
@@ -46,7 +46,7 @@ class Artifacts:
     def __init__(
         self, session: Session, problems: Problems, reading: Reading, *, read_data: bool, thorough: bool
     ) -> None:
-        self.census = Census(session)
+        self.census = Census(session, whole=thorough)
         self.needed: set[tuple[Keys, bytes]] = set()
         self.unreadable = False
         self._session = session
@@ -55,10 +55,30 @@ class Artifacts:
         self._read_data = read_data
         self._thorough = thorough
 
-    def look(self, found: Sequence[Key]) -> Plan[None]:
-        """Look at some."""
+    def look(self, found: Found) -> Plan[None]:
+        """Look at some of default ids."""
+        yield from self._one_by_one((yield from self.census.suspects(found, read_data=self._read_data)))
+        if self.census.is_full:
+            yield from self.finish()
+
+    def explicit(self, found: Sequence[Key]) -> Plan[None]:
+        """Look at some of other ids."""
+        yield from self._one_by_one([(keys, match["name"]) for keys, _, match in found])
+
+    def finish(self) -> Plan[None]:
+        """Look at what was put off: the runs' indexes."""
+        flag = self._problems.flag("unindexed-lease")
+        for page in pages((yield from self.census.unindexed())):
+            answers = yield from self._session.write_each(
+                [calls.index_lease(keys, artifact, run, keys.run_of(run), flag) for keys, artifact, run in page]
+            )
+            for (_, artifact, _), wrong in zip(page, answers, strict=True):
+                if wrong:
+                    self._problems.add("unindexed-lease", artifact)
+
+    def _one_by_one(self, found: Sequence[tuple[Keys, bytes]]) -> Plan[None]:
         problems = self._problems
-        named = yield from self._named((yield from self.census.suspects(found, read_data=self._read_data)))
+        named = yield from self._named(found)
         repair = problems.flag("wrong-expiry") or (b"e" if problems.repairs("expired-artifact") else b"")
         replies = yield from self._session.write_each(
             [calls.check_artifact(keys, name, repair) for keys, name in named]
@@ -74,22 +94,28 @@ class Artifacts:
             self.census.add(keys, fits=bool(checked.state) and not wrong)
             for problem in dict.fromkeys(wrong):
                 problems.add(problem, name.artifact)
-            if self._read_data and checked.state and not LOSSES.intersection(wrong):
+            if not checked.state or LOSSES.intersection(wrong):
+                continue
+            if self._read_data:
                 yield from self._content(keys, name)
+            elif 0 <= checked.stored < HEADER.size:
+                problems.add("damaged-content", name.content, size=checked.stored)
 
-    def _named(self, found: Sequence[Key]) -> Plan[list[tuple[Keys, Name]]]:
+    def _named(self, found: Sequence[tuple[Keys, bytes]]) -> Plan[list[tuple[Keys, Name]]]:
         """Artifacts with the contents that their headers name."""
         read_each = self._session.read_each
-        types = yield from read_each([Command(keys.slot, (b"TYPE", key), same) for keys, key, _ in found])
+        types = yield from read_each([Command(keys.slot, (b"TYPE", keys.artifact(name)), same) for keys, name in found])
         headers = yield from read_each(
             [
-                Command(keys.slot, (b"HGET", key, b"h") if kind == b"hash" else (b"EXISTS", key), same)
-                for (keys, key, _), kind in zip(found, types, strict=True)
+                Command(
+                    keys.slot,
+                    (b"HGET", keys.artifact(name), b"h") if kind == b"hash" else (b"EXISTS", keys.artifact(name)),
+                    same,
+                )
+                for (keys, name), kind in zip(found, types, strict=True)
             ]
         )
-        return [
-            (keys, _name_of(match["name"], header)) for (keys, _, match), header in zip(found, headers, strict=True)
-        ]
+        return [(keys, _name_of(name, header)) for (keys, name), header in zip(found, headers, strict=True)]
 
     def _around(self, keys: Keys, name: Name, checked: calls.Checked) -> Plan[list[str]]:
         """What is wrong with what a script cannot look at: chunks, and the indexes of runs and of many leases."""

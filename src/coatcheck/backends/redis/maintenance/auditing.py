@@ -7,23 +7,22 @@ key that it derives does not show, because that has gone ahead to another node, 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ....envelope import is_manifest, unseal
 from ....errors import CorruptArtifactError
-from ....ids import is_default_id
 from ....plan import Plan
-from ..batching import PAGE, batches, by_partition, pages
+from ..batching import PAGE, batches, pages
 from ..finding.walking import Steps
 from ..layout import records
 from ..layout.keys import Keys
 from ..scripts import calls
-from ..scripts.script import ANY_ID, Call, Filled, IdForm, first
+from ..scripts.script import ANY_ID, Call, Command, Filled, IdForm, first, same
 from ..session import Session
-from .glancing import fitting
+from .glancing import Fitting, fitting
 
 _ARTIFACTS: Final = 250
 """Artifacts that one call looks at: five commands each."""
@@ -31,7 +30,13 @@ _ARTIFACTS: Final = 250
 _COUNTED: Final = 100_000
 """Runs of a partition whose leases are counted, about: they are in memory meanwhile."""
 
+_GATHERED: Final = 10_000
+"""Artifacts whose runs' indexes are asked together: of a large run, many by one command."""
+
 T = TypeVar("T")
+
+Found = Mapping[Keys, Sequence[bytes]]
+"""Names of default artifacts, or of contents, by partition."""
 
 
 class Key(NamedTuple):
@@ -42,6 +47,23 @@ class Key(NamedTuple):
     match: re.Match[bytes]
 
 
+class Sound(NamedTuple):
+    """An artifact that fits, if its content is what was stored: its partition, id, header, and bytes of its content."""
+
+    keys: Keys
+    name: bytes
+    header: bytes
+    stored: int
+
+
+class Unindexed(NamedTuple):
+    """A lease that its run's index may not know."""
+
+    keys: Keys
+    artifact: bytes
+    run: bytes
+
+
 class Census:
     """How many artifacts surely are in their indexes. One that has no more members holds nothing else.
 
@@ -49,66 +71,113 @@ class Census:
 
     Args:
         session: The namespace.
+        whole: Whether what fits has its content and ends when it should; `gc` does not ask.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, whole: bool) -> None:
         self._session = session
+        self._whole = whole
         self._artifacts: Counter[Keys] = Counter()
-        self._leases: dict[Keys, Counter[bytes]] = {}
+        self._leases: dict[Keys, Counter[bytes]] = defaultdict(Counter)
+        self._gathered: dict[tuple[Keys, bytes], list[Fitting]] = {}
+        self._room = _GATHERED
 
-    def suspects(self, found: Sequence[Key], *, read_data: bool) -> Plan[list[Key]]:
+    def suspects(self, found: Found, *, read_data: bool) -> Plan[list[tuple[Keys, bytes]]]:
         """Those artifacts that may not fit; with `read_data` also those of which the content is not what was stored.
 
         The others are counted.
         """
-        by_default = [is_default_id(match["name"].decode()) for _, _, match in found]
-        left = [one for one, is_default in zip(found, by_default, strict=True) if not is_default]
-        some = [one for one, is_default in zip(found, by_default, strict=True) if is_default]
-        sound: list[tuple[Key, bytes, int]] = []
-        if not self._session.transport.is_cluster:  # there keys may be on two nodes
-            some, sound = yield from self._glance(some)
-        work, replies = yield from _ask(
-            self._session, some, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data)
-        )
-        for items, reply in zip(work, replies, strict=True):
-            others = set(reply.others)
-            left += [items[i] for i in reply.others]
-            self._count(items[0][0], reply.leases)
-            if read_data:
-                fit = [one for i, one in enumerate(items) if i not in others]
-                sound += zip(fit, reply.headers, reply.stored, strict=True)
-        for batch in batches(sound if read_data else (), PAGE, lambda item: item[2]):
+        look = self._audit if self._session.transport.is_cluster else self._glance  # there keys may be on two nodes
+        suspects, sound = yield from look(found, read_data=read_data)
+        for batch in batches(sound, PAGE, lambda one: one.stored):
             contents = yield from self._session.read_each(
-                [Filled(_content(keys), keys.slot, (match["name"],), first) for (keys, _, match), _, _ in batch]
+                [Filled(_content(one.keys), one.keys.slot, (one.name,), first) for one in batch]
             )
-            left += [
-                one
-                for (one, header, _), sealed in zip(batch, contents, strict=True)
-                if not _is_as_stored(one.match["name"], header, sealed)
+            suspects += [
+                (one.keys, one.name)
+                for one, sealed in zip(batch, contents, strict=True)
+                if not _is_as_stored(one, sealed)
             ]
-        return left
+        return suspects
 
-    def _glance(self, found: Sequence[Key]) -> Plan[tuple[list[Key], list[tuple[Key, bytes, int]]]]:
-        """Those that plain commands say nothing about; the others, counted, with header and stored bytes."""
-        groups = list(by_partition(keys for keys, _, _ in found).items())
-        replies = yield from fitting(
-            self._session, [(keys, [found[n].match["name"] for n in numbers]) for keys, numbers in groups]
+    def _audit(self, found: Found, *, read_data: bool) -> Plan[tuple[list[tuple[Keys, bytes]], list[Sound]]]:
+        """Ask scripts."""
+        work, replies = yield from _ask(
+            self._session, found, _ARTIFACTS, partial(calls.audit_artifacts, headers=read_data)
         )
-        unsure, sound = [], []
-        for (keys, numbers), some in zip(groups, replies, strict=True):
-            self._count(keys, [one.field for one in some])
-            sound += [(found[numbers[one.number]], one.header, one.stored) for one in some]
-            sure = {one.number for one in some}
-            unsure += [found[n] for i, n in enumerate(numbers) if i not in sure]
-        return unsure, sound
+        suspects: list[tuple[Keys, bytes]] = []
+        sound: list[Sound] = []
+        for (keys, names), reply in zip(work, replies, strict=True):
+            suspects += [(keys, names[i]) for i in reply.others]
+            self._artifacts[keys] += len(reply.leases)
+            self._count(keys, reply.leases)
+            others = set(reply.others)
+            fit = [name for i, name in enumerate(names) if i not in others]
+            if read_data:
+                sound += [Sound(keys, *one) for one in zip(fit, reply.headers, reply.stored, strict=True)]
+        return suspects, sound
+
+    def _glance(self, found: Found, *, read_data: bool) -> Plan[tuple[list[tuple[Keys, bytes]], list[Sound]]]:
+        """Ask by plain commands."""
+        replies = yield from fitting(self._session, found, whole=self._whole)
+        suspects: list[tuple[Keys, bytes]] = []
+        sound: list[Sound] = []
+        for (keys, names), some in zip(found.items(), replies, strict=True):
+            self._artifacts[keys] += len(some)
+            self._gather(keys, some)
+            if len(some) < len(names):
+                fit = {one.number for one in some}
+                suspects += [(keys, name) for number, name in enumerate(names) if number not in fit]
+            if read_data:
+                sound += [Sound(keys, names[one.number], one.header, one.stored) for one in some]
+        return suspects, sound
+
+    def _gather(self, keys: Keys, some: Sequence[Fitting]) -> None:
+        self._room -= len(some)
+        for one in some:
+            place = keys, one.field
+            if place in self._gathered:
+                self._gathered[place].append(one)
+            else:
+                self._gathered[place] = [one]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to ask for `unindexed` ones."""
+        return self._room <= 0
+
+    def unindexed(self) -> Plan[list[Unindexed]]:
+        """Of what was found to fit since, what the runs' indexes may not know. The others are counted."""
+        gathered, self._gathered, self._room = self._gathered, {}, _GATHERED
+        work = [(*place, page) for place, some in gathered.items() if place[1] != b"-" for page in pages(some)]
+        asked = [
+            Command(keys.slot, (b"ZMSCORE", keys.run_of(field[1:]), *[one.member for one in page]), same)
+            for keys, field, page in work
+        ]
+        replies = yield from self._scores(asked)
+        unindexed: list[Unindexed] = []
+        for (keys, field, page), scores in zip(work, replies, strict=True):
+            unknown = [one for one, score in zip(page, scores or [None] * len(page), strict=True) if score != one.ends]
+            unindexed += [Unindexed(keys, one.member.hex().encode(), field[1:]) for one in unknown]
+            self._count(keys, {field: len(page) - len(unknown)})
+        return unindexed
+
+    def _scores(self, asked: Sequence[Command[Any]]) -> Plan[list[Any]]:
+        """What these say; nothing of an index that is of another type."""
+        try:
+            return (yield from self._session.read_each(asked))
+        except CorruptArtifactError:
+            if len(asked) == 1:
+                return [()]
+        middle = len(asked) // 2
+        return [*(yield from self._scores(asked[:middle])), *(yield from self._scores(asked[middle:]))]
 
     def add(self, keys: Keys, *, fits: bool) -> None:
         """Count an artifact that was looked at by itself; its leases are not."""
         self._artifacts[keys] += fits
 
-    def _count(self, keys: Keys, leases: Sequence[bytes]) -> None:
-        self._artifacts[keys] += len(leases)
-        counter = self._leases.setdefault(keys, Counter())
+    def _count(self, keys: Keys, leases: Iterable[bytes] | Mapping[bytes, int]) -> None:
+        counter = self._leases[keys]
         if len(counter) < _COUNTED:
             counter.update(leases)
 
@@ -117,7 +186,7 @@ class Census:
         fields = [b"=" + match["name"] for _, _, match in indexes]
         replies = yield from self._session.read_each(
             [
-                calls.audit_index(keys, (key, key), field, 0, PAGE, self._leases.get(keys, Counter())[field])
+                calls.audit_index(keys, (key, key), field, 0, PAGE, self._leases[keys][field])
                 for (keys, key, _), field in zip(indexes, fields, strict=True)
             ]
         )
@@ -141,10 +210,10 @@ class Census:
             start += audited.members
 
 
-def unsure_contents(session: Session, found: Sequence[Key]) -> Plan[list[Key]]:
+def unsure_contents(session: Session, found: Found) -> Plan[list[tuple[Keys, bytes]]]:
     """Those contents of which it is not sure that something needs them."""
     work, replies = yield from _ask(session, found, PAGE, calls.audit_contents)
-    return [items[i] for items, unsure in zip(work, replies, strict=True) for i in unsure]
+    return [(keys, names[i]) for (keys, names), unsure in zip(work, replies, strict=True) for i in unsure]
 
 
 def are_twins(session: Session, keys: Keys) -> Plan[bool]:
@@ -156,25 +225,19 @@ def are_twins(session: Session, keys: Keys) -> Plan[bool]:
 
 
 def _ask(
-    session: Session, found: Sequence[Key], count: int, call: Callable[[Keys, Sequence[bytes]], Call[T]]
-) -> Plan[tuple[list[list[Key]], list[T]]]:
-    """Ask about keys of default ids, some at a time; the items of each call, and what was said of these."""
-    work = [
-        [found[i] for i in page]
-        for numbers in by_partition(keys for keys, _, _ in found).values()
-        for page in pages(numbers, count)
-    ]
-    replies = yield from session.read_each(
-        [call(items[0][0], [match["name"] for _, _, match in items]) for items in work]
-    )
+    session: Session, found: Found, count: int, call: Callable[[Keys, Sequence[bytes]], Call[T]]
+) -> Plan[tuple[list[tuple[Keys, Sequence[bytes]]], list[T]]]:
+    """Ask about some names at a time; those of each call, and what was said of these."""
+    work = [(keys, page) for keys, names in found.items() for page in pages(names, count)]
+    replies = yield from session.read_each([call(keys, page) for keys, page in work])
     return work, replies
 
 
-def _is_as_stored(name: bytes, header: bytes, sealed: bytes | None) -> bool:
+def _is_as_stored(one: Sound, sealed: bytes | None) -> bool:
     if sealed is None or is_manifest(sealed):
         return False
     try:
-        digest, size = records.decode_header(header, name.decode())
+        digest, size = records.decode_header(one.header, one.name.decode())
         unseal(sealed, digest, size=size)
     except CorruptArtifactError:
         return False

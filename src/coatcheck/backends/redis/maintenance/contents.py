@@ -14,12 +14,12 @@ from ..scripts.calls import Chunks
 from ..scripts.script import Command, same
 from ..session import Session
 from .artifacts import Artifacts
-from .auditing import Key, unsure_contents
+from .auditing import Found, Key, unsure_contents
 from .problems import Problems
 
 
 class Contents:
-    """What looks at contents, after all artifacts and indexes were looked at.
+    """What looks at contents.
 
     Args:
         session: The namespace.
@@ -27,22 +27,30 @@ class Contents:
         artifacts: Knows what they need.
         stale: Stale members of each index, where they were left.
         grace_ms: What was used more recently than this is never removed.
+
+    Attributes:
+        unsure: Whether it was not sure of some content that something needs it.
     """
 
     def __init__(
         self, session: Session, problems: Problems, artifacts: Artifacts, stale: Counter[bytes], grace_ms: int
     ) -> None:
+        self.unsure = False
         self._session = session
         self._problems = problems
         self._artifacts = artifacts
         self._stale = stale
         self._grace = -(-grace_ms // 1000)
 
-    def look(self, found: Sequence[Key]) -> Plan[None]:
-        """Contents, or their manifests."""
+    def ask(self, found: Found) -> Plan[None]:
+        """Ask whether some contents are needed, before all artifacts and indexes were looked at."""
+        if not self.unsure:
+            self.unsure = bool((yield from unsure_contents(self._session, found)))
+
+    def look(self, found: Found) -> Plan[None]:
+        """Contents, or their manifests, after all artifacts and indexes were looked at."""
         artifacts = self._artifacts
-        found = [one for one in found if (one.keys, one.match["name"]) not in artifacts.needed]
-        wanted = [(keys, match["name"]) for keys, _, match in (yield from unsure_contents(self._session, found))]
+        wanted = [one for one in (yield from unsure_contents(self._session, found)) if one not in artifacts.needed]
         flag = b"" if artifacts.unreadable else self._problems.flag("orphan-content")
         replies = yield from self._session.write_each(
             [

@@ -1,12 +1,14 @@
 """Which artifacts fit, as plain commands tell: they cost a server less than a script. Scripts tell of the others.
 
 The answers are not of one moment. What changes in between may seem not to fit, and is looked at again; what does not
-fit stays so, and is found by whichever answer shows it.
+fit stays so, and is found by whichever answer shows it. What else may claim an artifact has a key of its own (indexes
+of many leases, needs of its content), and is found there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -21,51 +23,50 @@ from ..scripts.plain import TIME, milliseconds
 from ..scripts.script import ANY_ID, Command, IdForm, Repeated, Unit, same
 from ..session import Session
 
-_FOREVER: Final = -1  # how PEXPIRETIME says it
 _UNITS: Final = 5  # that ask about a partition
+_FOREVER: Final = -1  # how PEXPIRETIME says it
 
 
 class Fitting(NamedTuple):
-    """An artifact of a default id that one run leases, in one piece: its number, lease field, header, stored bytes.
+    """An artifact of a default id that one run leases, in one piece; nobody asked that run's index yet.
 
-    `ends`: where it stands in the index by deadline, as the server says it.
+    Attributes:
+        number: Its number.
+        member: Itself as a member of indexes.
+        field: Its lease field.
+        header: Its header.
+        ends: Its deadline as an index says it.
+        stored: Bytes of its content; 0 where nobody looked.
     """
 
     number: int
+    member: bytes
     field: bytes
     header: bytes
-    stored: int
     ends: Any
+    stored: int
 
 
-def fitting(session: Session, groups: Sequence[tuple[Keys, Sequence[bytes]]]) -> Plan[list[list[Fitting]]]:
-    """Which artifacts of each partition surely fit; `audit_artifacts.lua` says what that means."""
-    packed = [_members(names) for _, names in groups]
+def fitting(session: Session, found: Mapping[Keys, Sequence[bytes]], *, whole: bool) -> Plan[list[list[Fitting]]]:
+    """Which artifacts of each partition surely fit; `audit_artifacts.lua` says what that means.
+
+    Args:
+        session: The namespace.
+        found: Their ids.
+        whole: Look at contents and at expiries, too. Else one that fits holds nothing that is left over.
+    """
+    packed = [_members(names) for names in found.values()]
     try:
         replies = yield from session.read_each(
             [
                 unit
-                for (keys, names), members in zip(groups, packed, strict=True)
-                for unit in _units(keys, names, members)
+                for (keys, names), members in zip(found.items(), packed, strict=True)
+                for unit in _units(keys, names, members, whole=whole)
             ]
         )
-        found = [_those(members, replies[_UNITS * n :][:_UNITS]) for n, members in enumerate(packed)]
-        runs = [(n, field) for n, by_field in enumerate(found) for field in by_field if field != b"-"]
-        scores = yield from session.read_each(
-            [
-                Command(
-                    groups[n][0].slot,
-                    (b"ZMSCORE", groups[n][0].run_of(field[1:]), *[packed[n][one.number] for one in found[n][field]]),
-                    same,
-                )
-                for n, field in runs
-            ]
-        )
+        return [list(_those(members, *replies[_UNITS * n :][:_UNITS], whole=whole)) for n, members in enumerate(packed)]
     except CorruptArtifactError:  # a key of another type
-        return [[] for _ in groups]
-    for (n, field), some in zip(runs, scores, strict=True):
-        found[n][field] = [one for one, score in zip(found[n][field], some, strict=True) if score == one.ends]
-    return [[one for some in by_field.values() for one in some] for by_field in found]
+        return [[] for _ in packed]
 
 
 def _members(names: Sequence[bytes]) -> list[bytes]:
@@ -73,52 +74,57 @@ def _members(names: Sequence[bytes]) -> list[bytes]:
     return [packed[at : at + BINARY] for at in range(0, len(packed), BINARY)]
 
 
-def _units(keys: Keys, names: Sequence[bytes], members: Sequence[bytes]) -> list[Unit[Any]]:
+def _units(keys: Keys, names: Sequence[bytes], members: Sequence[bytes], *, whole: bool) -> list[Unit[Any]]:
     """What is asked about some artifacts."""
     return [
         Command(keys.slot, (b"ZCOUNT", keys.created, BEHIND, b"+inf"), int),
         Command(keys.slot, (b"ZCARD", keys.runs), int),  # an error where that is of another type
         Command(keys.slot, (b"ZMSCORE", keys.created, *members), same),
         Command(keys.slot, (b"ZMSCORE", keys.deadlines, *members), same),
-        Repeated(_form(keys), keys.slot, names, same, TIME),
+        Repeated(_form(keys, whole=whole), keys.slot, names, same, TIME),
     ]
 
 
-def _those(members: Sequence[bytes], replies: Sequence[Any]) -> dict[bytes, list[Fitting]]:
-    """Those that fit by lease field, whether or not their run's index knows them."""
-    labels, _, created, deadlines, (time, *answers) = replies
-    if labels:
-        return {}
-    now = milliseconds(time)
-    found: dict[bytes, list[Fitting]] = {}
-    rows = zip(members, created, deadlines, *[iter(answers)] * 5, strict=True)
-    for number, (member, stored_at, ends, fields, until, content_until, stored, rare) in enumerate(rows):
-        one = records.single_lease(fields)
-        if rare or one is None or stored_at is None or ends is None or stored < HEADER.size:
+def _those(
+    members: Sequence[bytes],
+    labels: int,
+    _: int,
+    created: Sequence[Any],
+    deadlines: Sequence[Any],
+    told: Any,
+    *,
+    whole: bool,
+) -> Iterator[Fitting]:
+    """Those that fit."""
+    if labels and whole:
+        return
+    now, answers, step = milliseconds(told[0]), told[1:], 4 if whole else 1
+    rows = zip(members, created, deadlines, answers[::step], strict=True)
+    for number, (member, stored_at, ends, fields) in enumerate(rows):
+        one = records.sole_lease(fields, member)
+        if one is None or stored_at is None or ends is None:
             continue
-        header, field, lease = one
-        if until != content_until or not records.is_of(header, member) or records.is_damaged(lease) or b"\n" in field:
-            continue
-        created_at, deadline = records.moments_of(lease, member)
+        header, field, created_at, deadline = one
         lasting = deadline == records.FOREVER
-        if (
-            deadline > now
-            and until == (_FOREVER if lasting else deadline)
-            and float(ends) == (float("inf") if lasting else deadline)
-            and float(stored_at) >= created_at
-            and not may_be_manifest(stored, records.size_of(header, member))
-        ):
-            found.setdefault(field, []).append(Fitting(number, field, header, stored, ends))
-    return found
+        if deadline <= now or float(ends) != (math.inf if lasting else deadline) or float(stored_at) < created_at:
+            continue
+        stored = 0
+        if whole:
+            until, content_until, stored = answers[step * number + 1 : step * (number + 1)]
+            if (
+                until != content_until
+                or until != (_FOREVER if lasting else deadline)
+                or stored < HEADER.size
+                or may_be_manifest(stored, records.size_of(header, member))
+            ):
+                continue
+        yield Fitting(number, member, field, header, ends, stored)
 
 
-@lru_cache(maxsize=512)  # partitions
-def _form(keys: Keys) -> IdForm:
+@lru_cache(maxsize=1024)  # partitions, either way
+def _form(keys: Keys, *, whole: bool) -> IdForm:
     artifact, content = keys.artifact(ANY_ID), keys.content(ANY_ID)
-    return IdForm(
-        (b"HRANDFIELD", artifact, b"3", b"WITHVALUES"),
-        (b"PEXPIRETIME", artifact),
-        (b"PEXPIRETIME", content),
-        (b"STRLEN", content),
-        (b"EXISTS", keys.leases(ANY_ID), keys.stores(ANY_ID), keys.needs(ANY_ID)),
-    )
+    leases = (b"HRANDFIELD", artifact, b"3", b"WITHVALUES")
+    if not whole:
+        return IdForm(leases)
+    return IdForm(leases, (b"PEXPIRETIME", artifact), (b"PEXPIRETIME", content), (b"STRLEN", content))

@@ -11,12 +11,13 @@ from .common import Name, change_keys, chunks_in, pairs, raw
 
 
 class Checked(NamedTuple):
-    """What `check_artifact` found."""
+    """What `check_artifact` found. `stored`: bytes of its content; -1 where there is none."""
 
     state: str
     problems: list[str]
     runs: list[bytes]
     chunks: tuple[bytes, int] | None
+    stored: int
 
 
 class Judgement(NamedTuple):
@@ -113,8 +114,8 @@ def check_artifact(keys: Keys, name: Name, repair: bytes) -> Call[Checked]:
     """`check_artifact.lua`. `repair`: `1`, `e` only what has expired, or nothing."""
 
     def decode(reply: Any) -> Checked:
-        state, problems, runs, chunks = reply
-        return Checked(state.decode(), [problem.decode() for problem in problems], runs, chunks_in(chunks))
+        state, problems, runs, chunks, stored = reply
+        return Checked(state.decode(), [problem.decode() for problem in problems], runs, chunks_in(chunks), int(stored))
 
     arguments = [keys.prefix, b"", *pairs([name]), repair]
     return Call(_CHECK_ARTIFACT, keys.slot, change_keys(keys, keys.run(None), [name]), arguments, decode)

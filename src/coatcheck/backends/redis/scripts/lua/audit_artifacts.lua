@@ -6,7 +6,7 @@
 -- ARGV[1] key prefix   ARGV[2] '1': sizes and headers are wanted   ARGV[3] how many
 -- ARGV[4..] their ids   ARGV[..] their members, in the same order
 -- Nothing is said where labels are indexed: check_artifact.lua knows these indexes.
--- Derived keys, only read: artifacts, contents, needs, leases, stores and runs' indexes. What is absent does not fit.
+-- Derived keys, only read: artifacts, contents and runs' indexes. What is absent does not fit.
 -- Returns {numbers of those that may not fit, lease fields of the others in lines, bytes that are stored of each of the
 --   others, header of each of the others}; the last two are empty where they are not wanted
 
@@ -15,19 +15,11 @@
 
 local now, prefix, with_headers = math.floor(now_in_microseconds() / 1000), ARGV[1], ARGV[2] == '1'
 local try, count = redis.pcall, tonumber(ARGV[3])
-local rare = {}
 
--- What one command says of all of them: whether any has what most have not, and where they stand in the catalog.
+-- What one command says of all of them: where they stand in the catalog.
 local created, deadlines
 local fits = is_index(KEYS[1]) and is_index(KEYS[2]) and is_index(KEYS[3])
 if fits and call('ZCOUNT', KEYS[1], 9007199254740992, '+inf') == 0 then -- see is_marked
-  for i = 1, count do
-    local n = 3 * i
-    rare[n - 2], rare[n - 1], rare[n] = rare_keys(prefix, ARGV[i + 3])
-  end
-  if call('EXISTS', unpack(rare)) == 0 then
-    rare = nil
-  end
   created = call('ZMSCORE', KEYS[1], unpack(ARGV, count + 4))
   deadlines = call('ZMSCORE', KEYS[2], unpack(ARGV, count + 4))
 end
@@ -52,7 +44,6 @@ local function sound(i)
     or tonumber(deadlines[i] or 0) ~= (deadline == FOREVER and math.huge or deadline)
     or tonumber(created[i] or 0) < lease_created(lease)
     or (field ~= '-' and try('ZSCORE', run_key(prefix, string.sub(field, 2)), ARGV[i + count + 3]) ~= deadlines[i])
-    or (rare and call('EXISTS', rare_keys(prefix, id)) > 0)
   then
     return nil
   end

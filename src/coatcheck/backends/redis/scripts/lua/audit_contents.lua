@@ -4,21 +4,21 @@
 --
 -- KEYS[1] any key of the partition
 -- ARGV[1] key prefix   ARGV[2..] names of contents
--- Derived keys, only read: contents and their default artifacts. What is absent is not sure.
+-- Derived keys, only read: their default artifacts. What is absent is not sure.
 -- Returns their numbers
 
 -- @include keys
 
-local call, try = redis.call, redis.pcall
-local prefix, names, unsure = ARGV[1], {}, {}
+local call = redis.call
+local names, unsure = {}, {}
 for i = 2, #ARGV do
-  names[i - 1] = artifact_key(prefix, ARGV[i])
+  names[i - 1] = artifact_key(ARGV[1], ARGV[i])
 end
-local all = call('EXISTS', unpack(names)) == #names
-for i, name in ipairs(names) do
-  local stored = try('STRLEN', content_key(prefix, ARGV[i + 1]))
-  if type(stored) ~= 'number' or stored < 50 or not (all or call('EXISTS', name) == 1) then
-    unsure[#unsure + 1] = i
+if call('EXISTS', unpack(names)) < #names then
+  for i, name in ipairs(names) do
+    if call('EXISTS', name) == 0 then
+      unsure[#unsure + 1] = i
+    end
   end
 end
 return unsure

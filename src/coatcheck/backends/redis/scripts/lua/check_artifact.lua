@@ -7,23 +7,27 @@
 -- ARGV[1] key prefix   ARGV[2] ''   ARGV[3] member   ARGV[4] content id (16 bytes), or '' where that cannot be read
 -- ARGV[5] '1': repair, 'e': only if it has expired
 -- Derived keys, only read for hints: indexes of the runs that lease it. Indexes by label are read and written.
--- Returns {state, problems, runs whose indexes may be wrong, chunks}
+-- Returns {state, problems, runs whose indexes may be wrong, chunks, bytes of its content or -1}
 --   state: '' nothing can be said of its content, 'few' or 'many' leases, 'other' it stands for another content now
 
 -- @include artifact
 
+local function only(state, problem)
+  return { state, { problem }, {}, {}, -1 }
+end
+
 local now = math.floor(now_in_microseconds() / 1000)
 local a = artifact_at(5, ARGV[3])
 if call('TYPE', a.key).ok ~= 'hash' then
-  return { '', expiry(a.key) and { 'wrong-type' } or {}, {}, {} }
+  return only('', expiry(a.key) and 'wrong-type' or nil)
 end
 local header = call('HGET', a.key, 'h')
 if not header or #header < 34 then
-  return { '', { 'damaged-metadata' }, {}, {} }
+  return only('', 'damaged-metadata')
 elseif not is_known(header) then
-  return { '', { 'future-version' }, {}, {} }
+  return only('', 'future-version')
 elseif content_id_of(header) ~= ARGV[4] then
-  return { 'other', {}, {}, {} }
+  return only('other')
 end
 local many = call('HLEN', a.key) > MANY
 local state = many and 'many' or 'few'
@@ -38,7 +42,7 @@ end
 
 for _, key in ipairs({ at.created, at.deadlines, outlived, at.runs, a.leases, a.stores, a.needs }) do
   if not is_index(key) then
-    return { state, { 'wrong-type' }, {}, {} }
+    return only(state, 'wrong-type')
   end
 end
 
@@ -61,7 +65,7 @@ else
   for i = 1, #fields, 2 do
     if is_lease(fields[i]) then
       if is_damaged(fields[i + 1]) then
-        return { state, { 'damaged-metadata' }, {}, {} }
+        return only(state, 'damaged-metadata')
       end
       local ends = lease_deadline(fields[i + 1])
       if ends > now then
@@ -70,7 +74,7 @@ else
           local run = string.sub(fields[i], 2)
           local known = redis.pcall('ZSCORE', run_key(at.prefix, run), a.id)
           if type(known) == 'table' then
-            return { state, { 'wrong-type' }, {}, {} }
+            return only(state, 'wrong-type')
           elseif known ~= score_read(ends) then
             runs[#runs + 1] = run
           end
@@ -82,6 +86,7 @@ end
 
 local stored = call('TYPE', a.content).ok == 'string' and expiry(a.content)
 local chunks = stored and chunks_of(a.content, content_start(a.content)) or {}
+local bytes = stored and call('STRLEN', a.content) or -1
 if deadline <= now then
   if expiry(a.key) > now then -- else it ends by itself, this very millisecond
     found('expired-artifact')
@@ -113,7 +118,7 @@ else
   if labels then
     local looked, wrong = pcall(labels.mend, a, tonumber(created or 0), deadline, false)
     if not looked then
-      return { state, { 'wrong-type' }, {}, {} }
+      return only(state, 'wrong-type')
     elseif wrong then
       found('unindexed-artifact')
     end
@@ -134,4 +139,4 @@ if mendable and (ARGV[5] == '1' or (ARGV[5] == 'e' and seen['expired-artifact'])
     end
   end
 end
-return { state, problems, runs, chunks }
+return { state, problems, runs, chunks, bytes }

@@ -24,11 +24,6 @@ local function content_key(prefix, name)
   return prefix .. 'content:' .. name
 end
 
--- Keys of an artifact of default id that most do not have: of many leases, and of explicit ids and holds.
-local function rare_keys(prefix, id)
-  return prefix .. 'leases:' .. id, prefix .. 'stores:' .. id, prefix .. 'needs:' .. id
-end
-
 local function created_key(prefix)
   return prefix .. 'catalog:created'
 end
