@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError, TryAgainError
 
-from coatcheck import Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck import ANONYMOUS, Payload, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
 from coatcheck.backends.redis import batching
 from coatcheck.backends.redis.finding import bounded, looking, ofrun, ordered, scanning
 from coatcheck.backends.redis.layout.keys import member_of
@@ -140,6 +140,7 @@ def test_few_of_many_are_counted_once_whatever_others_do(store, small_pages, mon
         for _ in range(4):
             assert store.count(tags=KEPT, created_after="1999-01-01") == 300
             assert store.facets("tag:kept", created_before="2200-01-01") == {"yes": 300}
+            assert store.stats(tags=KEPT, created_after="1999-01-01").artifacts == 300
             for between in {"created_after": "1999-01-01"}, {"created_before": "2200-01-01"}:
                 assert lasting(store.iter_artifacts(tags=KEPT, **between)) == LASTING_IDS
 
@@ -286,8 +287,40 @@ def test_a_whole_list_between_two_times_looks_at_nothing_else(store, small_pages
     assert list(store.iter_artifacts(**between)) == [middle]
     assert store.count(**between) == 1
     assert store.facets("tag:k", **between) == {"v": 1}
+    assert store.stats(**between).artifacts == 1
+    newest = store.list_all(limit=1)
+    assert store.count(run_id=ANONYMOUS, created_after=newest[0].created_at) == 1
+    assert store.page(run_id=ANONYMOUS, created_after=newest[0].created_at).items == newest
     assert store.delete_where(**between, dry_run=False).artifacts == 1
-    assert wire.trips < 40
+    assert wire.trips < 60
+
+
+def test_figures_of_few_of_many_are_those_of_all(store, monkeypatch) -> None:
+    for n in range(40):
+        store.store(b"%d" % (n % 30), artifact_id=f"named-{n}", tags=KEPT if n % 2 else {}, ttl=1000)
+        store.store(b"%d" % (n % 30), run_id=f"run-{n % 3}", ttl=None if n % 5 else 100_000)
+    large = store.store(b"chunked" * 700_000, run_id="large")
+    for n in range(0, 40, 7):  # so these anonymous leases are older than their artifacts' places
+        store.store(b"%d" % (n % 30), artifact_id=f"named-{n}", run_id="later")
+    low, high = store.get_metadata("named-13").created_at, large.created_at
+    wanted = [
+        {**filters, **between}
+        for filters in ({}, {"tags": KEPT}, {"run_id": ANONYMOUS})
+        for between in (
+            {"created_after": low},
+            {"created_before": high},
+            {"created_after": low, "created_before": high},
+        )
+    ]
+
+    def figures() -> list:
+        return [(store.stats(**one), store.count(**one), store.facets("run_id", **one)) for one in wanted]
+
+    monkeypatch.setattr(bounded, "_PART", 1_000_000)  # so they are not few
+    of_all = figures()
+    assert all(stats.artifacts == count > 0 for stats, count, _ in of_all)
+    monkeypatch.setattr(bounded, "_PART", 0)
+    assert figures() == of_all
 
 
 @pytest.mark.parametrize("limit", [1, 10])

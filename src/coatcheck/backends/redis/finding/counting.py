@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ....envelope import is_manifest
-from ....errors import CorruptArtifactError
 from ....figures import Tally
 from ....manifest import Manifest
 from ....model import StoreStats
@@ -21,11 +20,11 @@ from ..scripts import calls
 from ..scripts.plain import server_time
 from ..scripts.script import Command, same
 from ..session import Session, heard
-from .bounded import BoundedScan, are_few, is_bounded
+from .bounded import BoundedScan, Span, few_of, is_bounded
 from .labelled import Sources, exactly, the_rest
 from .runs import RunScan, knowing
-from .scanning import completed, view_of, views_of
-from .tallying import TallyScan, once
+from .scanning import completed, view_of
+from .tallying import FewTallied, TallyScan, Weights, once, summed, tallied_of, tally_of
 from .walking import Cursor
 
 
@@ -115,26 +114,27 @@ class Counting:
         return sum(counts)
 
     def _tally(self, query: Query, by: str | None, read: Sources | None = None) -> Plan[Tally]:
-        if is_bounded(query) and (yield from are_few(self._session, query)):
-            return (yield from self._few(query, by))
+        span = (yield from few_of(self._session, query)) if is_bounded(query) else None
+        if span is not None:
+            return (yield from self._few(query, by, span))
         return (yield from once(lambda strict: self._tally_all(query, by, read, strict=strict)))
 
     def _tally_all(self, query: Query, by: str | None, read: Sources | None, *, strict: bool) -> Plan[Tally]:
         total, scan = Tally(), TallyScan(self._session, query, by, contents=False, read=read, strict=strict)
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
-                total.add(_tally_of(tallied, by))
+                total.add(tally_of(tallied, by))
                 for match in (yield from _unseen(self._session, query, keys, tallied.unknown)):
                     total.add(Tally.of(view_of(match), by))
         return total
 
-    def _few(self, query: Query, by: str | None) -> Plan[Tally]:
+    def _few(self, query: Query, by: str | None, span: Span) -> Plan[Tally]:
         """The same of what was stored between bounds, where that is little."""
-        total, seen, scan = Tally(), Seen(), BoundedScan(self._session, query, few=True)
+        total, seen, scan = Tally(), Seen(), BoundedScan(self._session, query, span)
         while (found := (yield from scan.matches())) is not None:
-            for view in views_of(found, query):
-                if seen.add(view.artifact_id):
-                    total.add(Tally.of(view, by))
+            views = zip(found, records.decode_views(found), strict=True)
+            new = [match for match, view in views if query.matches(view) and seen.add(view.artifact_id)]
+            total.add(tally_of(tallied_of(new, by), by))
         return total
 
     def _tallies(self, runs: Sequence[str]) -> Plan[list[Tally]]:
@@ -152,7 +152,7 @@ class Counting:
                 if tallied is None:
                     large.add(run)
                     continue
-                found[run].add(_summed(tallied.sums))
+                found[run].add(summed(tallied.sums))
                 query = Query(run_id=run)
                 for match in (yield from _unseen(session, query, keys, tallied.unknown)):
                     found[run].add(Tally.of(view_of(match), None))
@@ -161,41 +161,27 @@ class Counting:
         return [found[run] for run in runs]
 
     def _stats(self, query: Query) -> Plan[StoreStats]:
-        return once(lambda strict: self._all_stats(query, strict=strict))
-
-    def _all_stats(self, query: Query, *, strict: bool) -> Plan[StoreStats]:
         by = "run_id" if query.is_filter or query.is_of_one else None
-        total, scan = Tally(), TallyScan(self._session, query, by, contents=True, strict=strict)
-        leases = handed_in = hour = day = own = own_bytes = own_stored = 0
-        others: dict[bytes, calls.StoredContent] = {}
-        chunked: dict[bytes, Keys] = {}
+        span = (yield from few_of(self._session, query)) if is_bounded(query) else None
+        if span is not None:
+            return (yield from self._weigh(query, by, FewTallied(self._session, query, by, span)))
+        return (
+            yield from once(
+                lambda strict: self._weigh(query, by, TallyScan(self._session, query, by, contents=True, strict=strict))
+            )
+        )
+
+    def _weigh(self, query: Query, by: str | None, scan: FewTallied | TallyScan) -> Plan[StoreStats]:
+        weights = Weights(by)
         while (some := (yield from scan.next())) is not None:
             for keys, tallied in some:
-                for one in (tallied, *(yield from self._unknown(query, by, keys, tallied))):
-                    total.add(_tally_of(one, by))
-                    leases, handed_in = leases + one.sums.leases, handed_in + one.sums.handed_in
-                    hour, day = hour + one.sums.hour, day + one.sums.day
-                    own, own_bytes, own_stored = (
-                        a + b for a, b in zip((own, own_bytes, own_stored), one.own, strict=True)
-                    )
-                    others |= {content.digest: content for content in one.contents if content.explicit}
-                    chunked |= {content.digest: keys for content in one.contents if content.chunked}
-        for digest in (yield from self._counted(query, others)):
-            del others[digest]
-        runs = len(total.values.keys() - {None}) if by else (yield from self._runs())
-        return StoreStats(
-            artifacts=total.views,
-            leases=leases,
-            runs=runs,
-            contents=own + len(others),
-            artifact_bytes=handed_in,
-            content_bytes=own_bytes + sum(one.size for one in others.values()),
-            stored_bytes=own_stored
-            + sum(one.stored for one in others.values())
-            + (yield from self._in_chunks(chunked)),
-            ends_within_hour=hour,
-            ends_within_day=day,
-        )
+                weights.add(keys, tallied)
+                for one in (yield from self._unknown(query, by, keys, tallied)):
+                    weights.add(keys, one)
+        for digest in (yield from self._counted(query, weights.explicit)):
+            del weights.explicit[digest]
+        runs = len(weights.views.values.keys() - {None}) if by else (yield from self._runs())
+        return weights.stats(runs=runs, in_chunks=(yield from self._in_chunks(weights.chunked)))
 
     def _counted(self, query: Query, others: Iterable[bytes]) -> Plan[list[bytes]]:
         """Contents of explicit ids that are those of wanted default artifacts, too."""
@@ -274,22 +260,3 @@ def _unseen(session: Session, query: Query, keys: Keys, members: Sequence[bytes]
     """Of members that a script could not see, those that a query wants."""
     found = [(keys, calls.Match(0.0, member, None, None, None)) for member in members]
     return [match for _, match in (yield from completed(session, query, found))]
-
-
-def _summed(sums: calls.Sums) -> Tally:
-    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
-        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
-    first = None if sums.first >= records.FOREVER else sums.first
-    last = None if sums.last >= records.FOREVER else sums.last
-    return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last)
-
-
-def _tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
-    tally, values = _summed(tallied.sums), Counter[str | None]()
-    for value, count in tallied.values.items():
-        if by == "run_id":
-            values[records.run_of(value)] += count
-        else:
-            values[value.decode() or (records.DEFAULT_TYPE if by == "content_type" else "")] += count
-    tally.values = values
-    return tally

@@ -82,13 +82,6 @@ def sources(session: Session, query: Query, by: By) -> Plan[Sources]:
     return Sources(first, mixed, list(labels.values()))
 
 
-def outlived(session: Session) -> Plan[list[Source]]:
-    """Indexes of what outlives its latest lease, where there is any: it may be seen with an earlier time of store."""
-    found = [Source(keys, keys.outlived) for keys in session.partitions.all]
-    there = yield from session.read_each([Command(keys.slot, (b"EXISTS", key), int) for keys, key in found])
-    return [source for source, one in zip(found, there, strict=True) if one]
-
-
 def exactly(session: Session, field: bytes) -> Plan[dict[Keys, Marker]]:
     """Where a field is indexed."""
     marked = yield from markers(session)

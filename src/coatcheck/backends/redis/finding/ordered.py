@@ -10,22 +10,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from ....model import ArtifactMetadata
 from ....plan import Plan
 from ....search import Place, Query, microseconds
-from ..batching import BATCH_BYTES, PAGE, by_partition, cut
+from ..batching import BATCH_BYTES, PAGE, by_partition
 from ..layout import records
 from ..layout.keys import Keys
 from ..layout.labels import BEHIND, alone
 from ..scripts import calls
 from ..scripts.calls import Match, Scanned, Sought
 from ..session import Session
-from ..transport.overlapping import overlapped
 from .labelled import By, Source, Sources, sources
 from .looking import Looking
-from .scanning import Found, completed
+from .scanning import Found, completed, looked_at
 from .walking import Steps
 
 HIGHEST: Final = b"\xff" * 256  # behind all members of one score
@@ -167,7 +166,7 @@ class InOrder:
                 named.setdefault(keys, []).append(member)
             else:
                 found.append((keys, match))
-        yield from overlapped(self._look(part, found) for part in cut(named, self._looking.pace))
+        found += yield from looked_at(self._session, self._looking, named)
         matches = [match for _, match in (yield from completed(self._session, self._query, found))]
         views = zip([match.member for match in matches], records.decode_views(matches), strict=True)
         self._views.update([one for one in views if self._query.matches(one[1])] if self._query.is_filter else views)
@@ -176,15 +175,6 @@ class InOrder:
             del self._found[member]
         self._by_name = self._by_name and 2 * len(gone) <= len(unread)
         return not gone
-
-    def _look(self, part: Sequence[tuple[Keys, Sequence[bytes]]], found: list[Found]) -> Plan[Any]:
-        """Ask what some members stand for."""
-
-        def taking(keys: Keys) -> Callable[[Sequence[Match]], None]:
-            return lambda matches: found.extend(zip(repeat(keys), matches, strict=False))
-
-        units = [unit for keys, members in part for unit in self._looking.at(keys, members, taking(keys))]
-        return self._session.read_each(units)
 
     def _undecided(self, walks: Sequence[Walk]) -> list[Walk]:
         """Those on which one may come that is among the first."""

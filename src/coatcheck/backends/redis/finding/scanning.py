@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final, TypeVar
 
 from ....model import ArtifactMetadata
 from ....plan import Plan
 from ....search import Query
 from ...base import Listing
-from ..batching import BATCH_BYTES, PAGE, ROUND, ask_about
+from ..batching import BATCH_BYTES, PAGE, ROUND, ask_about, cut
 from ..layout import records
 from ..layout.keys import Keys, listed
 from ..scripts import calls
@@ -223,6 +224,20 @@ class ViewScan(Scan[ArtifactMetadata]):
             return None
         matches = [(keys, match) for keys, some in (yield from self._some(most)) for match in some]
         return [match for _, match in (yield from completed(self._session, self._query, matches))]
+
+
+def looked_at(session: Session, looking: Looking, named: Mapping[Keys, Sequence[bytes]]) -> Plan[list[Found]]:
+    """What members of each partition stand for, by plain commands; what is gone is left out."""
+    found: list[Found] = []
+
+    def taking(keys: Keys) -> Callable[[Sequence[Any]], None]:
+        return lambda matches: found.extend(zip(repeat(keys), matches, strict=False))
+
+    def look(part: Sequence[tuple[Keys, Sequence[bytes]]]) -> Plan[Any]:
+        return session.read_each([unit for keys, members in part for unit in looking.at(keys, members, taking(keys))])
+
+    yield from overlapped(look(part) for part in cut(named, looking.pace))
+    return found
 
 
 def completed(session: Session, query: Query, found: Sequence[Found]) -> Plan[list[Found]]:

@@ -8,15 +8,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from ....figures import tag_of
+from ....errors import CorruptArtifactError
+from ....figures import Tally, tag_of
+from ....model import StoreStats
 from ....plan import Plan
 from ....search import Query
+from ....seen import Seen
 from ..batching import by_partition, pages
 from ..layout import records
-from ..layout.keys import Keys
+from ..layout.keys import Keys, listed
 from ..scripts import calls
 from ..scripts.script import Unit
 from ..session import Session
+from .bounded import BoundedScan, Span
 from .labelled import Source, Sources, sources
 from .looking import Looking, Weighing
 from .scanning import Scan, view_of
@@ -86,19 +90,8 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
     def _told(self, some: Sequence[tuple[Keys, calls.Tallied]]) -> Plan[Sequence[tuple[Keys, calls.Tallied]]]:
         """The same with what plain commands left to a script."""
         places = [(keys, member) for keys, tallied in some for member in tallied.unknown]
-        work = [
-            (keys, [places[i][1] for i in page])
-            for keys, numbers in by_partition(keys for keys, _ in places).items()
-            for page in pages(numbers)
-        ]
-        replies = yield from self._session.read_each(
-            [
-                calls.tally(keys, keys.deadlines, self._sought, page, look=len(page), by=None, contents=True)
-                for keys, page in work
-            ]
-        )
         known = [(keys, tallied._replace(unknown=[])) for keys, tallied in some]
-        return known + [(keys, tallied) for (keys, _), tallied in zip(work, replies, strict=True)]
+        return known + (yield from _weighed(self._session, self._sought, None, places))
 
     def _begin(self, read: Sources) -> None:
         if self._plain:
@@ -121,7 +114,125 @@ class TallyScan(Scan[tuple[Keys, calls.Tallied]]):
         unknown = [match.member for match in matches if match.header is None] if len(seen) < len(matches) else []
         if self._query.is_filter:
             seen = [match for match in seen if self._query.matches(view_of(match))]
-        return [(keys, calls.Tallied(b"", _sums_of(seen), unknown, _values_of(seen, self._by), (0, 0, 0), []))]
+        return [(keys, tallied_of(seen, self._by)._replace(unknown=unknown))]
+
+
+class FewTallied:
+    """The same of what was stored between bounds, where that is little. Nothing counts twice.
+
+    Args:
+        session: The namespace.
+        query: Which views.
+        by: What they are counted by.
+        span: What they are among.
+    """
+
+    def __init__(self, session: Session, query: Query, by: str | None, span: Span) -> None:
+        self._session = session
+        self._by = by
+        self._sought = calls.Sought.of(query, by_store=False, movable=session.transport.is_cluster)
+        self._scan = BoundedScan(session, query, span)
+        self._seen = Seen()
+
+    def next(self) -> Plan[Sequence[tuple[Keys, calls.Tallied]] | None]:
+        """What some come to; `None`: that was all."""
+        matches = yield from self._scan.matches()
+        if matches is None:
+            return None
+        names = [(match.member, listed(match.member).decode()) for match in matches]
+        places = [(self._session.of(name), member) for member, name in names if self._seen.add(name)]
+        return (yield from _weighed(self._session, self._sought, self._by, places))
+
+
+class Weights:
+    """What artifacts, their leases and their contents come to.
+
+    Args:
+        by: What views are counted by.
+
+    Attributes:
+        views: What views come to.
+        explicit: Contents of explicit ids, by digest: others may stand for them, too.
+        chunked: Where contents lie that are in chunks, by digest.
+    """
+
+    def __init__(self, by: str | None) -> None:
+        self._by = by
+        self.views = Tally()
+        self.explicit: dict[bytes, calls.StoredContent] = {}
+        self.chunked: dict[bytes, Keys] = {}
+        self._leases = self._handed_in = self._hour = self._day = 0
+        self._contents = self._bytes = self._stored = 0  # of default ids
+
+    def add(self, keys: Keys, tallied: calls.Tallied) -> None:
+        """Take some of a partition into account."""
+        sums, (contents, size, stored) = tallied.sums, tallied.own
+        self.views.add(tally_of(tallied, self._by))
+        self._leases += sums.leases
+        self._handed_in += sums.handed_in
+        self._hour += sums.hour
+        self._day += sums.day
+        self._contents += contents
+        self._bytes += size
+        self._stored += stored
+        self.explicit |= {content.digest: content for content in tallied.contents if content.explicit}
+        self.chunked |= {content.digest: keys for content in tallied.contents if content.chunked}
+
+    def stats(self, *, runs: int, in_chunks: int) -> StoreStats:
+        """All of it. `in_chunks`: bytes that the chunks take."""
+        explicit = self.explicit.values()
+        return StoreStats(
+            artifacts=self.views.views,
+            leases=self._leases,
+            runs=runs,
+            contents=self._contents + len(explicit),
+            artifact_bytes=self._handed_in,
+            content_bytes=self._bytes + sum(content.size for content in explicit),
+            stored_bytes=self._stored + sum(content.stored for content in explicit) + in_chunks,
+            ends_within_hour=self._hour,
+            ends_within_day=self._day,
+        )
+
+
+def _weighed(
+    session: Session, sought: calls.Sought, by: str | None, places: Sequence[tuple[Keys, bytes]]
+) -> Plan[list[tuple[Keys, calls.Tallied]]]:
+    """What some members come to, with their leases and contents."""
+    work = [
+        (keys, [places[i][1] for i in page])
+        for keys, numbers in by_partition(keys for keys, _ in places).items()
+        for page in pages(numbers)
+    ]
+    replies = yield from session.read_each(
+        [calls.tally(keys, keys.deadlines, sought, page, look=len(page), by=by, contents=True) for keys, page in work]
+    )
+    return [(keys, tallied) for (keys, _), tallied in zip(work, replies, strict=True)]
+
+
+def tallied_of(seen: Sequence[calls.Match], by: str | None) -> calls.Tallied:
+    """What some views come to, as `tally.lua` tells it."""
+    return calls.Tallied(b"", _sums_of(seen), [], _values_of(seen, by), (0, 0, 0), [])
+
+
+def summed(sums: calls.Sums) -> Tally:
+    """Sums as those of any backend."""
+    if not (records.is_deadline(sums.first) and records.is_deadline(sums.last)):
+        raise CorruptArtifactError("a lease ends beyond the year 9999: list_all() names its artifact")
+    first = None if sums.first >= records.FOREVER else sums.first
+    last = None if sums.last >= records.FOREVER else sums.last
+    return Tally(sums.views, sums.size, sums.oldest, sums.newest, first, last)
+
+
+def tally_of(tallied: calls.Tallied, by: str | None) -> Tally:
+    """The same with how often each value occurs."""
+    tally, values = summed(tallied.sums), Counter[str | None]()
+    for value, count in tallied.values.items():
+        if by == "run_id":
+            values[records.run_of(value)] += count
+        else:
+            values[value.decode() or (records.DEFAULT_TYPE if by == "content_type" else "")] += count
+    tally.values = values
+    return tally
 
 
 def _sums_of(seen: Sequence[calls.Match]) -> calls.Sums:
