@@ -14,6 +14,7 @@ from coatcheck import InMemoryArtifactStore
 from coatcheck.moving import ArchiveError, export_run, import_run
 
 DIGEST = hashlib.sha256(b"content").hexdigest()
+EMPTY = hashlib.sha256(b"").hexdigest()
 VIEW = {
     "artifact_id": DIGEST[:32],
     "content_type": "text/plain",
@@ -95,6 +96,12 @@ HOSTILE = {
     "a name with a line": tar(("manifest.json", manifest()), (f"contents/{DIGEST}\n", b"content"), SUMS),
     "a link": tar(("manifest.json", manifest()), (f"contents/{DIGEST}", b"", kind(tarfile.SYMTYPE)), SUMS),
     "a hard link": tar(("manifest.json", manifest()), (f"contents/{DIGEST}", b"", kind(tarfile.LNKTYPE)), SUMS),
+    "a link as an empty content": tar(
+        ("manifest.json", view(artifact_id=EMPTY[:32], digest=EMPTY, size_bytes=0)),
+        (f"contents/{EMPTY}", b"", kind(tarfile.SYMTYPE)),
+        SUMS,
+    ),
+    "a contiguous file": tar(("manifest.json", manifest()), (*CONTENT, kind(tarfile.CONTTYPE)), SUMS),
     "a device": tar(("manifest.json", manifest()), (f"contents/{DIGEST}", b"", kind(tarfile.CHRTYPE)), SUMS),
     "a directory": tar(("manifest.json", manifest()), ("contents", b"", kind(tarfile.DIRTYPE)), CONTENT, SUMS),
     "a second manifest": tar(("manifest.json", manifest()), CONTENT, ("manifest.json", manifest()), SUMS),

@@ -221,6 +221,14 @@ def test_nothing_is_restored_over_what_is_there(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
 
 
+def test_a_place_in_no_directory_is_named_as_it_was_given(face: Blocking, tree: Path, tmp_path: Path) -> None:
+    target = tmp_path / "absent" / "back"
+    with pytest.raises(FileNotFoundError, match="make that first") as caught:
+        face.restore(face.put(tree), target)
+    assert caught.value.filename == str(target)
+    assert not target.parent.exists()
+
+
 def test_an_error_in_the_end_leaves_nothing(
     face: Blocking, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import itertools
 import signal
 import socket
@@ -189,7 +190,24 @@ def test_what_is_taken_without_a_pause_ends_at_the_deadline(pair, pipeline, monk
         wire.send(pipeline([bytes(50)] * 2), 1, 0.0)
 
 
-@pytest.mark.parametrize("kind", [lambda sock: sock, OtherSocket], ids=["system", "other"])
+class OtherSystem(socket.socket):
+    """A socket of a system that takes no such timeouts."""
+
+    def setsockopt(self, *_: object) -> None:  # type: ignore[override]
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def settimeout(self, timeout: float | None) -> None:
+        assert timeout is not None, "it waits for ever"
+        super().settimeout(timeout)
+
+
+def on_another_system(sock: socket.socket) -> OtherSystem:
+    return OtherSystem(sock.family, sock.type, fileno=sock.detach())
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda sock: sock, OtherSocket, on_another_system], ids=["system", "other", "other system"]
+)
 @pytest.mark.parametrize("pause", [0.001, 0.02, 20], ids=["quick drops", "slow drops", "nothing"])
 def test_what_never_ends_ends_at_the_deadline(pair, kind, pause) -> None:
     ended = threading.Event()

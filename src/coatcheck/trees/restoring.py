@@ -79,7 +79,11 @@ class _Restoring:
         """Make the directories, empty."""
         if os.path.lexists(self._target):
             raise FileExistsError(errno.EEXIST, "is there already: name a directory that is not", str(self._target))
-        self._staging.mkdir(0o700)
+        try:
+            self._staging.mkdir(0o700)
+        except FileNotFoundError:
+            reason = "lies in a directory that is not there: make that first"
+            raise FileNotFoundError(errno.ENOENT, reason, str(self._target)) from None
         try:
             self._check_names()
             for entry in self._of_kind("directory"):

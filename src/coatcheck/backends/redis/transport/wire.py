@@ -182,8 +182,11 @@ def _waits_by_kernel(sock: socket.socket) -> bool:
     """Let a socket without a timeout of Python's wait for `_SOON`; whether it does."""
     if sys.platform == "win32" or not isinstance(sock, _socket.socket):  # gevent and others have sockets of their own
         return False
-    for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        sock.setsockopt(socket.SOL_SOCKET, side, struct.pack("ll", 0, int(_SOON * 1_000_000)))
+    try:
+        for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, side, struct.pack("ll", 0, int(_SOON * 1_000_000)))
+    except OSError:  # 32-bit systems whose times have 64 bits write them otherwise
+        return False
     return True
 
 
