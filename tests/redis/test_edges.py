@@ -202,6 +202,13 @@ def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, clien
             assert left == -1 if ttl is None else ttl - 30 < left <= ttl
 
 
+def test_content_that_an_explicit_id_needs_outlasts_a_lease_that_is_made_shorter(store, client, keys) -> None:
+    store.store(CONTENT, run_id="a", ttl=600)
+    store.store(CONTENT, artifact_id="named", run_id="b", ttl=600)
+    assert store.touch(NAME, 60, "a")
+    assert client.ttl(keys.artifact(NAME.encode())) <= 60 < client.ttl(keys.content(NAME.encode()))
+
+
 @pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])
 def test_shared_indexes_last_as_long_as_that_of_any_run(store, client, keys, size) -> None:
     longest = 0

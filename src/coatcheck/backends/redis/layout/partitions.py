@@ -129,6 +129,7 @@ class Partitions:
             if _DIGITS.fullmatch(b"".join(names)):
                 usual[kind][keys] = names
             else:
-                usual[kind][keys] = list(filter(_DIGITS.fullmatch, names))
+                if default := list(filter(_DIGITS.fullmatch, names)):
+                    usual[kind][keys] = default
                 others += [start + name for name in names if not _DIGITS.fullmatch(name)]
         return usual, others
