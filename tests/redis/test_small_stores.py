@@ -127,6 +127,14 @@ def test_leases_last_as_long_as_any_store_said(what, name, store, client, keys, 
     assert ends[0] == ends[1]
 
 
+def test_a_batch_shortens_no_lease_of_which_the_catalog_says_that_it_ends_before(store, client, keys) -> None:
+    store.store(CONTENT, run_id="a", ttl=2 * HOUR)
+    [(member, deadline)] = client.zrange(keys.deadlines, 0, -1, withscores=True)
+    client.zadd(keys.deadlines, {member: deadline - 1.8 * HOUR * 1000})
+    put("among many", store, run_id="a", ttl=HOUR)
+    assert leases_of(store) == {"a": 2}
+
+
 LASTING_LONGER = ["shorter", "no longer for ever", "by another run, shorter", "by others, in turn"]
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from coatcheck import ArtifactError, RedisArtifactStore, compute_artifact_id
+from coatcheck import ArtifactError, Payload, RedisArtifactStore, compute_artifact_id
 from coatcheck.backends.redis.layout.keys import Keys
 from coatcheck.backends.redis.layout.partitions import Partitions
 from coatcheck.backends.redis.content.upload import STAGING_MS
@@ -24,6 +24,7 @@ from .test_half_moved import (
     CHUNKING,
     CROWDED_ID,
     CROWDED_NAME,
+    FEW,
     FEW_ID,
     HOME_NUMBER,
     LARGE_ID,
@@ -66,6 +67,9 @@ SEVERAL = {
 
 TOGETHER: dict[str, Callable[[RedisArtifactStore], object]] = {
     "delete several": lambda store: store.delete_many([FEW_ID, NAME, LARGE_ID, LARGE_NAME, "nothing"]),
+    "store several names": lambda store: store.store_many(
+        [Payload(FEW, artifact_id=ALSO_FEW), Payload(OLD, artifact_id=NAME)], run_id="a"
+    ),
     "acquire several": lambda store: store.find_missing([ALSO_FEW, FEW_ID, NAME, NEW_ID], ttl=60, run_id="c"),
 }
 """Several artifacts, of which only the server knows what some stand for: one script call changes all."""
