@@ -7,12 +7,12 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypedDict, TypeVar
 
 from .encoding import encode_extra
 from .errors import ArtifactTooLargeError, InvalidArtifactError
@@ -100,6 +100,17 @@ def spelled_out(model: Callable[..., object]) -> Callable[[F], F]:
         return function
 
     return with_keywords
+
+
+def refuse_unknown(unknown: Iterable[str], known: Iterable[str]) -> Never:
+    """Say which keywords there are: Python would name a function that nobody called.
+
+    Raises:
+        TypeError: Always.
+    """
+    raise TypeError(
+        f"unexpected keyword argument {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +337,11 @@ def check_details(
     exact_ttl: bool = False,
     if_absent: bool = False,
     if_digest: str | None = None,
+    **unknown: Never,
 ) -> Details:
     """Everything that `store` takes but the content, checked."""
+    if unknown:
+        refuse_unknown(unknown, {"content_type", *StoreKeywords.__optional_keys__})
     if _is_unusual(content_type, run_id, tags, ttl):
         kind, run, labels, ttl_ms = _check(content_type, run_id, tags, ttl)
     else:

@@ -7,7 +7,7 @@ import operator
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from .arguments import check_bound
 from .backends.opened import Block, OpenedArtifact
@@ -138,6 +138,15 @@ class ArtifactReader(io.RawIOBase):
         self._check_open()
         count: int = self._run(self._cursor.readinto(memoryview(buffer).cast("B")))
         return count
+
+    def write(self, data: Buffer, /) -> Never:  # noqa: ARG002  # the interface of streams
+        """Never: an artifact is replaced as a whole.
+
+        Raises:
+            io.UnsupportedOperation: Always.
+        """
+        self._check_open()
+        raise io.UnsupportedOperation("an artifact is only read: store other content instead")
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move to a position, counted from the start, from here or from the end; the new position."""

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, TypedDict, TypeVar
 
-from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags
+from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags, refuse_unknown
 from .errors import InvalidArtifactError
 from .ids import check_artifact_id
 
@@ -123,12 +123,16 @@ class Query:
         max_size: int | None = None,
         created_after: str | datetime | None = None,
         created_before: str | datetime | None = None,
+        **unknown: Never,
     ) -> Query:
         """Check what was asked for.
 
         Raises:
             InvalidArtifactError: Something makes no sense.
+            TypeError: There is no such filter.
         """
+        if unknown:
+            refuse_unknown(unknown, Filters.__optional_keys__)
         exact = None if content_type is None else check_content_type(content_type)
         kind = exact[:-1] if exact is not None and exact.endswith("/*") else None
         smallest, largest = _check_size(min_size, "min_size"), _check_size(max_size, "max_size")

@@ -54,6 +54,14 @@ def test_others_work_while_a_large_file_is_stored_and_gc_leaves_it_alone(store, 
     assert blob(tmp_path).read_bytes() == CONTENT
 
 
+def test_what_is_opened_is_only_read(store) -> None:
+    with (
+        store.open(store.store(CONTENT), required=True) as reader,
+        pytest.raises(io.UnsupportedOperation, match="only read"),
+    ):
+        reader.write(b"more")
+
+
 def test_a_part_that_nobody_writes_is_a_leftover(store, tmp_path) -> None:
     left = tmp_path / "artifacts" / "blobs" / f".{'0' * 32}.part"
     left.write_bytes(b"x" * 100)

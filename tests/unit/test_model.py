@@ -40,9 +40,8 @@ def test_reprs_of_stores_say_where_and_show_no_password(asynchronous, tmp_path) 
 
 
 def test_every_error_says_whether_repeating_may_help() -> None:
-    errors = [
-        error for error in vars(coatcheck).values() if isinstance(error, type) and issubclass(error, ArtifactError)
-    ]
+    exported = [getattr(coatcheck, name) for name in coatcheck.__all__]
+    errors = [one for one in exported if isinstance(one, type) and issubclass(one, ArtifactError)]
     assert {error.__name__ for error in errors if error.transient} == {
         "StoreFullError",
         "StoreUnavailableError",

@@ -144,7 +144,12 @@ def test_type_checkers_know_the_same_options_as_the_store() -> None:
 def test_type_checkers_know_the_same_keywords_of_store_as_the_check() -> None:
     checked = get_type_hints(check_details)
     assert get_type_hints(StoreKeywords).items() <= checked.items()
-    assert checked.keys() - get_type_hints(StoreKeywords).keys() == {"content_type", "default_ttl_ms", "return"}
+    assert checked.keys() - get_type_hints(StoreKeywords).keys() == {
+        "content_type",
+        "default_ttl_ms",
+        "return",
+        "unknown",
+    }
 
 
 def test_the_two_drivers_are_twins() -> None:

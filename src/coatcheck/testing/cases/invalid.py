@@ -57,6 +57,22 @@ class Disguised(str):
 
 
 class Invalid:
+    def test_keywords_that_are_none_are_told_with_those_that_there_are(self, store: ArtifactStore) -> None:
+        with pytest.raises(TypeError, match=r"'tgas': there are .*\btags\b"):
+            store.store(b"content", tgas={})  # type: ignore[call-arg]
+        calls: list[Any] = [
+            store.page,
+            store.search,
+            store.count,
+            store.stats,
+            store.iter_artifacts,
+            store.delete_where,
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match=r"'colour': there are .*\bcreated_after\b"):
+                call(colour="red")
+        assert store.count() == 0
+
     @pytest.mark.parametrize("content", ["text", None, 1, ["a"], {"a": 1}, 1.5])
     def test_content_must_be_bytes_like(self, store: ArtifactStore, harness: object, content: Any) -> None:
         with pytest.raises(InvalidArtifactError, match="bytes-like"):
