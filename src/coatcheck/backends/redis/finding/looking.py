@@ -101,14 +101,12 @@ class Looking(Looks):
         if self._field:
             own = own_form(keys, self._field)
             return [Repeated(own, keys.slot, ids, lambda replies: take(self._own(members, replies)), TIME)]
-        return [Repeated(leases_form(keys), keys.slot, ids, lambda replies: take(self._latest(members, replies)), TIME)]
+        return [Repeated(leases_form(keys), keys.slot, ids, lambda replies: take(self._latest(members, replies)))]
 
     def _latest(self, members: Sequence[bytes], replies: Sequence[Any]) -> list[Match]:
         """The latest leases."""
         found, lengths, needles, left = [], [], self._needles, 0
-        time, *hashes = replies
-        now = records.deadline_bytes(milliseconds(time))
-        for member, fields in zip(members, hashes, strict=True):
+        for member, fields in zip(members, replies, strict=True):
             if not fields:
                 continue
             if len(fields) == 4 and fields[2] == b"h":
@@ -123,8 +121,6 @@ class Looking(Looks):
                     continue
                 header, field, lease = few
             lengths.append(len(lease))
-            if not records.is_live(lease, now):  # keys are there for the rest of the millisecond
-                continue
             for needle in needles:
                 if needle not in lease and not (records.is_cut(header) or records.is_damaged(lease)):
                     break
