@@ -11,7 +11,7 @@ from .bench import KIB, PER_RUN, Bench, measurement
 from .candidates import Batch
 from .measure import Trial, alternate
 from .ours import Coatcheck
-from .results import Left, Row
+from .results import Row
 from .server import Endpoint
 from .trials import loading, storing
 
@@ -33,7 +33,7 @@ class BenchCluster(Cluster):
 
 
 @measurement("cluster")
-def one_operation(bench: Bench) -> Iterator[Row | Left]:
+def one_operation(bench: Bench) -> Iterator[Row]:
     """A store and a load of 1 KiB on a cluster, beside the same on one server, both over TCP."""
     binary = next(engine for engine in ENGINES if engine.name == bench.engine).find()
     assert binary is not None  # the bench has a server
