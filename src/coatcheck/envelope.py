@@ -34,13 +34,13 @@ Verify = Literal["full", "checksum"]
 
 
 class Hashed(NamedTuple):
-    """A sealed value that was hashed while it came in.
+    """A sealed value whose payload is the plain content, hashed while it came in.
 
     Attributes:
         header: Its first bytes.
         payload: The rest.
         checksum: What its checksum has to be.
-        digest: The SHA-256 of the payload, where that is the plain content and is to be verified.
+        digest: The SHA-256 of the payload, where that is to be verified.
     """
 
     header: bytes
@@ -174,23 +174,32 @@ def unseal(sealed: bytes | Hashed, digest: bytes, verify: Verify = "full", size:
     if type(content) is not bytes:
         content = bytes(content)
     if verify == "full":
-        known = sealed.digest if isinstance(sealed, Hashed) and codec == RAW else None
+        known = sealed.digest if isinstance(sealed, Hashed) else None
         if (hashlib.sha256(content).digest() if known is None else known) != digest:
             raise CorruptArtifactError("stored content does not have the SHA-256 it was stored under")
     return content
 
 
 def unseal_usual(sealed: bytes | Hashed | None, digest: bytes, verify: Verify, size: int) -> bytes | None:
-    """The same, straight, of what is small, raw and as it should be; what anything else is, `unseal` finds out."""
-    if type(sealed) is not bytes or len(sealed) != _LENGTH + size or size > _SMALL:
-        return None
-    signed, plain = sealed[:_PROTECTED], sealed[_LENGTH:]
-    if (
-        signed == _SIGNED.pack(VERSION, RAW, size, digest)
-        and sealed[_PROTECTED:_LENGTH] == xxhash.xxh3_64_digest(plain + signed)
-        and (verify != "full" or hashlib.sha256(plain).digest() == digest)
+    """The same, straight, of what is small or hashed, raw and as it should be.
+
+    What anything else is, `unseal` finds out.
+    """
+    if type(sealed) is bytes and len(sealed) == _LENGTH + size and size <= _SMALL:
+        signed, plain = sealed[:_PROTECTED], sealed[_LENGTH:]
+        if (
+            signed == _SIGNED.pack(VERSION, RAW, size, digest)
+            and sealed[_PROTECTED:_LENGTH] == xxhash.xxh3_64_digest(plain + signed)
+            and (verify != "full" or hashlib.sha256(plain).digest() == digest)
+        ):
+            return plain
+    elif (
+        type(sealed) is Hashed
+        and len(sealed.payload) == size
+        and sealed.header == HEADER.pack(VERSION, RAW, size, digest, sealed.checksum)
+        and (verify != "full" or sealed.digest == digest)
     ):
-        return plain
+        return sealed.payload
     return None
 
 
@@ -200,7 +209,7 @@ def is_manifest(sealed: bytes) -> bool:
 
 
 class Hashing:
-    """Hashes a sealed value piece by piece.
+    """Hashes a sealed value whose payload is the plain content, piece by piece.
 
     Args:
         header: Its first bytes.
@@ -210,7 +219,7 @@ class Hashing:
     def __init__(self, header: bytes, verify: Verify) -> None:
         self._header = header
         self._checksum = xxhash.xxh3_64()
-        self._sha256 = hashlib.sha256() if verify == "full" and header[1] == RAW else None
+        self._sha256 = hashlib.sha256() if verify == "full" else None
 
     def update(self, piece: memoryview) -> None:
         """The next bytes of the payload."""

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from ...arguments import check_size
 from ...cache import ContentCache, Fetched
-from ...envelope import HEADER, MANIFEST, RAW, Hashed, Verify, is_manifest, unseal, unseal_usual
+from ...envelope import HEADER, MANIFEST, Hashed, Verify, is_manifest, unseal, unseal_usual
 from ...errors import CorruptArtifactError, StoreUnavailableError
 from ...ids import ID_LENGTH, is_default_id
 from ...manifest import Manifest
@@ -140,7 +140,7 @@ class Reading:
         view = records.decode_view(artifact_id, *lease)
         if self._max_size is not None:
             self.check_size_of(view)
-        if sealed.header[1] == RAW if type(sealed) is Hashed else self._cache is None and is_small(view, sealed):
+        if type(sealed) is Hashed or (self._cache is None and is_small(view, sealed)):
             return self.unsealed(view, sealed)
         return replies
 

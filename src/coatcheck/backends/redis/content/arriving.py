@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import xxhash
 
-from ....envelope import HEADER, Hashed, Hashing, Verify
+from ....envelope import HEADER, RAW, Hashed, Hashing, Verify
 from ..transport.replies import Large, LargeBytes, MalformedError
 
 if TYPE_CHECKING:
     import hashlib
 
-_HASHED: Final = 256 * 1024  # bytes from which on that pays
 _PIECE: Final = 128 * 1024  # bytes that are hashed before more are received: the server fills the socket meanwhile
 
 
 def taking_in(verify: Verify) -> Callable[[int], Large]:
-    """What takes in a sealed content of some size, see `Replies.expect`: it becomes bytes, or a `Hashed`."""
-    return lambda size: LargeBytes(size) if size < _HASHED else Arriving(size, verify)
+    """What takes in a sealed content of some size, see `Replies.expect`."""
+    return lambda size: Arriving(size, verify)
 
 
 class Arriving:
-    """A sealed content that comes in as one reply; becomes a `Hashed`.
+    """A sealed content that comes in as one reply; becomes a `Hashed`, or bytes where it is not the plain content.
 
     Args:
         size: Its bytes, more than a header has.
@@ -42,29 +41,36 @@ class Arriving:
 
     def space(self) -> memoryview:
         """See `Large`."""
+        if len(self._header) == HEADER.size:
+            self._view = self._payload.space()[:_PIECE]
         return self._view
 
     def took(self, size: int) -> bool:
         """See `Large`."""
-        if self._hashing is None:
+        if len(self._header) < HEADER.size:
             self._header += self._view[:size]
             self._view = self._view[size:]
-            if len(self._header) < HEADER.size:
-                return False
-            self._hashing = Hashing(self._header, self._verify)
-            complete = False
-        else:
+            if len(self._header) == HEADER.size and self._header[1] == RAW:
+                self._hashing = Hashing(self._header, self._verify)
+            return False
+        if self._hashing is not None:
             self._hashing.update(self._view[: min(size, self._left)])  # without the end of the line
-            self._left = max(0, self._left - size)
-            complete = self._payload.took(size)
-        self._view = self._payload.space()[:_PIECE]
-        return complete
+        self._left = max(0, self._left - size)
+        return self._payload.took(size)
 
-    def whole(self) -> Hashed:
+    def whole(self) -> Hashed | bytes:
         """See `Large`."""
-        assert self._hashing is not None
         self._view.release()
-        return self._hashing.whole(self._payload.whole())
+        payload = self._payload.whole()
+        return self._header + payload if self._hashing is None else self._hashing.whole(payload)
+
+    def at_once(self, value: memoryview) -> Hashed | bytes:
+        """See `Large`."""
+        if value[1] != RAW:
+            return self._payload.at_once(value)
+        hashing = Hashing(bytes(value[: HEADER.size]), self._verify)
+        hashing.update(value[HEADER.size : -2])
+        return hashing.whole(self._payload.at_once(value[HEADER.size :]))
 
 
 class Arrived(NamedTuple):
@@ -143,6 +149,15 @@ class _ArrivingChunk:
     def whole(self) -> Any:
         """See `Large`."""
         return Arrived(self._checksum.intdigest())
+
+    def at_once(self, value: memoryview) -> Any:
+        """See `Large`."""
+        done = False
+        while not done:
+            space = self.space()
+            space[:] = value[self._done : self._done + len(space)]
+            done = self.took(len(space))
+        return self.whole()
 
     def let_go(self) -> None:
         """Hold on to the buffer no more."""

@@ -15,22 +15,23 @@ from typing import Any, Final, Protocol
 from hiredis import Reader
 from redis.connection import DefaultParser
 
-_ROOM: Final = 16 * 1024  # bytes received at a time
+_ROOM: Final = 128 * 1024  # bytes received at a time
 _PIECE: Final = 16 * 1024 * 1024  # bytes of a large value that room is made for before they have come
 _LARGEST: Final = 512 * 1024 * 1024  # bytes of a value, by the protocol
 _LONGEST: Final = 32 * 1024 * 1024  # bytes of another reply
 _LINE: Final = 64 * 1024  # bytes of a line: an error, a number, a header
 
-# A list of 100,000 elements or more, which no command of ours returns; a value of 70,000 bytes or more; a header that
+# A list of 100,000 elements or more, which no command of ours returns; a value of 10,000 bytes or more; a header that
 # may be either once the rest of it has come.
-_HEADER: Final = rb"(?:(?P<many>[*%~>|]\d{6})|\$(?P<large>[1-9]\d{5,}|[7-9]\d{4})\r\n|(?P<cut>[*%~>|$]\d{0,12}\r?\Z))"
+_HEADER: Final = rb"(?:(?P<many>[*%~>|]\d{6})|\$(?P<large>[1-9]\d{4,})\r\n|(?P<cut>[*%~>|$]\d{0,12}\r?\Z))"
 _SUSPECT: Final = re.compile(rb"\n" + _HEADER)
 
 # Whether there may be one, at a third of the cost: at the end of what came, and anywhere before.
 _CUT: Final = re.compile(rb"\n[*%~>|$]\d{0,12}\r?\Z")
 _CUT_LENGTH: Final = 16  # bytes
 _NEWLINE: Final = ord("\n")  # the last byte of what was not cut
-_MUCH: Final = re.compile(rb"\n[*%~>|$](?:\d{6}|[7-9]\d{4}\r)")
+_LINE_END: Final = re.compile(rb"\n")
+_MUCH: Final = re.compile(rb"\n[*%~>|$]\d{5}")
 
 _TOO_MANY: Final = "more replies than commands"
 _MORE: Final = object()
@@ -53,20 +54,25 @@ class Large(Protocol):
     def whole(self) -> Any:
         """What stands for it among the replies, once nobody writes into `space` any more."""
 
+    def at_once(self, value: memoryview) -> Any:
+        """The same of one that came as a whole, in memory that others need again; the end of the line included."""
+
 
 class Replies:
     """The replies on one connection, those of one pipeline after the other."""
 
     __slots__ = (
-        *("_clean", "_cut", "_fed", "_large", "_line", "_make_large", "_missing", "_reader", "_room", "_value"),
-        *("_values", "_view"),
+        *("_clean", "_fed", "_kept", "_large", "_line", "_make_large", "_missing", "_reader", "_room", "_value"),
+        *("_values", "_view", "_wanted"),
     )
 
     def __init__(self) -> None:
-        self._room = bytearray(b"\n").ljust(1 + _ROOM, b"\0")  # headers follow the end of a line, the first one too
-        self._view = memoryview(self._room)[1:]
+        self._room = untouched(1 + _ROOM)
+        self._room[0] = _NEWLINE  # headers follow the end of a line, the first one too
+        self._view = self._room[1:]
         self._reader = _reader()
-        self._cut = b""  # the beginning of a header
+        self._kept = 0  # bytes in the room that wait for more
+        self._wanted = 0  # bytes there without which they need not be looked at again
         self._value: Large | None = None  # what is coming in
         self.expect(0)
 
@@ -92,7 +98,9 @@ class Replies:
 
     def space(self) -> memoryview:
         """Where the next bytes go."""
-        return self._view if self._value is None else self._value.space()
+        if self._value is not None:
+            return self._value.space()
+        return self._view[self._kept :] if self._kept else self._view
 
     def took(self, size: int) -> bool:
         """Read so many bytes that are in `space` now; whether all replies are there.
@@ -102,15 +110,16 @@ class Replies:
         """
         if self._value is not None:
             return self._into_value(size)
-        room, end = self._room, size + 1
-        if (
-            self._cut
-            or _MUCH.search(room, 0, end)
-            or (room[size] != _NEWLINE and _CUT.search(room, max(0, end - _CUT_LENGTH), end))
-        ):
-            data, self._cut = b"".join((self._cut, self._view[:size])), b""
-            return self._carefully(data)
-        return self._read(room, size, 1)
+        room, end = self._room, 1 + self._kept + size
+        if self._kept:
+            if end <= self._wanted:
+                self._kept += size
+                return False
+            self._kept = 0
+            return self._carefully(end)
+        if _MUCH.search(room, 0, end) or (room[size] != _NEWLINE and _CUT.search(room, max(0, end - _CUT_LENGTH), end)):
+            return self._carefully(end)
+        return self._read(1, end)
 
     def all(self) -> list[Any]:
         """All replies, errors among them in place; once nobody writes into `space` any more.
@@ -122,10 +131,10 @@ class Replies:
             self._values[place] = value.whole()
         return self._values
 
-    def _read(self, data: bytes | bytearray, size: int, start: int = 0) -> bool:
-        """Let hiredis parse so many bytes."""
-        self._fed += size
-        self._reader.feed(data, start, size)  # type: ignore[arg-type]  # any buffer
+    def _read(self, start: int, stop: int) -> bool:
+        """Let hiredis parse that part of the room."""
+        self._fed += stop - start
+        self._reader.feed(self._room, start, stop - start)  # type: ignore[arg-type]  # any buffer
         gets, values, missing = self._reader.gets, self._values, self._missing
         while missing and (value := gets()) is not _MORE:
             values.append(value)
@@ -133,46 +142,64 @@ class Replies:
         self._missing = missing
         if missing:
             self._clean = False
-            if self._fed > _LONGEST * (len(values) + 1) or self._in_a_long_line(data, start, start + size):
+            if self._fed > _LONGEST * (len(values) + 1) or self._in_a_long_line(start, stop):
                 raise MalformedError("a reply without end")
             return False
         if self._reader.has_data():
             raise MalformedError(_TOO_MANY)
         return True
 
-    def _in_a_long_line(self, data: bytes | bytearray, start: int, stop: int) -> bool:
+    def _in_a_long_line(self, start: int, stop: int) -> bool:
         """Whether what began last is a line that goes on and on; a text has a line with its length first."""
         if not self._reader.has_data():
             self._line = 0
         elif self._line is not None:
-            self._line = None if data.find(b"\n", start, stop) >= 0 else self._line + stop - start
+            self._line = None if _LINE_END.search(self._room, start, stop) else self._line + stop - start
         return self._line is not None and self._line > _LINE
 
-    def _carefully(self, data: bytes) -> bool:
-        """The same, where there seem to be headers of much; whether it is one shows in what hiredis holds by then."""
-        position = 0
-        line = b"\n" + data
-        while (header := _SUSPECT.search(line, position)) is not None:
-            start, end = header.start(), header.end() - 1  # in data
-            if header["large"] and self._clean and self._ends_before(data[:start]):
-                return self._begin_value(int(header["large"]), data[end:])
+    def _carefully(self, end: int) -> bool:
+        """Read the room up to there, where there seem to be headers of much.
+
+        Whether it is one shows in what hiredis holds by then.
+        """
+        room, position = self._room, 1
+        while (header := _SUSPECT.search(room, position - 1, end)) is not None:
+            start, stop = header.start() + 1, header.end()
+            if header["large"] and self._clean and self._ends_before(position, start):
+                size = int(header["large"])
+                if stop - start + size + 2 > _ROOM:
+                    return self._begin_value(size, stop, end)
+                position = stop + size + 2
+                if position > end:
+                    return self._keep(start, end, position - start)
+                self._values.append(self._make_large(size).at_once(room[stop:position]))
+                self._missing -= 1
+                if position == end:
+                    return not self._missing
+                continue
             if start > position:
-                self._read(data[position:start], start - position)
+                self._read(position, start)
             if not self._missing:
                 raise MalformedError(_TOO_MANY)
             if header["cut"] is not None:
-                self._cut = header["cut"]
-                return False
+                return self._keep(start, end)
             if header["many"] and not self._reader.has_data():
                 raise MalformedError(f"a list of {header['many'][1:].decode()}… elements")
-            self._read(data[start:end], end - start)
-            position = end
-        return self._read(data[position:], len(data) - position)
+            self._read(start, stop)
+            position = stop
+        return self._read(position, end)
 
-    def _ends_before(self, data: bytes) -> bool:
-        """Whether these are whole replies; they are taken then."""
+    def _keep(self, start: int, end: int, wanted: int = 0) -> bool:
+        """Let that part of the room wait, at its beginning, until so many bytes of it are there, or more."""
+        self._kept, self._wanted = end - start, wanted
+        self._view[: self._kept] = self._room[start:end]
+        return False
+
+    def _ends_before(self, start: int, stop: int) -> bool:
+        """Whether that part of the room are whole replies; they are taken then."""
         reader = _reader()
-        reader.feed(b"%b+%b\r\n" % (data, _END))
+        reader.feed(self._room, start, stop - start)  # type: ignore[arg-type]  # any buffer
+        reader.feed(b"+%b\r\n" % _END)
         try:
             *values, end = iter(reader.gets, _MORE)
         except (MalformedError, ValueError):  # part of a value, or nothing
@@ -183,20 +210,19 @@ class Replies:
         self._missing -= len(values)
         return True
 
-    def _begin_value(self, size: int, data: bytes) -> bool:
+    def _begin_value(self, size: int, start: int, stop: int) -> bool:
+        """Take in a value of which that part of the room is the beginning."""
         if size > _LARGEST:
             raise MalformedError(f"a value of {size} bytes")
-        value = self._make_large(size)
+        self._value = value = self._make_large(size)
         self._large.append((len(self._values), value))
         self._values.append(None)
         self._missing -= 1
-        while data:
-            space = value.space()
-            some, data = data[: len(space)], data[len(space) :]
-            space[: len(some)] = some
-            if value.took(len(some)):
-                return self._carefully(data) if data else not self._missing
-        self._value = value
+        while start < stop:
+            space = value.space()[: stop - start]
+            space[:] = self._room[start : start + len(space)]
+            value.took(len(space))
+            start += len(space)
         return False
 
     def _into_value(self, size: int) -> bool:
@@ -218,22 +244,20 @@ class LargeBytes:
     def __init__(self, size: int) -> None:
         self._left = size + 2  # and the end of the line
         self._pieces: list[BytesIO] = []
-        self._make_room()
-
-    def _make_room(self) -> None:
-        self._pieces.append(BytesIO(bytes(min(self._left, _PIECE))))
-        self._view = self._pieces[-1].getbuffer()
+        self._view = memoryview(b"")
         self._filled = 0
 
     def space(self) -> memoryview:
+        if self._filled == len(self._view):
+            self._pieces.append(BytesIO(bytes(min(self._left, _PIECE))))
+            self._view = self._pieces[-1].getbuffer()
+            self._filled = 0
         return self._view[self._filled :]
 
     def took(self, size: int) -> bool:
         """Whether the value is complete."""
         self._filled += size
         self._left -= size
-        if self._left and self._filled == len(self._view):
-            self._make_room()
         return not self._left
 
     def whole(self) -> bytes:
@@ -248,6 +272,14 @@ class LargeBytes:
         piece.seek(-2, 2)
         piece.truncate()
         return _without_end(end, piece.getvalue())
+
+    def at_once(self, value: memoryview) -> bytes:
+        return _without_end(bytes(value[-2:]), bytes(value[:-2]))
+
+
+def untouched(size: int) -> memoryview:
+    """So many bytes that take no memory before something is written there."""
+    return BytesIO(bytes(size)).getbuffer()
 
 
 def _without_end(end: bytes, value: bytes) -> bytes:
