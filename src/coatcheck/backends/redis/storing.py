@@ -21,7 +21,7 @@ from .layout import records
 from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
-from .scripts.calls import Chunks, Hold, Outcome, Times, Where
+from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call, Filled, Later
 from .session import Session, heard
 from .transport.resp import Argument
@@ -123,7 +123,7 @@ class Storing:
             elif isinstance(outcome, Outcome):
                 views[i] = yield from self._finish(requests[i], keys, outcome)
             else:
-                views[i] = records.stored_view(requests[i], *outcome)
+                views[i] = outcome
             if self._cache is not None:
                 self._cache.remember(requests[i].digest, requests[i].content)
         return views
@@ -162,16 +162,29 @@ class Storing:
         """Header and payload of a content."""
         return seal(request.content, request.digest, request.content_type, self._compression)
 
-    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[Sequence[Outcome | Times | None]]:
-        """A store of what `together` puts together, sealed while what goes before is under way.
+    def _later(
+        self, keys: Keys, requests: Sequence[StoreRequest]
+    ) -> Later[Sequence[ArtifactMetadata | Outcome | None]]:
+        """A store of what `together` puts together, sealed and described while what goes before is under way.
 
         `None`: the script for most stores has left it.
         """
         one = requests[0]
-        replies = 2 if self._is_placed(one) else 1
-        if len(requests) == 1 and self._is_small(one):
-            return Later(keys.slot, replies, lambda: self._small(keys, one), calls.stored_small)
-        return Later(keys.slot, replies, lambda: self._call(keys, requests), calls.stored)
+        small = len(requests) == 1 and self._is_small(one)
+        stored = calls.stored_small if small else calls.stored
+        views: list[ArtifactMetadata] = []
+
+        def make() -> Call[Any] | Filled[Any]:
+            views[:] = map(records.untimed, requests)
+            return self._small(keys, one) if small else self._call(keys, requests)
+
+        def decode(reply: Any) -> list[ArtifactMetadata | Outcome | None]:
+            return [
+                outcome if outcome is None or isinstance(outcome, Outcome) else records.timed(view, *outcome)
+                for view, outcome in zip(views, stored(reply), strict=True)
+            ]
+
+        return Later(keys.slot, 2 if self._is_placed(one) else 1, make, decode)
 
     def _small(self, keys: Keys, request: StoreRequest) -> Filled[tuple[int, int] | None]:
         """The call for what most stores are."""

@@ -449,15 +449,27 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
 
 def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
+    return timed(untimed(request), created, deadline)
+
+
+def untimed(request: Request) -> ArtifactMetadata:
+    """The same before the server has said when: not to be given out, see `timed`."""
     fields = {
         "artifact_id": request.artifact_id,
         "content_type": request.content_type,
         "size_bytes": request.size,
-        "created_at": format_time(created),
+        "created_at": "",
         "run_id": request.run_id,
         "tags": request.tags.copy(),
         "digest": request.digest.hex(),
-        "expires_at": format_deadline(deadline),
+        "expires_at": None,
         "extra": read_extra(request.extra) if request.extra else {},
     }
     return filled(ArtifactMetadata, fields)
+
+
+def timed(view: ArtifactMetadata, created: int, deadline: int) -> ArtifactMetadata:
+    """An `untimed` view with its times."""
+    fields = vars(view)
+    fields["created_at"], fields["expires_at"] = format_time(created), format_deadline(deadline)
+    return view

@@ -70,12 +70,15 @@ class Script:
     def _make_form(self, keys: int, arguments: int) -> bytes:
         return template((b"EVALSHA", self.digest, b"%d" % keys, *(None,) * (keys + arguments)))
 
-    def packed(self, keys: Sequence[bytes], arguments: Sequence[Argument], *, by_hash: bool) -> list[Piece]:
+    def packed(self, keys: Sequence[bytes], arguments: Sequence[bytes], *, by_hash: bool) -> list[Piece]:
         """The command as the server reads it."""
         if by_hash:
             values = (*keys, *arguments)
-            if sum(map(len, values)) <= _FILLED and tuple not in map(type, values):
-                return [fill(self._form(len(keys), len(arguments)), values)]  # type: ignore[arg-type]
+            lengths = list(map(len, values))
+            if sum(lengths) <= _FILLED:
+                words: list[int | bytes] = [*lengths, *values]
+                words[::2], words[1::2] = lengths, values  # what `fill` does, for many values
+                return [self._form(len(keys), len(arguments)) % tuple(words)]
             return pack((b"EVALSHA", self.digest, b"%d" % len(keys), *values))
         return pack((b"EVAL", self.source, b"%d" % len(keys), *keys, *arguments))
 
@@ -102,7 +105,7 @@ class Call(Generic[T]):
         script: Script,
         slot: int,
         keys: Sequence[bytes],
-        arguments: Sequence[Argument],
+        arguments: Sequence[bytes],
         decode: Callable[[Any], T],
         first: Sequence[Argument] | None = None,
     ) -> None:
