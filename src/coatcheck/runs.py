@@ -57,6 +57,9 @@ class _Lasting:
             return {**details, "run_id": self.run_id}
         return {"ttl": self._ttl, **details, "run_id": self.run_id}
 
+    def _not_entered(self) -> InvalidArtifactError:
+        return InvalidArtifactError(f"the block of run {self.run_id!r} is left, and was never entered")
+
     def _failed(self, error: ArtifactError) -> None:
         _logger.warning("the leases of run %r could not be renewed; trying again", self.run_id, exc_info=error)
 
@@ -93,7 +96,8 @@ class _Beating(_Lasting):
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        assert self._thread is not None
+        if self._thread is None:
+            raise self._not_entered()
         self._ended.set()
         thread, self._thread = self._thread, None
         thread.join()
@@ -132,7 +136,8 @@ class _AwaitedBeating(_Lasting):
         return self
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
-        assert self._task is not None
+        if self._task is None:
+            raise self._not_entered()
         task, self._task = self._task, None
         task.cancel()
         await asyncio.wait([task])  # awaited itself, its cancellation could not be told from ours

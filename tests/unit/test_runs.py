@@ -46,6 +46,18 @@ def test_nobody_renews_after_the_block() -> None:
             pass
 
 
+def test_a_block_that_was_never_entered_cannot_be_left() -> None:
+    with InMemoryArtifactStore() as store, pytest.raises(InvalidArtifactError, match="run 'a' .* never entered"):
+        store.run("a", ttl=600).__exit__(None, None, None)
+
+    async def main() -> None:
+        async with AsyncInMemoryArtifactStore() as store:
+            with pytest.raises(InvalidArtifactError, match="run 'a' .* never entered"):
+                await store.run("a", ttl=600).__aexit__(None, None, None)
+
+    asyncio.run(main())
+
+
 def test_an_interrupted_beginning_leaves_nobody_who_renews(monkeypatch) -> None:
     start, begun = threading.Thread.start, []
 
