@@ -46,8 +46,14 @@ class _Lasting:
         self._keep = keep
         self._pause = None if ttl_ms is None else ttl_ms / 1000 / _BEATS
 
+    _store: object
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_id!r})"
+
+    def __reduce__(self) -> Any:
+        """A copy, here or in another process, is a view of its own: whose block this is goes on renewing alone."""
+        return type(self), (self._store, self.run_id, self._ttl, self._keep)
 
     def _own(self, details: dict[str, Any]) -> dict[str, Any]:
         """What is said of an artifact: the run's own `ttl` unless another is named."""
@@ -174,7 +180,7 @@ class Run(_Beating):
 
     def __init__(self, store: ArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
         super().__init__(run_id, ttl, keep)
-        self._store = store
+        self._store: ArtifactStore = store
 
     def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
         """Store a content for this run, with its own TTL unless `ttl` is named.
@@ -296,7 +302,7 @@ class AsyncRun(_AwaitedBeating):
 
     def __init__(self, store: AsyncArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
         super().__init__(run_id, ttl, keep)
-        self._store = store
+        self._store: AsyncArtifactStore = store
 
     async def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
         """See `Run.store`."""
