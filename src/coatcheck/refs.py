@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
@@ -101,8 +102,11 @@ def resolve_artifact(
         InvalidArtifactError: Neither a ticket nor metadata.
         ArtifactNotFoundError: It is absent and `required`.
     """
-    artifact_id = _resolvable(ref)
-    artifact = store.load(artifact_id)
+    loaded: Any = store.load(_resolvable(ref))
+    if inspect.iscoroutine(loaded):
+        loaded.close()
+        raise InvalidArtifactError("an AsyncArtifactStore has to be awaited: use aresolve_artifact()")
+    artifact: Artifact | None = loaded
     if artifact is None and required:
         raise not_found(ref)
     return artifact
@@ -120,8 +124,10 @@ async def aresolve_artifact(
     ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: bool = False
 ) -> Artifact | None:
     """`resolve_artifact` for an `AsyncArtifactStore`."""
-    artifact_id = _resolvable(ref)
-    artifact = await store.load(artifact_id)
+    loading: Any = store.load(_resolvable(ref))
+    if not inspect.isawaitable(loading):
+        raise InvalidArtifactError("a store that blocks is not awaited: use resolve_artifact()")
+    artifact: Artifact | None = await loading
     if artifact is None and required:
         raise not_found(ref)
     return artifact
