@@ -102,7 +102,8 @@ def resolve_artifact(
         InvalidArtifactError: Neither a ticket nor metadata.
         ArtifactNotFoundError: It is absent and `required`.
     """
-    loaded: Any = store.load(_resolvable(ref))
+    artifact_id = _resolvable(ref)
+    loaded: Any = store.load(artifact_id)
     if inspect.iscoroutine(loaded):
         loaded.close()
         raise InvalidArtifactError("an AsyncArtifactStore has to be awaited: use aresolve_artifact()")
@@ -124,7 +125,8 @@ async def aresolve_artifact(
     ref: Ticket | ArtifactMetadata, store: AsyncArtifactStore, *, required: bool = False
 ) -> Artifact | None:
     """`resolve_artifact` for an `AsyncArtifactStore`."""
-    loading: Any = store.load(_resolvable(ref))
+    artifact_id = _resolvable(ref)
+    loading: Any = store.load(artifact_id)
     if not inspect.isawaitable(loading):
         raise InvalidArtifactError("a store that blocks is not awaited: use resolve_artifact()")
     artifact: Artifact | None = await loading
