@@ -67,11 +67,12 @@ class Operations:
         checked = self._checked(content_type, details)
         taken = check_content(content, self.backend.max_size)  # now: a buffer may change as soon as others run
         if len(taken) < _LONG:
-            request = StoreRequest(taken, checked)
-        else:
-            request = yield Work(lambda: StoreRequest(taken, checked))
-        [stored] = yield from self.backend.store([request])
-        return stored
+            return self.backend.store_one(StoreRequest(taken, checked))
+        return self._store_long(taken, checked)
+
+    def _store_long(self, content: bytes, checked: Details) -> Plan[ArtifactMetadata]:
+        request: StoreRequest = yield Work(lambda: StoreRequest(content, checked))
+        return (yield from self.backend.store_one(request))
 
     def store_many(
         self, items: Iterable[Any], content_type: str, details: StoreKeywords
@@ -110,7 +111,7 @@ class Operations:
         if not isinstance(content, bytes):
             return (yield from backend.store_source(SourceRequest(content, checked), progress))
         request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
-        [stored] = yield from backend.store([request])
+        stored = yield from backend.store_one(request)
         if progress is not None:
             progress(len(content), len(content))
         return stored
