@@ -53,12 +53,25 @@ class Storing:
         self._compression = compression
         self._cache = cache
 
+    @property
+    def chunking(self) -> Chunking:
+        """How long content is cut."""
+        return self._chunking
+
+    @chunking.setter
+    def chunking(self, chunking: Chunking) -> None:
+        self._chunking = chunking
+        self._inline = min(INLINE, chunking.threshold - 1)
+        self._unasked = min(UNASKED, chunking.threshold - 1)
+
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.store`."""
-        if len(requests) > 1:
-            return heard(self._store_many(requests))
-        plan = self._store_one(requests[0])
-        return self._or_withdrawn(requests, plan) if self._is_placed(requests[0]) else plan
+        return heard(self._store_many(requests))
+
+    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
+        """See `Backend.store_one`."""
+        plan = self._store_one(request)
+        return self._or_withdrawn([request], plan) if self._is_placed(request) else plan
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """See `Backend.store_source`."""
@@ -79,7 +92,7 @@ class Storing:
         )
         return (yield from self._concluded(request, keys, outcome))
 
-    def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
+    def _store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
         keys = self._session.of(request.artifact_id)
         if self._is_small(request):
             times = yield from self._session.write(self._small(keys, request))
@@ -91,7 +104,7 @@ class Storing:
             view = yield from heard(self._store_any(request, keys))
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
-        return [view]
+        return view
 
     def _store_any(self, request: StoreRequest, keys: Keys, *, in_place: bool = False) -> Plan[ArtifactMetadata]:
         """Store by `store.lua`. `in_place`: its content was sent already, for the script for most stores."""
@@ -141,14 +154,6 @@ class Storing:
                 if self._is_placed(request)
             )
             raise
-
-    @property
-    def _inline(self) -> int:
-        return min(INLINE, self.chunking.threshold - 1)
-
-    @property
-    def _unasked(self) -> int:
-        return min(UNASKED, self.chunking.threshold - 1)
 
     def _is_small(self, request: StoreRequest) -> bool:
         """Whether it is tried by the script for what most stores are."""

@@ -175,18 +175,28 @@ class Form:
         return fill(self._template, values)
 
 
-class ScriptForm(Form):
-    """Calls of one script that are mostly the same."""
+class ScriptForm:
+    """Calls of one script that are mostly the same. What is filled in: ids in keys, lengths and bytes of arguments.
 
-    def __init__(self, script: Script, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> None:
+    Args:
+        script: The script.
+        keys: With `ANY_ID` in place of default ids.
+        arguments: With `None` in place of what is filled in.
+    """
+
+    replies = 1
+
+    def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | None]) -> None:
         self._words = (b"%d" % len(keys), *keys, *arguments)
         self._source = script.source
-        super().__init__((b"EVALSHA", script.digest, *self._words))
+        self._template = self._begun(b"EVALSHA", script.digest)
 
-    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
-        if by_hash:
-            return fill(self._template, values)
-        return fill(template((b"EVAL", self._source, *self._words)), values)
+    def _begun(self, *start: bytes) -> bytes:
+        return template((*start, *self._words)).replace(ANY_ID, b"%b")
+
+    def packed(self, values: Sequence[int | bytes], *, by_hash: bool) -> bytes:
+        """The call as the server reads it."""
+        return (self._template if by_hash else self._begun(b"EVAL", self._source)) % tuple(values)
 
 
 class Filled(Generic[T]):
@@ -207,9 +217,9 @@ class Filled(Generic[T]):
 
     def __init__(
         self,
-        form: Form,
+        form: Form | ScriptForm,
         slot: int,
-        values: Sequence[bytes],
+        values: Sequence[Any],
         decode: Callable[[Any], T],
         large: MakeLarge | None = None,
         first: Sequence[Argument] | None = None,
