@@ -64,6 +64,7 @@ Ttl = float | timedelta | None
 TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
 
 F = TypeVar("F", bound=Callable[..., Any])
+Callback = TypeVar("Callback", bound=Callable[..., Any] | None)
 
 
 class LinkKeywords(TypedDict, total=False):
@@ -278,8 +279,7 @@ def check_tags(tags: Any) -> dict[str, str]:
 
 def check_condition(if_absent: Any, if_digest: Any) -> Condition | None:
     """What a store depends on, if on anything."""
-    if not isinstance(if_absent, bool):
-        raise InvalidArtifactError(f"if_absent must be True or False, not {type(if_absent).__name__}")
+    check_flag(if_absent, "if_absent")
     if if_digest is None:
         return Condition(None, os.urandom(8)) if if_absent else None
     if if_absent:
@@ -291,11 +291,20 @@ def check_condition(if_absent: Any, if_digest: Any) -> Condition | None:
     return Condition(bytes.fromhex(exact(if_digest)), os.urandom(8))
 
 
-def check_exact_ttl(exact_ttl: Any) -> bool:
-    """Whether a store may let the run's own lease end earlier."""
-    if not isinstance(exact_ttl, bool):
-        raise InvalidArtifactError(f"exact_ttl must be True or False, not {type(exact_ttl).__name__}")
-    return exact_ttl
+def check_flag(value: Any, what: str) -> bool:
+    """`True` or `False`: `"no"` would be taken for true, and an option that was left `None` for false."""
+    if not isinstance(value, bool):
+        raise InvalidArtifactError(f"{what} must be True or False, not {type(value).__name__}")
+    return value
+
+
+def check_callback(callback: Callback, what: str = "progress") -> Callback:
+    """A plain function or `None`, looked at before there is anything to tell it."""
+    if callback is not None and not callable(callback):
+        raise InvalidArtifactError(f"{what} must be a function or None, not {callback!r:.100}")
+    if inspect.iscoroutinefunction(callback):
+        raise InvalidArtifactError(f"{what} is called and not awaited: give a plain function, which may start a task")
+    return callback
 
 
 def check_ttl(ttl: Any, what: str = "ttl") -> int | None:
@@ -347,7 +356,7 @@ def check_details(
         check_tags(tags),
         default_ttl_ms if ttl is DEFAULT else check_ttl(ttl),
         "" if extra is None else encode_extra(extra),
-        exact_ttl is not False and check_exact_ttl(exact_ttl),
+        exact_ttl is not False and check_flag(exact_ttl, "exact_ttl"),
         None if if_digest is None and if_absent is False else check_condition(if_absent, if_digest),
     )
 
