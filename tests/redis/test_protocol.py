@@ -477,6 +477,8 @@ def test_a_page_with_something_unreadable_changes_nothing(store, client, keys, k
         assert {key: client.dump(key) for key in keys_of()} == dump
     else:
         assert operation == "delete_many"  # neither a damaged lease nor a stranger's run is a reason not to delete
+        assert damage[0] in ("damaged", "short lease", "run type")
+        assert store.list_all() == []
     client.delete(*dump)
 
 
