@@ -22,7 +22,7 @@ from coatcheck.testing import Server
 from .snippets import DOCS, ROOT, run_snippets, snippets
 
 SERVER = "redis://localhost:6379/0"
-FILES = ["report.pdf", "video.mp4", "ca.pem", "me.pem", "me.key"]
+FILES = ["ca.pem", "me.pem", "me.key"]
 DOCUMENTS = [*ROOT.glob("*.md"), *sorted(DOCS.rglob("*.md"))]
 ELSEWHERE = ["docs/integrations", "docs/guides/task-queues.md"]  # in tests/integrations, which have what these need
 PAGES = [

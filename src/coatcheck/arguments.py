@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypedDict, TypeVar
 
 from .encoding import encode_extra
@@ -65,6 +64,7 @@ Ttl = float | timedelta | None
 TtlOrDefault = float | timedelta | Literal[_Default.DEFAULT] | None
 
 F = TypeVar("F", bound=Callable[..., Any])
+Callback = TypeVar("Callback", bound=Callable[..., Any] | None)
 
 
 class LinkKeywords(TypedDict, total=False):
@@ -175,24 +175,18 @@ def check_size(size: int, max_size: int | None, whose: str = "content") -> None:
 
 def check_text(value: object, what: str, most: int = MAX_TEXT) -> str:
     """A string of at most so many bytes in UTF-8 (no lone surrogates)."""
+    if type(value) is str and len(value) <= most and value.isascii():  # most are
+        return value
     if not isinstance(value, str):
         raise InvalidArtifactError(f"{what} must be a str, not {type(value).__name__}")
     text = exact(value)
-    size = _utf8_length(text)
-    if size is None:
-        raise InvalidArtifactError(f"{what} {text!r:.100} cannot be encoded as UTF-8 (lone surrogate)")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidArtifactError(f"{what} {text!r:.100} cannot be encoded as UTF-8 (lone surrogate)") from None
     if size > most:
         raise InvalidArtifactError(f"{what} has {size} bytes, at most {most} are allowed: store long texts as content")
     return text
-
-
-def _utf8_length(text: str) -> int | None:
-    if text.isascii():
-        return len(text)
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return None
 
 
 def check_content_type(value: object) -> str:
@@ -262,17 +256,22 @@ def check_holder(run_id: Any) -> str | None:
 
 def check_tags(tags: Any) -> dict[str, str]:
     """Tags: a mapping of strings to strings, copied. Not too many, nor too long together."""
-    if not tags and (tags is None or isinstance(tags, Mapping)):
+    if tags is None:
         return {}
-    if not isinstance(tags, Mapping):
+    if type(tags) is not dict and not isinstance(tags, Mapping):
         raise InvalidArtifactError(f"tags must be a mapping of str to str, not {type(tags).__name__}")
     if len(tags) > MAX_TAGS:
         raise InvalidArtifactError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
-    checked = {
-        check_text(k, "tag name", MAX_TAGS_BYTES): check_text(v, f"tag {k!r:.100}", MAX_TAGS_BYTES)
-        for k, v in tags.items()
-    }
-    size = sum(_utf8_length(text) or 0 for tag in checked.items() for text in tag)
+    checked: dict[str, str] = {}
+    size = 0
+    for name, value in tags.items():
+        if type(name) is str and type(value) is str and name.isascii() and value.isascii():  # most are
+            checked[name] = value
+            size += len(name) + len(value)
+        else:
+            text = check_text(name, "tag name", MAX_TAGS_BYTES)
+            checked[text] = check_text(value, f"tag {name!r:.100}", MAX_TAGS_BYTES)
+            size += len(text.encode()) + len(checked[text].encode())
     if size > MAX_TAGS_BYTES:
         raise InvalidArtifactError(f"the tags have {size} bytes together, at most {MAX_TAGS_BYTES} are allowed")
     return checked
@@ -280,8 +279,7 @@ def check_tags(tags: Any) -> dict[str, str]:
 
 def check_condition(if_absent: Any, if_digest: Any) -> Condition | None:
     """What a store depends on, if on anything."""
-    if not isinstance(if_absent, bool):
-        raise InvalidArtifactError(f"if_absent must be True or False, not {type(if_absent).__name__}")
+    check_flag(if_absent, "if_absent")
     if if_digest is None:
         return Condition(None, os.urandom(8)) if if_absent else None
     if if_absent:
@@ -293,11 +291,20 @@ def check_condition(if_absent: Any, if_digest: Any) -> Condition | None:
     return Condition(bytes.fromhex(exact(if_digest)), os.urandom(8))
 
 
-def check_exact_ttl(exact_ttl: Any) -> bool:
-    """Whether a store may let the run's own lease end earlier."""
-    if not isinstance(exact_ttl, bool):
-        raise InvalidArtifactError(f"exact_ttl must be True or False, not {type(exact_ttl).__name__}")
-    return exact_ttl
+def check_flag(value: Any, what: str) -> bool:
+    """`True` or `False`: `"no"` would be taken for true, and an option that was left `None` for false."""
+    if not isinstance(value, bool):
+        raise InvalidArtifactError(f"{what} must be True or False, not {type(value).__name__}")
+    return value
+
+
+def check_callback(callback: Callback, what: str = "progress") -> Callback:
+    """A plain function or `None`, looked at before there is anything to tell it."""
+    if callback is not None and not callable(callback):
+        raise InvalidArtifactError(f"{what} must be a function or None, not {callback!r:.100}")
+    if inspect.iscoroutinefunction(callback):
+        raise InvalidArtifactError(f"{what} is called and not awaited: give a plain function, which may start a task")
+    return callback
 
 
 def check_ttl(ttl: Any, what: str = "ttl") -> int | None:
@@ -306,7 +313,7 @@ def check_ttl(ttl: Any, what: str = "ttl") -> int | None:
         return None
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
         kind = type(ttl).__name__
         raise InvalidArtifactError(f"{what} must be seconds (int or float), a timedelta or None, not {kind}")
     if not ttl > 0:  # NaN as well
@@ -342,46 +349,16 @@ def check_details(
     """Everything that `store` takes but the content, checked."""
     if unknown:
         refuse_unknown(unknown, {"content_type", *StoreKeywords.__optional_keys__})
-    if _is_unusual(content_type, run_id, tags, ttl):
-        kind, run, labels, ttl_ms = _check(content_type, run_id, tags, ttl)
-    else:
-        kind, run, labels, ttl_ms = _check_often(content_type, run_id, tuple((tags or {}).items()), ttl)
     return Details(
         None if artifact_id is None else id_of(artifact_id),
-        kind,
-        run,
-        dict(labels),
-        default_ttl_ms if ttl is DEFAULT else ttl_ms,
-        "" if extra is None else encode_extra(extra),
-        exact_ttl is not False and check_exact_ttl(exact_ttl),
-        None if if_digest is None and if_absent is False else check_condition(if_absent, if_digest),
-    )
-
-
-def _is_unusual(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> bool:
-    """Whether something may be equal to another thing and yet mean something else, or has no hash."""
-    return not (
-        type(content_type) is str
-        and (run_id is None or type(run_id) is str)
-        and (tags is None or (type(tags) is dict and {str}.issuperset(map(type, (*tags, *tags.values())))))
-        and (ttl is None or ttl is DEFAULT or type(ttl) in (int, float, timedelta))
-    )
-
-
-def _check(content_type: Any, run_id: Any, tags: Any, ttl: Any) -> tuple[str, str | None, dict[str, str], int | None]:
-    return (
         check_content_type(content_type),
         check_optional_run_id(run_id),
         check_tags(tags),
-        None if ttl is DEFAULT else check_ttl(ttl),
+        default_ttl_ms if ttl is DEFAULT else check_ttl(ttl),
+        "" if extra is None else encode_extra(extra),
+        exact_ttl is not False and check_flag(exact_ttl, "exact_ttl"),
+        None if if_digest is None and if_absent is False else check_condition(if_absent, if_digest),
     )
-
-
-@lru_cache(maxsize=64, typed=True)  # the artifacts of a run mostly share them
-def _check_often(
-    content_type: str, run_id: str | None, tags: tuple[tuple[str, str], ...], ttl: Any
-) -> tuple[str, str | None, dict[str, str], int | None]:
-    return _check(content_type, run_id, dict(tags), ttl)
 
 
 def check_bound(bound: Any, what: str) -> int | None:

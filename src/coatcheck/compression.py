@@ -27,6 +27,7 @@ _SPREAD: Final = 64  # bytes looked at in a small content
 _NOISE: Final = 0.78  # the share of different ones from which on it is noise
 _SAMPLED_FROM: Final = 128 * 1024
 _SAMPLE: Final = 8 * 1024
+_EVERY: Final = bytes(range(256))
 
 # Types whose bytes are compressed already.
 _PACKED_TYPES: Final = ("image/", "video/", "audio/")
@@ -77,8 +78,9 @@ class Zstd:
         if len(content) < _PROBED_FROM:
             return False
         if len(content) < _SAMPLED_FROM:
-            spread = content[:: len(content) // _SPREAD | 1]  # odd steps see every column of a table of numbers
-            return len(set(spread)) > _NOISE * len(spread)
+            spread = bytes(content[:: len(content) // _SPREAD | 1])  # odd steps see every column of a table of numbers
+            different = len(_EVERY) - len(_EVERY.translate(None, spread))  # at half the cost of a set
+            return different > _NOISE * len(spread)
         middle = len(content) // 2
         sample = b"".join((content[:_SAMPLE], content[middle : middle + _SAMPLE]))
         return len(_compressor(min(self.level, DEFAULT_LEVEL)).compress(sample)) >= 0.9 * len(sample)

@@ -20,7 +20,7 @@ from .compression import Zstd
 from .errors import CorruptArtifactError
 
 VERSION: Final = 2
-HEADER: Final = struct.Struct(">BBQ32sQ")
+HEADER: Final = struct.Struct(">BBQ32s8s")
 _SMALL: Final = 4096  # joining so few bytes costs less than hashing in two steps
 _LENGTH: Final = HEADER.size
 _SIGNED: Final = struct.Struct(">BBQ32s")  # the part of the header that the checksum covers
@@ -45,7 +45,7 @@ class Hashed(NamedTuple):
 
     header: bytes
     payload: bytes
-    checksum: int
+    checksum: bytes
     digest: bytes | None
 
 
@@ -92,15 +92,15 @@ def unpack(codec: int, payload: bytes | memoryview, size: int) -> bytes | memory
 def header(codec: int, size: int, digest: bytes, payload: bytes | memoryview) -> bytes:
     """What stands in front of a payload."""
     signed = _SIGNED.pack(VERSION, codec, size, digest)
-    return signed + _checksum(signed, payload).to_bytes(8)
+    return signed + _checksum(signed, payload)
 
 
-def _checksum(signed: bytes, payload: bytes | memoryview) -> int:
+def _checksum(signed: bytes, payload: bytes | memoryview) -> bytes:
     if len(payload) < _SMALL:
-        return xxhash.xxh3_64_intdigest(bytes(payload) + signed)
+        return xxhash.xxh3_64_digest(bytes(payload) + signed)
     checksum = xxhash.xxh3_64(payload)
     checksum.update(signed)
-    return checksum.intdigest()
+    return checksum.digest()
 
 
 def open_envelope(sealed: bytes | Hashed, digest: bytes) -> tuple[int, int, bytes | memoryview]:
@@ -231,7 +231,7 @@ class Hashing:
         """The value, of whose payload all was hashed."""
         self._checksum.update(self._header[: _SIGNED.size])
         digest = None if self._sha256 is None else self._sha256.digest()
-        return Hashed(self._header, payload, self._checksum.intdigest(), digest)
+        return Hashed(self._header, payload, self._checksum.digest(), digest)
 
 
 class InOrder:

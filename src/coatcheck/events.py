@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import Any, Final, Literal, NamedTuple
 
+from .arguments import check_callback
 from .backends.opened import Block, OpenedArtifact
-from .errors import InvalidArtifactError
 from .interception import intercepted
 from .model import Page
 from .operations import Operations
@@ -58,7 +57,7 @@ OnEvent = Callable[[Event], object]
 _logger: Final = logging.getLogger(__name__)
 
 
-def watched(operations: Operations, on_event: object) -> Operations:
+def watched(operations: Operations, on_event: OnEvent | None) -> Operations:
     """The same operations; each tells an event at its end. What the callee raises is logged, and disturbs nobody.
 
     Raises:
@@ -66,11 +65,7 @@ def watched(operations: Operations, on_event: object) -> Operations:
     """
     if on_event is None:
         return operations
-    if not callable(on_event):
-        raise InvalidArtifactError(f"on_event must be a function of an Event, or None, not {on_event!r}")
-    if iscoroutinefunction(on_event):
-        raise InvalidArtifactError("on_event is called and not awaited: give a plain function, which may start a task")
-    return intercepted(operations, _Watch(operations, on_event).around)
+    return intercepted(operations, _Watch(operations, check_callback(on_event, "on_event")).around)
 
 
 class _Watch:

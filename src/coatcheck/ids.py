@@ -37,8 +37,18 @@ def compute_digest(content: Buffer) -> bytes:
 
 
 def compute_artifact_id(content: Buffer) -> str:
-    """The default id of a content: the first 32 hex digits of its SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+    """The default id of a content: the first 32 hex digits of its SHA-256.
+
+    Raises:
+        InvalidArtifactError: It is no buffer of bytes.
+    """
+    try:
+        return hashlib.sha256(content).hexdigest()[:ID_LENGTH]
+    except BufferError:  # its bytes lie apart, as those of `memoryview(…)[::2]`: a store takes it, too
+        return compute_artifact_id(bytes(content))
+    except TypeError:
+        kind = type(content).__name__
+        raise InvalidArtifactError(f"content must be bytes-like, not {kind}: encode text first") from None
 
 
 def foreign_id(*parts: str | float | bool | None) -> str:

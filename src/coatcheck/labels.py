@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .arguments import check_content_type, check_tags
+from .arguments import check_content_type, check_flag, check_tags
 from .encoding import encode_extra, read_extra
 from .errors import InvalidArtifactError
 
@@ -45,14 +45,12 @@ class Change:
     ) -> None:
         if content_type is None and tags is None and extra is None:
             raise InvalidArtifactError("nothing to change: give content_type, tags or extra")
-        if not isinstance(replace, bool):
-            raise InvalidArtifactError(f"replace must be True or False, not {type(replace).__name__}")
         self._content_type = None if content_type is None else check_content_type(content_type)
         self._tags = tags if callable(tags) else check_tags(tags)
         self._extra = extra if callable(extra) else read_extra("" if extra is None else encode_extra(extra))
         self._keeps_tags = tags is None
         self._keeps_extra = extra is None
-        self._replace = replace
+        self._replace = check_flag(replace, "replace")
         self.computed = callable(tags) or callable(extra)
 
     def of(self, old: Labels) -> Labels:

@@ -20,8 +20,10 @@ from .arguments import (
     Ttl,
     TtlOrDefault,
     check_bound,
+    check_callback,
     check_content,
     check_details,
+    check_flag,
     check_grace,
     check_holder,
     check_ids,
@@ -67,11 +69,12 @@ class Operations:
         checked = self._checked(content_type, details)
         taken = check_content(content, self.backend.max_size)  # now: a buffer may change as soon as others run
         if len(taken) < _LONG:
-            request = StoreRequest(taken, checked)
-        else:
-            request = yield Work(lambda: StoreRequest(taken, checked))
-        [stored] = yield from self.backend.store([request])
-        return stored
+            return self.backend.store_one(StoreRequest(taken, checked))
+        return self._store_long(taken, checked)
+
+    def _store_long(self, content: bytes, checked: Details) -> Plan[ArtifactMetadata]:
+        request: StoreRequest = yield Work(lambda: StoreRequest(content, checked))
+        return (yield from self.backend.store_one(request))
 
     def store_many(
         self, items: Iterable[Any], content_type: str, details: StoreKeywords
@@ -97,6 +100,7 @@ class Operations:
     ) -> Plan[ArtifactMetadata]:
         backend = self.backend
         checked = self._checked(content_type, details)
+        check_callback(progress)
         with ExitStack() as closing:
             if isinstance(source, AsyncIterable):
                 source = yield from spool(source, backend.chunking, backend.max_size, closing)
@@ -110,7 +114,7 @@ class Operations:
         if not isinstance(content, bytes):
             return (yield from backend.store_source(SourceRequest(content, checked), progress))
         request: StoreRequest = yield from _long(len(content), lambda: StoreRequest(content, checked))
-        [stored] = yield from backend.store([request])
+        stored = yield from backend.store_one(request)
         if progress is not None:
             progress(len(content), len(content))
         return stored
@@ -288,24 +292,32 @@ class Operations:
 
     def delete_where(self, query: Query, *, dry_run: bool, progress: Progress) -> Plan[Removal]:
         check_chosen(query)
-        if dry_run:
+        check_callback(progress)
+        if check_flag(dry_run, "dry_run"):
             tally = yield from self.backend.tally(query, None)
             return Removal(artifacts=tally.views, size_bytes=tally.size, dry_run=True)
         artifacts, size = yield from self.backend.delete_where(query, progress)
         return Removal(artifacts=artifacts, size_bytes=size, dry_run=False)
 
     def gc(self, *, dry_run: bool, grace: Ttl, progress: Progress) -> Plan[CheckReport]:
-        return (yield from self.backend.gc(dry_run=dry_run, grace_ms=check_grace(grace), progress=progress))
+        return (
+            yield from self.backend.gc(
+                dry_run=check_flag(dry_run, "dry_run"), grace_ms=check_grace(grace), progress=check_callback(progress)
+            )
+        )
 
     def check(self, *, read_data: bool, repair: bool, grace: Ttl, progress: Progress) -> Plan[CheckReport]:
         return (
             yield from self.backend.check(
-                read_data=read_data, repair=repair, grace_ms=check_grace(grace), progress=progress
+                read_data=check_flag(read_data, "read_data"),
+                repair=check_flag(repair, "repair"),
+                grace_ms=check_grace(grace),
+                progress=check_callback(progress),
             )
         )
 
     def reindex(self, progress: Progress) -> Plan[int]:
-        return (yield from self.backend.reindex(progress))
+        return (yield from self.backend.reindex(check_callback(progress)))
 
     def close(self) -> Plan[None]:
         yield from self.backend.close()

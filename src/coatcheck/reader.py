@@ -107,6 +107,9 @@ class ArtifactReader(io.RawIOBase):
         self.metadata: ArtifactMetadata = opened.metadata
         self.size = opened.size
 
+    def __reduce__(self) -> Never:
+        raise _not_picklable()
+
     def readable(self) -> bool:
         """True."""
         self._check_open()
@@ -198,6 +201,9 @@ class AsyncArtifactReader:
         self.size = opened.size
         self.closed = False
 
+    def __reduce__(self) -> Never:
+        raise _not_picklable()
+
     async def read(self, size: int | None = -1, /) -> bytes:
         """See `ArtifactReader.read`."""
         self._check_open()
@@ -253,3 +259,7 @@ class AsyncArtifactReader:
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed artifact reader: open the artifact again")
+
+
+def _not_picklable() -> TypeError:
+    return TypeError("a reader has one position and stays where it was opened: hand on the ticket, and open that")

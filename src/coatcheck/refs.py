@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
@@ -102,7 +103,11 @@ def resolve_artifact(
         ArtifactNotFoundError: It is absent and `required`.
     """
     artifact_id = _resolvable(ref)
-    artifact = store.load(artifact_id)
+    loaded: Any = store.load(artifact_id)
+    if inspect.iscoroutine(loaded):
+        loaded.close()
+        raise InvalidArtifactError("an AsyncArtifactStore has to be awaited: use aresolve_artifact()")
+    artifact: Artifact | None = loaded
     if artifact is None and required:
         raise not_found(ref)
     return artifact
@@ -121,7 +126,10 @@ async def aresolve_artifact(
 ) -> Artifact | None:
     """`resolve_artifact` for an `AsyncArtifactStore`."""
     artifact_id = _resolvable(ref)
-    artifact = await store.load(artifact_id)
+    loading: Any = store.load(artifact_id)
+    if not inspect.isawaitable(loading):
+        raise InvalidArtifactError("a store that blocks is not awaited: use resolve_artifact()")
+    artifact: Artifact | None = await loading
     if artifact is None and required:
         raise not_found(ref)
     return artifact

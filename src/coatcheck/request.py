@@ -57,8 +57,16 @@ class Request:
         self.digest = digest
         self.size = size
         self.default_id = digest.hex()[:ID_LENGTH]
-        artifact_id, self.content_type, self.run_id, self.tags, self.ttl_ms = details[:5]
-        self.extra, self.exact_ttl, self.condition = details[5:]
+        (
+            artifact_id,
+            self.content_type,
+            self.run_id,
+            self.tags,
+            self.ttl_ms,
+            self.extra,
+            self.exact_ttl,
+            self.condition,
+        ) = details
         if artifact_id is None:
             artifact_id = self.default_id
         elif artifact_id != self.default_id and is_default_id(artifact_id):

@@ -46,8 +46,14 @@ class _Lasting:
         self._keep = keep
         self._pause = None if ttl_ms is None else ttl_ms / 1000 / _BEATS
 
+    _store: object
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_id!r})"
+
+    def __reduce__(self) -> Any:
+        """A copy, here or in another process, is a view of its own: whose block this is goes on renewing alone."""
+        return type(self), (self._store, self.run_id, self._ttl, self._keep)
 
     def _own(self, details: dict[str, Any]) -> dict[str, Any]:
         """What is said of an artifact: the run's own `ttl` unless another is named."""
@@ -56,6 +62,9 @@ class _Lasting:
         if self._ttl is DEFAULT:
             return {**details, "run_id": self.run_id}
         return {"ttl": self._ttl, **details, "run_id": self.run_id}
+
+    def _not_entered(self) -> InvalidArtifactError:
+        return InvalidArtifactError(f"the block of run {self.run_id!r} is left, and was never entered")
 
     def _failed(self, error: ArtifactError) -> None:
         _logger.warning("the leases of run %r could not be renewed; trying again", self.run_id, exc_info=error)
@@ -93,7 +102,8 @@ class _Beating(_Lasting):
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        assert self._thread is not None
+        if self._thread is None:
+            raise self._not_entered()
         self._ended.set()
         thread, self._thread = self._thread, None
         thread.join()
@@ -132,7 +142,8 @@ class _AwaitedBeating(_Lasting):
         return self
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
-        assert self._task is not None
+        if self._task is None:
+            raise self._not_entered()
         task, self._task = self._task, None
         task.cancel()
         await asyncio.wait([task])  # awaited itself, its cancellation could not be told from ours
@@ -169,7 +180,7 @@ class Run(_Beating):
 
     def __init__(self, store: ArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
         super().__init__(run_id, ttl, keep)
-        self._store = store
+        self._store: ArtifactStore = store
 
     def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
         """Store a content for this run, with its own TTL unless `ttl` is named.
@@ -291,7 +302,7 @@ class AsyncRun(_AwaitedBeating):
 
     def __init__(self, store: AsyncArtifactStore, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
         super().__init__(run_id, ttl, keep)
-        self._store = store
+        self._store: AsyncArtifactStore = store
 
     async def store(self, content: Buffer, **details: Any) -> ArtifactMetadata:
         """See `Run.store`."""

@@ -18,7 +18,9 @@ from .arguments import (
     StoreKeywords,
     TtlOrDefault,
     check_bound,
+    check_callback,
     check_details,
+    check_flag,
     check_holder,
     check_ids,
     check_items,
@@ -670,6 +672,8 @@ class ArtifactStore(ABC):
             **filters: See `search`; at least one.
         """
         query = check_chosen(Query.of(**filters))
+        check_flag(dry_run, "dry_run")
+        check_callback(progress)
         found = list(self.iter_artifacts(**filters))
         removed = [
             view

@@ -221,7 +221,9 @@ def test_the_keeper_is_told_no_secret(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COATCHECK_URL", "redis://:secret@host")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with start_engine(home):
-        for pid in processes(home):
+        pids = processes(home)
+        assert len(pids) == 2
+        for pid in pids:
             assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
@@ -397,7 +399,9 @@ def test_a_closed_engine_says_so(home: Path) -> None:
 
 
 def test_a_dropped_engine_is_a_closed_one(home: Path) -> None:
-    start_engine(home)
+    engine = start_engine(home)
+    assert len(servers(home)) == 1
+    del engine
     gc.collect()
     wait_until(gone(home))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -70,10 +72,10 @@ def run_suite(
         left_out: Tests that cannot hold for any other store (ids, or their beginnings), each with its reason.
         path: Directories to import from, before the overlay's.
         arguments: Of pytest.
-        timeout: Seconds for all of it.
+        timeout: Seconds for all of it. What stands still then fails, and says in which test and at which line.
     """
-    report = tmp_path / "report.xml"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:valkey", "-p", "no:xdist"]
+    report, log = tmp_path / "report.xml", tmp_path / "suite.log"
+    words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:valkey", "-p", "no:xdist"]
     paths = [*path]
     if overlay is not None:
         words += ["-p", overlay.stem]
@@ -88,22 +90,24 @@ def run_suite(
         "junit_family=xunit1",
     ]
     words += [f"--basetemp={tmp_path / 'suite'}", *(f"--deselect={test}" for test in left_out or ()), *arguments]
-    done = subprocess.run(
-        [str(word) for word in (*words, *tests)],
-        cwd=source,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT / "src"))),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    if done.returncode not in (0, 1) or not report.exists():
-        pytest.fail(f"the suite did not run:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}", pytrace=False)
+    with open(log, "wb") as output:
+        suite = subprocess.Popen(
+            [str(word) for word in (*words, *tests)],
+            cwd=source,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT / "src"))),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **environment,
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    code = end_of(suite, timeout)
+    if code not in (0, 1) or not report.exists():
+        how = f"stood still for the rest of {timeout} seconds" if code is None else f"ended with {code}"
+        pytest.fail(f"the suite {how}:\n{log.read_text(errors='replace')[-12_000:]}", pytrace=False)
     outcome = Outcome(set(), {}, set())
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('file')}::{case.get('name')}"
@@ -116,6 +120,21 @@ def run_suite(
         else:
             outcome.passed.add(name)
     return outcome
+
+
+def end_of(suite: subprocess.Popen[bytes], timeout: float) -> int | None:
+    """Its exit code, or `None` after a time that it did not keep. None of its processes is left."""
+    try:
+        return suite.wait(timeout)
+    except subprocess.TimeoutExpired:
+        suite.send_signal(signal.SIGABRT)  # pytest's faulthandler writes where each thread stands
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            suite.wait(10)
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(suite.pid, signal.SIGKILL)
+        suite.wait()
 
 
 def check(outcome: Outcome, *, at_least: int, may_skip: int = 0) -> None:

@@ -120,6 +120,16 @@ def test_a_copy_is_what_was_there(make, pair) -> None:
     assert (again.artifacts, again.present, again.bytes) == (0, 49, 0)
 
 
+def test_arguments_are_looked_at_before_anything_is_moved(make) -> None:
+    source, target = make("memory", 0), make("memory", 1)
+    source.store(b"x", run_id="a")
+    for wrong in ({"replace": "no"}, {"verify": None}, {"progress": 1}):
+        [name] = wrong
+        with pytest.raises(InvalidArtifactError, match=name):
+            copy(source, target, **wrong)
+    assert target.list_all() == []
+
+
 def test_what_is_large_enough_for_chunks_is_copied(make) -> None:
     source, target = make("redis", 0), make("cluster", 1)
     stored = source.store(CHUNKED, run_id="a", ttl=60)

@@ -421,7 +421,7 @@ def _withdrawn(store: RedisArtifactStore, content: bytes) -> bool:
 
 def test_what_was_staged_for_a_store_that_fails_is_removed(store, client, keys) -> None:
     request = StoreRequest(bytes(UNASKED + 1), Details(None, "application/zip", "a", {}, None))
-    plan = store._operations.backend.store([request])
+    plan = store._operations.backend.store_one(request)
     asked = plan.send(None).run()
     client.rpush(keys.runs, b"not ours")  # meanwhile
     with pytest.raises(CorruptArtifactError):

@@ -299,6 +299,7 @@ def test_without_patience_a_fault_is_told_and_nothing_is_half_done(operation, fa
                 assert between.get(name) in (before.get(name), after.get(name)), (fault, nth)
             act(hasty)
             assert state(direct) == after, (fault, nth)
+    assert nth > 1
 
 
 @pytest.mark.parametrize("twin", ["sync", "async"])

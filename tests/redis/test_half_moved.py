@@ -150,6 +150,11 @@ READINGS: dict[str, Callable[[RedisArtifactStore], Any]] = {
     "figures": lambda store: (store.stats().artifacts, store.stats().leases, store.stats().content_bytes),
 }
 
+WAITING = {"load all", "leases of many", "figures", "figures of some"} | {
+    f"load {one}" for one in (ALSO_CROWDED, ALSO_FEW, NAME, LARGE_NAME)
+}
+"""Readings whose scripts declare indexes of leases that few leases don't have: a moving slot always lacks a key."""
+
 
 def seen(store: RedisArtifactStore) -> dict[str, Any]:
     """Who leases what until about when, and that it can be read."""
@@ -303,12 +308,15 @@ def test_a_half_moved_slot_changes_nothing_about(what, home, impatient) -> None:
 
 def test_in_a_half_moved_slot_nobody_reads_less(home, impatient) -> None:
     expected = {what: read(home.store) for what, read in READINGS.items()}
+    answered = set()
     for ahead in home.arrangements():
         home.begin(ahead)
         got = {what: attempt(read, impatient) for what, read in READINGS.items()}
         home.give_up()
         for what, (went_through, answer) in got.items():
             assert not went_through or answer == expected[what], what
+            answered |= {what} if went_through else set()
+    assert READINGS.keys() - answered == WAITING
 
 
 @pytest.mark.parametrize("options", [{}, {"index_content_type": True}], ids=["", "indexed by label"])
@@ -324,6 +332,7 @@ def test_what_a_small_store_derives_is_not_made_where_its_other_keys_have_gone(
         store.store(FEW, run_id="short", ttl=SHORT)
         home.furniture = home.keys_here()
         derived = [one.name for one in home.furniture if b"labelled:" in one.name or one.name.endswith(b"outlived")]
+        assert derived
         own = options if by == "who knows what is indexed" else {}
         with RedisArtifactStore(valkey_cluster.url, namespace=namespace, retry_for=0, **own) as impatient:
             impatient.exists("x")

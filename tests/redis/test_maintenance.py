@@ -53,6 +53,8 @@ def damage(store, client, keys):
             "named artifact gone": lambda: client.delete(keys.artifact(b"name")),
             "run gone": lambda: client.delete(run),
             "runs gone": lambda: client.delete(keys.runs),
+            "run not listed": lambda: client.zrem(keys.runs, "b"),
+            "run listed too early": lambda: client.zadd(keys.runs, {"a": 1}),
             "catalog gone": lambda: client.delete(keys.created, keys.deadlines),
             "needs gone": lambda: client.delete(needs),
             "lease gone": lambda: client.hdel(artifact, "=a"),
@@ -91,7 +93,9 @@ def damage(store, client, keys):
 REPAIRABLE = {
     "named artifact gone": {"stale-index-member", "orphan-content"},
     "run gone": {"unindexed-lease", "stale-index-member"},
-    "runs gone": set(),
+    "runs gone": {"unlisted-run"},
+    "run not listed": {"unlisted-run"},
+    "run listed too early": {"unlisted-run"},
     "catalog gone": {"unindexed-artifact"},
     "needs gone": {"unindexed-artifact"},
     "lease gone": {"stale-index-member"},
@@ -127,6 +131,7 @@ def test_what_is_certain_is_repaired(store, damage, client, namespace, what) -> 
     assert store.check(repair=True, grace=0).ok
     assert store.check(repair=True, grace=0).ok  # what one repair uncovers, the next pass mends
     assert store.check(grace=0, read_data=True).problems == []
+    assert store.list_runs() == sorted({lease.run_id for view in store.list_all() for lease in store.leases(view)})
     assert store.load_text(compute_artifact_id(b"neighbour")) == "neighbour"
     if what not in ("artifact gone", "named artifact gone"):
         assert store.load_text("name") == "named"

@@ -20,12 +20,15 @@ from coatcheck import (
     compute_artifact_id,
 )
 from coatcheck.backends.redis.batching import BATCH_BYTES, PAGE
+from coatcheck.backends.redis.layout import records
 from coatcheck.backends.redis.layout.keys import KINDS, member_of
 from coatcheck.backends.redis.layout.records import MANY
 from coatcheck.backends.redis.scripts import calls
 from coatcheck.backends.redis.scripts.script import LUA, link
+from coatcheck.backends.redis.transport.wire import Wire as Connection
 from coatcheck.envelope import MANIFEST, header, seal
 from coatcheck.ids import compute_digest
+from coatcheck.model import filled
 from coatcheck.plan import run
 from coatcheck.request import Details, StoreRequest
 from coatcheck.testing import eventually
@@ -474,6 +477,8 @@ def test_a_page_with_something_unreadable_changes_nothing(store, client, keys, k
         assert {key: client.dump(key) for key in keys_of()} == dump
     else:
         assert operation == "delete_many"  # neither a damaged lease nor a stranger's run is a reason not to delete
+        assert damage[0] in ("damaged", "short lease", "run type")
+        assert store.list_all() == []
     client.delete(*dump)
 
 
@@ -503,6 +508,18 @@ def test_batches_are_bounded_by_number_and_by_bytes(store, wire) -> None:
     store.find_missing(["%d" % n for n in range(25_000)], ttl=1)
     store.delete_many(["%d" % n for n in range(25_000)])
     assert wire.trips <= 3 * 7 + 2 + 25_000 // PAGE
+
+
+def test_what_a_batch_returns_is_made_before_the_first_answer_is_read(store, monkeypatch) -> None:
+    store.store_many([b"a", b"b"])  # the server gets to know the script
+    seen: list[str] = []
+    receive = Connection.receive
+    monkeypatch.setattr(records, "filled", lambda *made: seen.append("made") or filled(*made))
+    monkeypatch.setattr(Connection, "receive", lambda self: seen.append("reads") or receive(self))
+    views = store.store_many([b"%d" % n for n in range(250)], run_id="a", ttl=60)
+    assert seen == [*["made"] * 250, "reads"]
+    monkeypatch.undo()
+    assert sorted(views, key=lambda view: view.created_at) == views == store.metadata_many(views)
 
 
 def test_batches_of_the_longest_names_are_bounded_by_bytes(server, namespace, leaks) -> None:

@@ -44,6 +44,17 @@ def test_a_tree_comes_back_as_it_was(face: Blocking, tree: Path, tmp_path: Path)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".coatcheck")]
 
 
+def test_what_nobody_can_call_is_told_nothing(face: Blocking, tree: Path, tmp_path: Path) -> None:
+    view = face.put(tree)
+    with pytest.raises(InvalidArtifactError, match="skip must be a function"):
+        face.put(tree, skip="links")
+    with pytest.raises(InvalidArtifactError, match="progress must be a function"):
+        face.put(tree, progress=True)
+    with pytest.raises(InvalidArtifactError, match="progress must be a function"):
+        face.restore(view, tmp_path / "back", progress=True)
+    assert not (tmp_path / "back").exists()
+
+
 def test_a_tree_is_lazy(face: Blocking, tree: Path) -> None:
     view = face.put(tree, content_type="text/x")
 

@@ -223,7 +223,7 @@ def test_a_user_who_lacks_something_is_named_by_the_cure() -> None:
 
 
 def test_no_repair_is_named_where_it_repairs_nothing() -> None:
-    for kind in (*LOSSES, *LEFTOVERS, "wrong-size", "wrong-expiry", "unindexed-lease"):
+    for kind in (*LOSSES, *LEFTOVERS, "wrong-size", "wrong-expiry", "unindexed-lease", "unlisted-run"):
         problem = Problem(kind=kind, count=1, bytes=0, repaired=0, examples=["x"])
         report = CheckReport(looked_at=1, problems=[problem])
         [told] = [found for found in judge(facts(report=report)).findings if found.name == kind]

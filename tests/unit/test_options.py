@@ -41,6 +41,10 @@ NONSENSE = [
     ("cache_dir", ""),
     ("cache_dir_size", 0),
     ("ssl_cert_reqs", "maybe"),
+    ("ssl_ca_certs", 7),
+    ("ssl_password", b"secret"),
+    ("ssl_check_hostname", "no"),
+    ("ssl_check_hostname", 1),
 ]
 
 

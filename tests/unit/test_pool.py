@@ -44,7 +44,9 @@ class Limited(AsyncOwn):
 
     async def _connect(self) -> Idle:
         self.made += 1
-        return Idle()
+        wire = Idle()
+        wire.loop = asyncio.get_running_loop()
+        return wire
 
 
 def test_tasks_beyond_the_limit_wait_for_their_turn() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import multiprocessing
+import pickle
 import threading
 from contextvars import ContextVar
 
 import pytest
 
 from coatcheck import (
+    AsyncFileArtifactStore,
     AsyncInMemoryArtifactStore,
     FileArtifactStore,
     InMemoryArtifactStore,
@@ -44,6 +47,34 @@ def test_nobody_renews_after_the_block() -> None:
         assert run._thread is None
         with run:  # it may be entered again
             pass
+
+
+def test_a_block_that_was_never_entered_cannot_be_left() -> None:
+    with InMemoryArtifactStore() as store, pytest.raises(InvalidArtifactError, match="run 'a' .* never entered"):
+        store.run("a", ttl=600).__exit__(None, None, None)
+
+    async def main() -> None:
+        async with AsyncInMemoryArtifactStore() as store:
+            with pytest.raises(InvalidArtifactError, match="run 'a' .* never entered"):
+                await store.run("a", ttl=600).__aexit__(None, None, None)
+
+    asyncio.run(main())
+
+
+def test_a_view_is_handed_on_from_within_its_block(tmp_path) -> None:
+    with FileArtifactStore(tmp_path) as store, store.run("a", ttl=600, keep=6000) as run:
+        for handed_on in copy.copy(run), pickle.loads(pickle.dumps(run)):
+            with handed_on:
+                view = handed_on.store(b"1")
+        assert view.run_id == "a"
+        assert threading.active_count() == 2  # that of the block goes on
+
+    async def main() -> None:
+        async with AsyncFileArtifactStore(tmp_path) as store, store.run("a", ttl=600) as run:
+            async with pickle.loads(pickle.dumps(run)) as handed_on:
+                assert len(await handed_on.list()) == 1
+
+    asyncio.run(main())
 
 
 def test_an_interrupted_beginning_leaves_nobody_who_renews(monkeypatch) -> None:

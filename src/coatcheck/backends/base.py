@@ -68,11 +68,16 @@ class Backend(ABC):
 
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        """Store items, each all or nothing; returns the storing run's own view of each, in order.
+        """Store items without a condition, each all or nothing; the storing run's own view of each, in order."""
+
+    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
+        """The same for one, which may have a condition.
 
         Raises:
-            ArtifactConflictError: The condition of a single item is not met.
+            ArtifactConflictError: It is not met.
         """
+        [stored] = yield from self.store([request])
+        return stored
 
     @abstractmethod
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:

@@ -104,6 +104,8 @@ class CoatcheckArtifactService(BaseArtifactService):
         """One version of an artifact, the latest if none is named; `None` where there is none."""
         for _ in range(_HOPS + 1):
             versions = await self._versions(app_name, user_id, filename, session_id)
+            if version is not None and version < 0:  # refused by `get`, and merely not there for ADK's own services
+                return None
             found = await versions.get(filename, version)
             if found is None:
                 return None

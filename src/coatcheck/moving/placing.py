@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..arguments import Payload
+from ..arguments import Payload, check_flag
 from ..asking import Ask, Store
 from ..errors import CorruptArtifactError
 from ..ids import is_default_id
@@ -73,8 +73,8 @@ class Placing:
         self._target = target
         self._contents = contents
         self._counts = counts
-        self._replace = replace
-        self._verify = verify
+        self._replace = check_flag(replace, "replace")
+        self._verify = check_flag(verify, "verify")
         self._left: set[str] = set()  # what was not placed
         self._ahead: float | None = (
             None  # seconds by which the target's clock is ahead of ours, once an answer shows it

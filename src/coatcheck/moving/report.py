@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict
 
+from ..arguments import check_callback
+
 _EXAMPLES = 5
 
 
@@ -54,7 +56,7 @@ class Counts:
     """
 
     def __init__(self, progress: OnMove | None) -> None:
-        self._progress = progress
+        self._progress = check_callback(progress)
         self.artifacts = self.leases = self.bytes = self.present = self.expired = 0
         self.conflicts = self.unreadable = self.verified = 0
         self._examples: list[str] = []

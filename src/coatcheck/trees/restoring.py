@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from ..arguments import check_callback
 from ..asking import Ask, Store
 from ..errors import ArtifactDecodeError, ArtifactNotFoundError, InvalidArtifactError
 from ..folders import check_path
@@ -50,7 +51,7 @@ class _Restoring:
         self._store = store
         self._target = target
         self._staging = target.with_name(f".coatcheck-{secrets.token_hex(8)}")
-        self._progress = progress
+        self._progress = check_callback(progress)
         self._done = 0
         self._files: dict[str, list[TreeEntry]] = {}  # by content
         for entry in manifest.entries:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Unpack
 
-from ..arguments import Payload, StoreKeywords, check_details, check_tags, spelled_out
+from ..arguments import Payload, StoreKeywords, check_callback, check_details, check_tags, spelled_out
 from ..asking import Ask, Store
 from ..errors import ArtifactNotFoundError, InvalidArtifactError
 from ..folders import check_path
@@ -88,8 +88,8 @@ class _Storing:
         self._directory = check_path(directory, "directory")
         self._store = store
         self._content_type = content_type
-        self._skip = skip
-        self._progress = progress
+        self._skip = check_callback(skip, "skip")
+        self._progress = check_callback(progress)
         name = os.fsencode(self._directory.absolute().name).decode("utf-8", "backslashreplace")
         self._details: StoreKeywords = {**details, "tags": {"path": name, **check_tags(details.get("tags"))}}
         check_details(

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from ..arguments import StoreKeywords, check_details, spelled_out
+from ..asking import Ask, Store
 from ..refs import IdLike, id_of, not_found
 from .builtin import BytesCodec, JsonCodec, MsgpackCodec, PickleCodec, TextCodec
 from .codecs import Codecs
@@ -73,8 +74,8 @@ def store_value(
         InvalidArtifactError: No codec can keep the value as it is; says which part of it.
         MissingExtraError: It takes a package that is not installed; says which extra has it.
     """
-    payload = codecs.encode(value, codec)
-    return store.store(payload.content, content_type=payload.content_type or "", **details)
+    stored: ArtifactMetadata = _storing(store, value, codec, codecs, details).run()
+    return stored
 
 
 @spelled_out(check_details)
@@ -87,8 +88,13 @@ async def astore_value(
     **details: Unpack[StoreKeywords],
 ) -> ArtifactMetadata:
     """`store_value` for an `AsyncArtifactStore`."""
+    stored: ArtifactMetadata = await _storing(store, value, codec, codecs, details).arun()
+    return stored
+
+
+def _storing(store: Store, value: Any, codec: str | None, codecs: Codecs, details: StoreKeywords) -> Ask:
     payload = codecs.encode(value, codec)
-    return await store.store(payload.content, content_type=payload.content_type or "", **details)
+    return Ask(store, lambda s: s.store(payload.content, content_type=payload.content_type or "", **details))
 
 
 @overload
@@ -118,7 +124,7 @@ def load_value(
         MissingExtraError: It takes a package that is not installed; says which extra has it.
     """
     artifact_id = id_of(ref)
-    return _value(artifact_id, store.load(artifact_id), type, default, codecs)
+    return _value(artifact_id, Ask(store, lambda s: s.load(artifact_id)).run(), type, default, codecs)
 
 
 @overload
@@ -134,7 +140,7 @@ async def aload_value(
 ) -> Any:
     """`load_value` for an `AsyncArtifactStore`."""
     artifact_id = id_of(ref)
-    return _value(artifact_id, await store.load(artifact_id), type, default, codecs)
+    return _value(artifact_id, await Ask(store, lambda s: s.load(artifact_id)).arun(), type, default, codecs)
 
 
 def _value(artifact_id: str, artifact: Artifact | None, type: Any, default: Any, codecs: Codecs) -> Any:

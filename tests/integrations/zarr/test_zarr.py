@@ -74,6 +74,7 @@ def test_one_of_many_creates_a_key(store: CoatcheckStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: asyncio.run(create(i)), range(8)))
     first = store.get_sync("k")
+    assert first is not None
     asyncio.run(create(9))
     assert store.get_sync("k") == first
 

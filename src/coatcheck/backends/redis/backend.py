@@ -68,6 +68,9 @@ class RedisBackend(Backend):
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         return self._storing.store(requests)
 
+    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
+        return self._storing.store_one(request)
+
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         return self._storing.store_source(request, progress)
 

@@ -21,7 +21,7 @@ from .layout import records
 from .layout.keys import Keys
 from .leasing import forget
 from .scripts import calls
-from .scripts.calls import Chunks, Hold, Outcome, Times, Where
+from .scripts.calls import Chunks, Hold, Outcome, Where
 from .scripts.script import Call, Filled, Later
 from .session import Session, heard
 from .transport.resp import Argument
@@ -53,12 +53,25 @@ class Storing:
         self._compression = compression
         self._cache = cache
 
+    @property
+    def chunking(self) -> Chunking:
+        """How long content is cut."""
+        return self._chunking
+
+    @chunking.setter
+    def chunking(self, chunking: Chunking) -> None:
+        self._chunking = chunking
+        self._inline = min(INLINE, chunking.threshold - 1)
+        self._unasked = min(UNASKED, chunking.threshold - 1)
+
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
         """See `Backend.store`."""
-        if len(requests) > 1:
-            return heard(self._store_many(requests))
-        plan = self._store_one(requests[0])
-        return self._or_withdrawn(requests, plan) if self._is_placed(requests[0]) else plan
+        return heard(self._store_many(requests))
+
+    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
+        """See `Backend.store_one`."""
+        plan = self._store_one(request)
+        return self._or_withdrawn([request], plan) if self._is_placed(request) else plan
 
     def store_source(self, request: SourceRequest, progress: TransferProgress | None) -> Plan[ArtifactMetadata]:
         """See `Backend.store_source`."""
@@ -79,7 +92,7 @@ class Storing:
         )
         return (yield from self._concluded(request, keys, outcome))
 
-    def _store_one(self, request: StoreRequest) -> Plan[list[ArtifactMetadata]]:
+    def _store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
         keys = self._session.of(request.artifact_id)
         if self._is_small(request):
             times = yield from self._session.write(self._small(keys, request))
@@ -91,7 +104,7 @@ class Storing:
             view = yield from heard(self._store_any(request, keys))
         if self._cache is not None:
             self._cache.remember(request.digest, request.content)
-        return [view]
+        return view
 
     def _store_any(self, request: StoreRequest, keys: Keys, *, in_place: bool = False) -> Plan[ArtifactMetadata]:
         """Store by `store.lua`. `in_place`: its content was sent already, for the script for most stores."""
@@ -123,7 +136,7 @@ class Storing:
             elif isinstance(outcome, Outcome):
                 views[i] = yield from self._finish(requests[i], keys, outcome)
             else:
-                views[i] = records.stored_view(requests[i], *outcome)
+                views[i] = outcome
             if self._cache is not None:
                 self._cache.remember(requests[i].digest, requests[i].content)
         return views
@@ -142,14 +155,6 @@ class Storing:
             )
             raise
 
-    @property
-    def _inline(self) -> int:
-        return min(INLINE, self.chunking.threshold - 1)
-
-    @property
-    def _unasked(self) -> int:
-        return min(UNASKED, self.chunking.threshold - 1)
-
     def _is_small(self, request: StoreRequest) -> bool:
         """Whether it is tried by the script for what most stores are."""
         return request.size <= self._unasked and request.artifact_id == request.default_id and request.is_plain
@@ -162,16 +167,29 @@ class Storing:
         """Header and payload of a content."""
         return seal(request.content, request.digest, request.content_type, self._compression)
 
-    def _later(self, keys: Keys, requests: Sequence[StoreRequest]) -> Later[Sequence[Outcome | Times | None]]:
-        """A store of what `together` puts together, sealed while what goes before is under way.
+    def _later(
+        self, keys: Keys, requests: Sequence[StoreRequest]
+    ) -> Later[Sequence[ArtifactMetadata | Outcome | None]]:
+        """A store of what `together` puts together, sealed and described while what goes before is under way.
 
         `None`: the script for most stores has left it.
         """
         one = requests[0]
-        replies = 2 if self._is_placed(one) else 1
-        if len(requests) == 1 and self._is_small(one):
-            return Later(keys.slot, replies, lambda: self._small(keys, one), calls.stored_small)
-        return Later(keys.slot, replies, lambda: self._call(keys, requests), calls.stored)
+        small = len(requests) == 1 and self._is_small(one)
+        stored = calls.stored_small if small else calls.stored
+        views: list[ArtifactMetadata] = []
+
+        def make() -> Call[Any] | Filled[Any]:
+            views[:] = map(records.untimed, requests)
+            return self._small(keys, one) if small else self._call(keys, requests)
+
+        def decode(reply: Any) -> list[ArtifactMetadata | Outcome | None]:
+            return [
+                outcome if outcome is None or isinstance(outcome, Outcome) else records.timed(view, *outcome)
+                for view, outcome in zip(views, stored(reply), strict=True)
+            ]
+
+        return Later(keys.slot, 2 if self._is_placed(one) else 1, make, decode)
 
     def _small(self, keys: Keys, request: StoreRequest) -> Filled[tuple[int, int] | None]:
         """The call for what most stores are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from datetime import timedelta
 from enum import Enum
@@ -72,6 +73,41 @@ class Invalid:
             with pytest.raises(TypeError, match=r"'colour': there are .*\bcreated_after\b"):
                 call(colour="red")
         assert store.count() == 0
+
+    @pytest.mark.parametrize("flag", [None, 0, 1, "no"])
+    def test_flags_are_true_or_false(self, store: ArtifactStore, flag: Any) -> None:
+        stored = store.store(b"x", run_id="a", tags={"k": "v"})
+        calls: list[tuple[str, Any]] = [
+            ("if_absent", lambda **flag: store.store(b"y", **flag)),
+            ("exact_ttl", lambda **flag: store.store(b"y", **flag)),
+            ("replace", lambda **flag: store.update_metadata(stored, run_id="a", tags={}, **flag)),
+            ("dry_run", lambda **flag: store.delete_where(run_id="a", **flag)),
+            ("dry_run", store.gc),
+            ("repair", store.check),
+            ("read_data", store.check),
+        ]
+        for name, call in calls:
+            with pytest.raises(InvalidArtifactError, match=f"{name} must be True or False"):
+                call(**{name: flag})
+        assert store.list_all() == [stored]
+
+    def test_what_nobody_can_call_is_not_told_of_progress(self, store: ArtifactStore, harness: object) -> None:
+        async def awaited(*_: object) -> None:
+            """Nobody would await it."""
+
+        not_told: list[Any] = [1, "log", awaited]
+        calls: list[Any] = [
+            store.gc,
+            store.check,
+            store.reindex,
+            lambda **told: store.store_file(io.BytesIO(b"x"), **told),
+            lambda **told: store.delete_where(run_id="a", **told),
+        ]
+        for progress in not_told:
+            for call in calls:
+                with pytest.raises(InvalidArtifactError, match="progress"):
+                    call(progress=progress)
+        assert harness.leftovers() == []  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("content", ["text", None, 1, ["a"], {"a": 1}, 1.5])
     def test_content_must_be_bytes_like(self, store: ArtifactStore, harness: object, content: Any) -> None:

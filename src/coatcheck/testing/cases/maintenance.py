@@ -36,6 +36,19 @@ class Maintenance:
         assert seen
         assert seen[-1] > 0
 
+    def test_an_error_in_progress_is_the_callers(self, store: ArtifactStore) -> None:
+        def count(_looked_at: int) -> None:
+            raise KeyError("mine")
+
+        store.store(b"1", run_id="a")
+        for call in (
+            lambda: store.gc(progress=count),
+            lambda: store.check(progress=count),
+            lambda: store.delete_where(run_id="a", dry_run=False, progress=count),
+        ):
+            with pytest.raises(KeyError, match="mine"):
+                call()
+
     def test_nothing_expired_is_a_problem(self, store: ArtifactStore) -> None:
         store.store(b"1", run_id="a", ttl=0.05)
         store.store(b"2", run_id="a")

@@ -322,14 +322,15 @@ def usual_view(artifact_id: str, fields: list[Any]) -> tuple[ArtifactMetadata, b
 
 def _usual(artifact_id: str, header: bytes, field: bytes, lease: bytes) -> ArtifactMetadata | None:
     """Metadata of header and lease as they mostly are; `None`: `decode_view` finds out what they are."""
-    digest, size, times = header[1:_HEADER].hex(), header[_HEADER:], int.from_bytes(lease[:_LEASE])
+    digest, size, both = header[1:_HEADER].hex(), header[_HEADER:], int.from_bytes(lease[:_LEASE])
+    created, deadline = both & _CREATED, both >> _CREATED_BITS
     said = _said(field, lease[_LEASE:]) if _LEASE <= len(lease) <= _SHORT else None
     if (
         said is None
         or header[:1] != _VERSION
         or not (size.isdigit() and len(size) <= _DIGITS)
         or (digest[:ID_LENGTH] != artifact_id and is_default_id(artifact_id))
-        or _LAST_TIME < times >> _CREATED_BITS < FOREVER
+        or _LAST_TIME < deadline < FOREVER
     ):
         return None
     content_type, tags, run_id = said
@@ -337,11 +338,11 @@ def _usual(artifact_id: str, header: bytes, field: bytes, lease: bytes) -> Artif
         "artifact_id": artifact_id,
         "content_type": content_type,
         "size_bytes": int(size),
-        "created_at": format_time(times & _CREATED),
+        "created_at": format_time(created),
         "run_id": run_id,
         "tags": tags.copy(),
         "digest": digest,
-        "expires_at": format_deadline(times >> _CREATED_BITS),
+        "expires_at": format_deadline(deadline),
         "extra": {},
     }
     return filled(ArtifactMetadata, view)
@@ -449,15 +450,27 @@ def decode_lease(artifact_id: str, field: bytes, value: Any) -> Lease:
 
 def stored_view(request: Request, created: int, deadline: int) -> ArtifactMetadata:
     """What a store returns: the storing run's own view."""
+    return timed(untimed(request), created, deadline)
+
+
+def untimed(request: Request) -> ArtifactMetadata:
+    """The same before the server has said when: not to be given out, see `timed`."""
     fields = {
         "artifact_id": request.artifact_id,
         "content_type": request.content_type,
         "size_bytes": request.size,
-        "created_at": format_time(created),
+        "created_at": "",
         "run_id": request.run_id,
         "tags": request.tags.copy(),
         "digest": request.digest.hex(),
-        "expires_at": format_deadline(deadline),
+        "expires_at": None,
         "extra": read_extra(request.extra) if request.extra else {},
     }
     return filled(ArtifactMetadata, fields)
+
+
+def timed(view: ArtifactMetadata, created: int, deadline: int) -> ArtifactMetadata:
+    """An `untimed` view with its times."""
+    fields = vars(view)
+    fields["created_at"], fields["expires_at"] = format_time(created), format_deadline(deadline)
+    return view

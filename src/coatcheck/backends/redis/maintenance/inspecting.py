@@ -166,6 +166,9 @@ class _Tour:
 
     def _step(self, node: Node, cursor: Cursor, names: list[bytes]) -> Plan[None]:
         yield from heard(self._show(names))
+        self.looked_at += len(names)
+        if self._progress is not None:
+            self._progress(self.looked_at)
         while not (self._asking or cursor.ended) and len(self._names) < _AHEAD:
             self._asking = True
             # An error here ends the inspection: a listing that failed is no reason to remove anything.
@@ -191,9 +194,6 @@ class _Tour:
         for kind, show in self._rooms.items():
             if kind in kinds:
                 yield from show(kinds[kind])
-        self.looked_at += len(names)
-        if self._progress is not None:
-            self._progress(self.looked_at)
 
 
 def _decode(reply: Any) -> tuple[bytes, list[bytes]]:

@@ -70,12 +70,15 @@ class Script:
     def _make_form(self, keys: int, arguments: int) -> bytes:
         return template((b"EVALSHA", self.digest, b"%d" % keys, *(None,) * (keys + arguments)))
 
-    def packed(self, keys: Sequence[bytes], arguments: Sequence[Argument], *, by_hash: bool) -> list[Piece]:
+    def packed(self, keys: Sequence[bytes], arguments: Sequence[bytes], *, by_hash: bool) -> list[Piece]:
         """The command as the server reads it."""
         if by_hash:
             values = (*keys, *arguments)
-            if sum(map(len, values)) <= _FILLED and tuple not in map(type, values):
-                return [fill(self._form(len(keys), len(arguments)), values)]  # type: ignore[arg-type]
+            lengths = list(map(len, values))
+            if sum(lengths) <= _FILLED:
+                words: list[int | bytes] = [*lengths, *values]
+                words[::2], words[1::2] = lengths, values  # what `fill` does, for many values
+                return [self._form(len(keys), len(arguments)) % tuple(words)]
             return pack((b"EVALSHA", self.digest, b"%d" % len(keys), *values))
         return pack((b"EVAL", self.source, b"%d" % len(keys), *keys, *arguments))
 
@@ -102,7 +105,7 @@ class Call(Generic[T]):
         script: Script,
         slot: int,
         keys: Sequence[bytes],
-        arguments: Sequence[Argument],
+        arguments: Sequence[bytes],
         decode: Callable[[Any], T],
         first: Sequence[Argument] | None = None,
     ) -> None:
@@ -175,18 +178,28 @@ class Form:
         return fill(self._template, values)
 
 
-class ScriptForm(Form):
-    """Calls of one script that are mostly the same."""
+class ScriptForm:
+    """Calls of one script that are mostly the same. What is filled in: ids in keys, lengths and bytes of arguments.
 
-    def __init__(self, script: Script, keys: Sequence[bytes | None], arguments: Sequence[bytes | None]) -> None:
+    Args:
+        script: The script.
+        keys: With `ANY_ID` in place of default ids.
+        arguments: With `None` in place of what is filled in.
+    """
+
+    replies = 1
+
+    def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | None]) -> None:
         self._words = (b"%d" % len(keys), *keys, *arguments)
         self._source = script.source
-        super().__init__((b"EVALSHA", script.digest, *self._words))
+        self._template = self._begun(b"EVALSHA", script.digest)
 
-    def packed(self, values: Sequence[bytes], *, by_hash: bool) -> bytes:
-        if by_hash:
-            return fill(self._template, values)
-        return fill(template((b"EVAL", self._source, *self._words)), values)
+    def _begun(self, *start: bytes) -> bytes:
+        return template((*start, *self._words)).replace(ANY_ID, b"%b")
+
+    def packed(self, values: Sequence[int | bytes], *, by_hash: bool) -> bytes:
+        """The call as the server reads it."""
+        return (self._template if by_hash else self._begun(b"EVAL", self._source)) % tuple(values)
 
 
 class Filled(Generic[T]):
@@ -207,9 +220,9 @@ class Filled(Generic[T]):
 
     def __init__(
         self,
-        form: Form,
+        form: Form | ScriptForm,
         slot: int,
-        values: Sequence[bytes],
+        values: Sequence[Any],
         decode: Callable[[Any], T],
         large: MakeLarge | None = None,
         first: Sequence[Argument] | None = None,

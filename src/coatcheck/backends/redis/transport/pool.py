@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from redis.exceptions import AuthenticationError, ResponseError
 
@@ -94,12 +95,9 @@ class Own(_Own):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._idle: list[Wire] = []
-        self._process = os.getpid()
+        _nodes.add(self)
 
     def take(self, within: float | None = None) -> Wire:
-        if self._process != os.getpid():  # forked: the wires are the parent's
-            self.forget_idle()
-            self._process = os.getpid()
         wire: Wire | None
         try:
             while not (wire := self._idle.pop()).usable:
@@ -147,6 +145,18 @@ class Own(_Own):
         self.forget_idle()
 
 
+_nodes: Final = weakref.WeakSet[Own]()
+
+
+def _after_fork() -> None:
+    for node in _nodes:
+        node.forget_idle()  # the wires are the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class PerLoop(Generic[T]):
     """One thing for each event loop: what asyncio makes lives on the loop that made it.
 
@@ -162,8 +172,9 @@ class PerLoop(Generic[T]):
         self._process = os.getpid()
         self._inherited: object = None
 
-    def __call__(self) -> T:
-        loop = asyncio.get_running_loop()
+    def __call__(self, loop: asyncio.AbstractEventLoop | None = None) -> T:
+        """That of a loop; left out: of the running one, which asyncio asks the system about before Python 3.12."""
+        loop = loop or asyncio.get_running_loop()
         try:
             return self._things[loop]
         except KeyError:
@@ -293,7 +304,7 @@ class AsyncOwn(_Own):
         return wire
 
     def give_back(self, wire: AsyncWire, *, clean: bool) -> None:
-        held = self._held()
+        held = self._held(wire.loop)
         held.release()
         if clean and not self._closed:
             held.keep(wire)

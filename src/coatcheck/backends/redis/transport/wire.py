@@ -196,13 +196,16 @@ class AsyncWire(asyncio.BufferedProtocol):
     Args:
         writer: Of a connection; it is the wire's own from here on.
         timeout: Seconds for one exchange.
+
+    Attributes:
+        loop: The event loop that it lives on.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, timeout: float) -> None:
         self.timeout = timeout
         self._writer = writer  # which closes the connection when it is deleted
         self._transport = writer.transport
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._replies = Replies()
         self._later: Sequence[Piece] = ()
         self._waiting: asyncio.Future[None] | None = None
@@ -219,11 +222,11 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._replies.expect(count, make_large)
         if self._failure is not None:
             raise self._failure
-        waiting: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        waiting: asyncio.Future[None] = asyncio.Future(loop=self.loop)
         self._waiting = waiting
-        self._deadline = self._loop.time() + self.timeout
+        self._deadline = self.loop.time() + self.timeout
         if self._alarm is None:
-            self._alarm = self._loop.call_at(self._deadline, self._check_time)
+            self._alarm = self.loop.call_at(self._deadline, self._check_time)
         try:
             if isinstance(buffers, list):
                 self._later = ()
@@ -263,7 +266,7 @@ class AsyncWire(asyncio.BufferedProtocol):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._loop.is_closed():
+        if self.loop.is_closed():
             with suppress(OSError):
                 self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         else:
@@ -295,7 +298,7 @@ class AsyncWire(asyncio.BufferedProtocol):
             self._later = self._later[1:]
 
     def pause_writing(self) -> None:
-        self._full = self._loop.create_future()
+        self._full = self.loop.create_future()
 
     def resume_writing(self) -> None:
         if self._full is not None and not self._full.done():  # whoever waited may be gone
@@ -313,8 +316,8 @@ class AsyncWire(asyncio.BufferedProtocol):
         self._alarm = None
         if self._waiting is None:
             return
-        if self._loop.time() < self._deadline:
-            self._alarm = self._loop.call_at(self._deadline, self._check_time)
+        if self.loop.time() < self._deadline:
+            self._alarm = self.loop.call_at(self._deadline, self._check_time)
         else:
             self._fail(TimeoutError())
 
@@ -333,7 +336,7 @@ def _let_go_on(waiting: asyncio.Future[None]) -> None:
     Only as the last thing that a callback of the loop does: this returns when the task waits for something else.
     """
     callbacks = getattr(waiting, "_callbacks", None)  # no part of its interface tells who waits
-    if not callbacks or asyncio.current_task() is not None:  # nobody yet; or a task is what reads
+    if not callbacks or asyncio.current_task(waiting.get_loop()) is not None:  # nobody yet; or a task is what reads
         waiting.set_result(None)
         return
     callback, context = callbacks[0]

@@ -106,7 +106,11 @@ def audit_index(
         return Audited(int(found), sure == 1, even == 1)
 
     return Call(
-        _AUDIT_INDEX, keys.slot, index, [keys.prefix, field, *(b"%d" % n for n in (first, count, counted))], decode
+        _AUDIT_INDEX,
+        keys.slot,
+        [*index, keys.runs],
+        [keys.prefix, field, *(b"%d" % n for n in (first, count, counted))],
+        decode,
     )
 
 
@@ -198,7 +202,7 @@ def check_index(
         members: Members, each with the key that it stands for.
         stale: `1`: drop stale members.
         expired: `1`: drop expired ones.
-        expiry: `1`: repair the index's own expiry.
+        expiry: `1`: repair the index's own expiry, and that the list of runs lacks it.
         hold_us: How old a hold may be, in us.
     """
 
@@ -215,7 +219,7 @@ def check_index(
         b"%d" % hold_us,
         *(member for member, _ in members),
     ]
-    return Call(_CHECK_INDEX, keys.slot, [*index, *(key for _, key in members)], arguments, decode)
+    return Call(_CHECK_INDEX, keys.slot, [*index, keys.runs, *(key for _, key in members)], arguments, decode)
 
 
 def drop_content(keys: Keys, content_id: bytes, start: bytes, size: int) -> Call[Judgement]:

@@ -12,7 +12,7 @@ from ...layout import records
 from ...layout.keys import Keys, all_listed, default_member, member_of, quoted
 from ...layout.labels import Marker
 from ...layout.records import encode_header, encode_view, encode_views
-from ..script import Call, Filled, Script, ScriptForm
+from ..script import ANY_ID, Call, Filled, Script, ScriptForm
 from .common import Chunks, Name, View, change_keys, known, pairs, raw, ttl_in_ms
 
 Where = Literal["inline", "placed", "staged", "known", "held"]
@@ -139,24 +139,26 @@ def store_small(
     """
     name, (envelope, payload) = request.default_id.encode(), content
     header, view = encode_header(request), encode_view(request)
-    values: tuple[bytes, ...]
+    said = (len(header), header, len(view), view)
+    values: tuple[int | bytes, ...]
     if first is None:
-        values = (keys.artifact(name), keys.content(name), header, view, envelope + payload)
+        sealed = envelope + payload
+        values = (name, name, *said, len(sealed), sealed)
     else:
         length = b"%d" % (len(envelope) + len(payload))
-        values = (keys.artifact(name), keys.content(name), keys.needs(name), header, view, envelope, length)
+        values = (name, name, name, *said, len(envelope), envelope, len(length), length)
     form = _small_form(keys, request.run_id, request.ttl_ms, wishes, first is not None)
     return Filled(form, keys.slot, values, _times, first=first)
 
 
 @lru_cache(maxsize=256)  # a worker stores for few runs
 def _small_form(keys: Keys, run_id: str | None, ttl_ms: int | None, wishes: bool, in_place: bool) -> ScriptForm:
-    names = (*keys.catalog, keys.run(run_id), None, None)
+    names = (*keys.catalog, keys.run(run_id), keys.artifact(ANY_ID), keys.content(ANY_ID))
     words = (keys.prefix, quoted(run_id), ttl_in_ms(ttl_ms), None, None, None)
     wish = b"1" if wishes else b""
     never = (keys.run(None),) if keys.is_tagged and run_id is not None else ()
     if in_place:
-        return ScriptForm(_STORE_SMALL, (*names, None, *never), (*words, wish, None))
+        return ScriptForm(_STORE_SMALL, (*names, keys.needs(ANY_ID), *never), (*words, wish, None))
     return ScriptForm(_STORE_SMALL, (*names, *never), (*words, wish) if wishes else words)
 
 

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Whether some members of an index surely stand for something that lasts. Where not, check_index.lua looks at them.
 --
--- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same
+-- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same   KEYS[3] runs
 -- ARGV[1] key prefix   ARGV[2] lease field of the run, '' for an index of all
 -- ARGV[3] rank of the first   ARGV[4] how many   ARGV[5] members that surely do: nobody looks where it has no more
 -- Derived keys, only read: artifacts. What is absent is not sure.
@@ -9,7 +9,7 @@
 --   many members}
 
 -- @include filter
--- @include index
+-- @include runs
 
 local now, prefix, field = math.floor(now_in_microseconds() / 1000), ARGV[1], ARGV[2]
 local try, first = redis.pcall, tonumber(ARGV[3])
@@ -18,7 +18,11 @@ if call('TYPE', KEYS[1]).ok ~= 'zset' or not is_index(KEYS[2]) then
 end
 if field ~= '' then
   local last = index_last(KEYS[1])
-  if not last or last <= now or not ends_at(KEYS[1], index_end(last)) then
+  if
+    not last
+    or last <= now
+    or not (ends_at(KEYS[1], index_end(last)) and is_index(KEYS[3]) and is_listed(KEYS[3], string.sub(field, 2), last))
+  then
     return { 0, 0, 0 }
   end
 end

@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
 -- Whether members of an index stand for something; drops those that don't.
 --
--- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same
--- KEYS[3..] for each member the key that it stands for: its artifact, for 'runs' the run's index
+-- KEYS[1] index   KEYS[2] the index that knows their deadlines, most often the same   KEYS[3] runs
+-- KEYS[4..] for each member the key that it stands for: its artifact, for 'runs' the run's index
 -- ARGV[1] 'run', 'needs', 'catalog', 'runs' or 'labelled'   ARGV[2] 'run': lease field, 'needs': content id (16 bytes),
 --   'labelled': what its artifacts are known under, see lib/labels.lua; else ''
--- ARGV[3] '1': drop stale members   ARGV[4] '1': drop expired ones, too   ARGV[5] '1': repair the key's expiry
+-- ARGV[3] '1': drop stale members   ARGV[4] '1': drop expired ones, too   ARGV[5] '1': repair the key's expiry,
+--   and that the list of runs lacks it
 -- ARGV[6] how old a hold may be, in us   ARGV[7..] members
 -- Derived keys, only read: 'labelled': the catalog, and what is mixed.
 -- Returns {problem or '' for the key, members that were dropped, expired members, stale members ...}
 
 -- @include marker
 -- @include labels
+-- @include runs
 
 local us = now_in_microseconds()
 local now, kind, name = math.floor(us / 1000), ARGV[1], ARGV[2]
@@ -59,12 +61,13 @@ local function stands(member, key)
   return type(header) == 'table' or (header and (kind ~= 'needs' or content_id_of(header) == name))
 end
 
+local run, lists = string.sub(name, 2), kind == 'run' and is_index(KEYS[3])
 local result, expired = { '', 0, 0 }, {}
 for i = 7, #ARGV do
   local ends = call('ZSCORE', KEYS[2], ARGV[i])
   if ends and ends ~= 'inf' and tonumber(ends) <= now then
     expired[#expired + 1] = ARGV[i]
-  elseif call('ZSCORE', KEYS[1], ARGV[i]) and not stands(ARGV[i], KEYS[i - 4]) then
+  elseif call('ZSCORE', KEYS[1], ARGV[i]) and not stands(ARGV[i], KEYS[i - 3]) then
     result[#result + 1] = ARGV[i]
   end
 end
@@ -75,6 +78,8 @@ if not paired then
   local last = index_last(KEYS[1])
   if last and last > now and not ends_at(KEYS[1], index_end(last)) then
     result[1] = 'wrong-expiry'
+  elseif last and last > now and lists and not is_listed(KEYS[3], run, last) then
+    result[1] = 'unlisted-run'
   end
 end
 if ARGV[3] == '1' and #result > 3 then
@@ -92,6 +97,10 @@ if paired then
     call('UNLINK', KEYS[1]) -- markers of nothing
   end
 elseif result[2] > 0 or (ARGV[5] == '1' and result[1] ~= '') then
-  index_settle(KEYS[1])
+  if lists then
+    run_settle(KEYS[3], run, KEYS[1])
+  else
+    index_settle(KEYS[1])
+  end
 end
 return result

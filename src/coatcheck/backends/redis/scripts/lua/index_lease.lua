@@ -19,6 +19,6 @@ then
 end
 if ARGV[4] == '1' then
   call('ZADD', KEYS[4], score(deadline), ARGV[3])
-  run_settle(KEYS[4], ARGV[2])
+  run_settle(at.runs, ARGV[2], KEYS[4])
 end
 return 1

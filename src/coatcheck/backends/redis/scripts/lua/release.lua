@@ -76,7 +76,7 @@ if #sole > 0 then
   catalog_drop(sole)
 end
 if run ~= '' and #ids > 0 and call('ZREM', at.run_index, unpack(ids)) > 0 then
-  run_settle(at.run_index, run)
+  run_settle(at.runs, run, at.run_index)
 end
 for _, one in ipairs(shared) do
   leases_drop(one.a, one.many, { field })

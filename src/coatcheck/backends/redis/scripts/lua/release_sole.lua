@@ -50,6 +50,6 @@ if #gone > 0 then
   catalog_drop(sole)
 end
 if #ids > 0 and call('ZREM', at.run_index, unpack(ids)) > 0 then
-  run_settle(at.run_index, at.run)
+  run_settle(at.runs, at.run, at.run_index)
 end
 return { live, left }

@@ -410,7 +410,7 @@ local function store(a, header, view, sealed, created)
     end
     if settling then
       if run ~= '' then
-        run_settle(at.run_index, run)
+        run_settle(at.runs, run, at.run_index)
       end
       artifact_settle(a, many or crowded, now)
     end

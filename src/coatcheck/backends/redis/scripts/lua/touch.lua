@@ -99,7 +99,7 @@ for i, change in ipairs(changes) do
 end
 if ARGV[2] ~= '' then
   call('ZADD', at.run_index, unpack(run_members))
-  run_settle(at.run_index, ARGV[2])
+  run_settle(at.runs, ARGV[2], at.run_index)
 end
 if #sole > 0 then
   catalog_set_sole(sole, by_created, by_deadline)

@@ -3,6 +3,7 @@
 -- @include keys
 -- @include labels
 -- @include member
+-- @include runs
 
 -- What most scripts are called with first.
 -- KEYS[1] catalog:created   KEYS[2] catalog:deadlines   KEYS[3] runs   KEYS[4] run   ARGV[1] prefix   ARGV[2] run
@@ -98,7 +99,6 @@ local function partition_prune(now, count)
   end
 end
 
--- `runs` holds the end of each run's index.
 local function run_extend(id, deadline)
   if at.run ~= '' then
     local ends = index_extend(at.run_index, id, deadline)
@@ -108,20 +108,11 @@ local function run_extend(id, deadline)
   end
 end
 
-local function run_settle(key, run)
-  local last = index_settle(key)
-  if last then
-    index_set(at.runs, run, index_end(last))
-  elseif call('ZREM', at.runs, run) == 1 then
-    index_settle(at.runs)
-  end
-end
-
 -- Another run's index, which is not declared: only cleaned up, and left alone where it is none.
 local function run_drop(run, id)
   local key = run_key(at.prefix, run)
   if redis.pcall('ZREM', key, id) == 1 then
-    run_settle(key, run)
+    run_settle(at.runs, run, key)
   end
 end
 
