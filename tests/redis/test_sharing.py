@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import pickle
+import select
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -270,6 +273,26 @@ def test_a_forked_child_has_connections_of_its_own(store) -> None:
         child.join(30)
         assert child.exitcode == 0
         assert receiver.recv() != mine
+    assert _client_id(store) == mine
+
+
+def test_so_has_a_child_that_was_forked_past_python(store) -> None:
+    mine = _client_id(store)
+    reader, writer = os.pipe()
+    child = ctypes.PyDLL(None).fork()  # as uWSGI does: no hook is called
+    if child == 0:
+        try:
+            os.write(writer, b"%d" % _client_id(store))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        try:
+            assert select.select([answer], [], [], 30)[0]
+            assert int(answer.read()) != mine
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     assert _client_id(store) == mine
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import AuthenticationError, ResponseError
 
@@ -95,9 +94,12 @@ class Own(_Own):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._idle: list[Wire] = []
-        _nodes.add(self)
+        self._process = os.getpid()
 
     def take(self, within: float | None = None) -> Wire:
+        if self._process != os.getpid():  # forked: the wires are the parent's
+            self.forget_idle()
+            self._process = os.getpid()
         wire: Wire | None
         try:
             while not (wire := self._idle.pop()).usable:
@@ -143,18 +145,6 @@ class Own(_Own):
     def close(self) -> None:
         self._closed = True
         self.forget_idle()
-
-
-_nodes: Final = weakref.WeakSet[Own]()
-
-
-def _after_fork() -> None:
-    for node in _nodes:
-        node.forget_idle()  # the wires are the parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class PerLoop(Generic[T]):
