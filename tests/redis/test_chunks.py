@@ -611,5 +611,6 @@ def test_a_cancelled_read_does_not_disturb_the_next(server, namespace, store) ->
                 assert reader.tell() == 0
                 assert await reader.read() == CONTENT
 
-    store.store(CONTENT)
+    in_a_thread = Chunking(size=9_000, threshold=20_000, window=2)  # longer chunks are hashed as they come
+    chunk(store, in_a_thread).store(CONTENT)
     asyncio.run(main())
