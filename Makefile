@@ -5,7 +5,7 @@ VENV   ?= .venv$(if $(filter command environment,$(origin PYTHON)),-$(notdir $(P
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS  ?= tests
-JOBS   ?= 2
+JOBS   ?= 3
 
 .PHONY: help demo demo-clean test coverage integrations ui docs check format mutants soak bench dist clean
 

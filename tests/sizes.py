@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-EXAMPLES: Final = int(os.environ.get("COATCHECK_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("COATCHECK_EXAMPLES", "60"))
 """What Hypothesis makes up for one test."""
 
 CYCLES: Final = int(os.environ.get("COATCHECK_KILLS", "4"))
