@@ -37,6 +37,8 @@ class _Lasting:
         run_id: Which run.
     """
 
+    _store: object
+
     def __init__(self, run_id: str, ttl: TtlOrDefault, keep: TtlOrDefault) -> None:
         self.run_id = check_run_id(run_id)
         ttl_ms = None if ttl is DEFAULT else check_ttl(ttl)
@@ -45,8 +47,6 @@ class _Lasting:
         self._ttl = ttl
         self._keep = keep
         self._pause = None if ttl_ms is None else ttl_ms / 1000 / _BEATS
-
-    _store: object
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_id!r})"

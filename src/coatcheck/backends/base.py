@@ -68,14 +68,14 @@ class Backend(ABC):
 
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        """Store items without a condition, each all or nothing; the storing run's own view of each, in order."""
-
-    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
-        """The same for one, which may have a condition.
+        """Store items, each all or nothing; the storing run's own view of each, in order. Only a sole one is conditional.
 
         Raises:
             ArtifactConflictError: It is not met.
         """
+
+    def store_one(self, request: StoreRequest) -> Plan[ArtifactMetadata]:
+        """The same for one, for backends with a shorter way."""
         [stored] = yield from self.store([request])
         return stored
 

@@ -74,11 +74,8 @@ class Script:
         """The command as the server reads it."""
         if by_hash:
             values = (*keys, *arguments)
-            lengths = list(map(len, values))
-            if sum(lengths) <= _FILLED:
-                words: list[int | bytes] = [*lengths, *values]
-                words[::2], words[1::2] = lengths, values  # what `fill` does, for many values
-                return [self._form(len(keys), len(arguments)) % tuple(words)]
+            if sum(map(len, values)) <= _FILLED:
+                return [fill(self._form(len(keys), len(arguments)), values)]
             return pack((b"EVALSHA", self.digest, b"%d" % len(keys), *values))
         return pack((b"EVAL", self.source, b"%d" % len(keys), *keys, *arguments))
 

@@ -50,10 +50,9 @@ def template(arguments: Sequence[bytes | None]) -> bytes:
 
 def fill(form: bytes, values: Sequence[bytes]) -> bytes:
     """A packed command: a template with its open arguments, in order. Copies them: not for large values."""
-    flat: list[int | bytes] = []
-    for value in values:
-        flat += (len(value), value)
-    return form % tuple(flat)
+    words: list[int | bytes] = [*values, *values]
+    words[::2], words[1::2] = map(len, values), values
+    return form % tuple(words)
 
 
 def merge(packed: Iterable[Sequence[Piece]]) -> Iterator[Piece]:
