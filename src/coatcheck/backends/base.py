@@ -68,7 +68,9 @@ class Backend(ABC):
 
     @abstractmethod
     def store(self, requests: Sequence[StoreRequest]) -> Plan[list[ArtifactMetadata]]:
-        """Store items, each all or nothing; the storing run's own view of each, in order. Only a sole one is conditional.
+        """Store items, each all or nothing; the storing run's own view of each, in order.
+
+        Only a sole one has a condition.
 
         Raises:
             ArtifactConflictError: It is not met.
