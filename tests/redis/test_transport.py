@@ -659,7 +659,7 @@ def test_a_primary_that_became_a_replica_is_left(line) -> None:
 
         def find(_transport):
             yield Pause(0)
-            return {0: ("127.0.0.1", primary[0].port)}
+            return [(range(1), ("127.0.0.1", primary[0].port))]
 
         sent.transport._find = find
         sent.deliver(put(b"a"))

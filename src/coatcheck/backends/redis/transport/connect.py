@@ -32,7 +32,7 @@ from .pool import AsyncOwn, Login, Own
 from .topology import ClusterTopology, Owners, Topology
 from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell, split_options
 
-__all__ = ["SCHEMES", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", "local_directory"]
+__all__ = ["SCHEMES", "UNNAMED", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", "local_directory"]
 
 URL_VARIABLE: Final = "COATCHECK_URL"
 
@@ -46,15 +46,17 @@ _CALLERS: Final = "the caller's cluster"
 
 _MAX_CONNECTIONS: Final = 64  # of an asyncio store, for each node and event loop; tasks beyond that wait for one
 
+UNNAMED: Final[dict[str, Any]] = (
+    {"driver_info": None}
+    if "driver_info" in inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
+"""Nothing is said of the library: that takes a permission, and a refusal would stand in the server's log of them."""
+
 _DEFAULTS: Final[dict[str, Any]] = {
     "socket_connect_timeout": 5.0,
     "protocol": 2,  # one handshake less, and no push messages between replies
-    # Nothing is said of the library: that takes a permission, and a refusal would stand in the server's log of them.
-    **(
-        {"driver_info": None}
-        if "driver_info" in inspect.signature(redis.connection.AbstractConnection.__init__).parameters
-        else {"lib_name": None, "lib_version": None}
-    ),
+    **UNNAMED,
 }
 
 
@@ -214,7 +216,8 @@ class Target:
                 yield _Call(ask)
             except Exception as error:  # redis-py stumbles in many ways over a cluster that is being formed
                 raise no_cluster(no_connection(error, _CALLERS, ""), _CALLERS) from error
-            return {slot: (nodes[0].host, nodes[0].port) for slot, nodes in manager.slots_cache.items()}
+            served = manager.slots_cache.items()
+            return [(range(slot, slot + 1), (nodes[0].host, nodes[0].port)) for slot, nodes in served]
 
         return self._opened(ClusterTopology(node, manager.remap_host_port), find)
 

@@ -39,7 +39,7 @@ class Asking(ABC):
 
     def __call__(self, transport: Transport) -> Plan[Owners]:
         give_up_at = monotonic() + self._place.timeout
-        found: Owners = {}
+        found: Owners = ()
         failures: list[NotSentError] = []
         for address in self._known:
             node = self._node(*address)
@@ -48,7 +48,7 @@ class Asking(ABC):
             finally:
                 node.forget_idle()
             try:
-                found = max(found, self._read(address, _answer(result)), key=len)
+                found = max(found, self._read(address, _answer(result)), key=_served)
             except Exception as error:  # noqa: BLE001  # whatever it answers: others may know better
                 failures.append(_failure(error, node))
             if self._suffices(found) or monotonic() >= give_up_at:
@@ -84,17 +84,17 @@ class FindCluster(Asking):
     _question = (b"CLUSTER", b"SLOTS")
 
     def _read(self, asked: Address, answer: Any) -> Owners:
-        owners: dict[int, Address] = {}
+        owners: list[tuple[range, Address]] = []
         for first, last, (host, port, *_), *_ in answer:
             if not 0 <= first <= last < SLOTS:
                 raise ValueError(f"slots {first} to {last}")
             address = (host.decode() if host else asked[0]), _port(port)
-            owners.update(dict.fromkeys(range(first, last + 1), address))
-        self._known = list(dict.fromkeys([*self._place.addresses, *owners.values()]))
+            owners.append((range(first, last + 1), address))
+        self._known = list(dict.fromkeys([*self._place.addresses, *(address for _, address in owners)]))
         return owners
 
     def _suffices(self, found: Owners) -> bool:
-        return len(found) == SLOTS
+        return _served(found) == SLOTS
 
     def _why(self, failure: NotSentError) -> NotSentError:
         return no_cluster(failure, self._asked)
@@ -113,7 +113,7 @@ class FindPrimary(Asking):
         flags = frozenset(known["flags"].split(","))
         if "master" not in flags or flags & _DOWN:
             raise NotSentError(f"it is {known['flags']}")
-        return {0: (known["ip"], _port(int(known["port"])))}
+        return [(range(1), (known["ip"], _port(int(known["port"]))))]
 
     def _suffices(self, found: Owners) -> bool:
         return bool(found)
@@ -137,6 +137,11 @@ def no_cluster(failure: NotSentError, name: str) -> NotSentError:
     if _NO_CLUSTER in str(failure):
         return RefusedError(f"{name} is no cluster: open the store with redis://{name} (rediss:// with TLS)")
     return failure
+
+
+def _served(owners: Owners) -> int:
+    """How many slots somebody serves."""
+    return sum(len(slots) for slots, _ in owners)
 
 
 def _answer(result: Result) -> Any:

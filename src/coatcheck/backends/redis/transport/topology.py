@@ -12,8 +12,8 @@ from .base import Node, NotSentError, Transport, UncoveredError
 SLOTS: Final = 16384
 
 Address = tuple[str, int]
-Owners = Mapping[int, Address]
-"""The primary of each slot; where one server serves them all, slot 0 stands for all."""
+Owners = Sequence[tuple[range, Address]]
+"""Ranges of slots, and the primary of each; where one server serves them all, slot 0 stands for all."""
 Find = Callable[[Transport], Plan[Owners]]
 """Asks by a transport who serves what."""
 
@@ -70,14 +70,15 @@ class Topology:
 
     def adopt(self, owners: Owners) -> Sequence[Node]:
         """Take what was found out; returns the nodes that serve nothing any more, to be closed."""
-        self._place(owners)
+        serving = {address: self._at(*address) for address in {address for _, address in owners}}
+        self._place(owners, serving)
         self.version = object()
-        serving = set(owners.values())
         gone = [address for address in list(self._nodes) if address not in serving]
         return [self._nodes.pop(address) for address in gone]
 
-    def _place(self, owners: Owners) -> None:
-        self._primary = self._at(*owners[0])
+    def _place(self, owners: Owners, nodes: Mapping[Address, Node]) -> None:
+        [(_, address)] = owners
+        self._primary = nodes[address]
 
 
 class ClusterTopology(Topology):
@@ -115,10 +116,10 @@ class ClusterTopology(Topology):
             raise UncoveredError("no node of the cluster is known yet")
         return serving
 
-    def _place(self, owners: Owners) -> None:
+    def _place(self, owners: Owners, nodes: Mapping[Address, Node]) -> None:
         places: list[Node | None] = [None] * SLOTS
-        for slot, address in owners.items():
-            places[slot] = self._at(*address)
+        for slots, address in owners:
+            places[slots.start : slots.stop] = [nodes[address]] * len(slots)
         self._owners = places
 
 
