@@ -130,7 +130,7 @@ class RedisHarness(Harness):
         place = fixture("server_of")(name) if name in ENGINE_NAMES else fixture(name)
         if isinstance(place, TlsServer):
             more = {"ssl_ca_certs": str(place.authority)}
-        self.servers = place.primaries() if isinstance(place, Cluster) else [getattr(place, "primary", place)]
+        self.place = place
         self.url, self.options = place.url, {**more, **options}
 
     def sync(self, **options):
@@ -146,7 +146,9 @@ class RedisHarness(Harness):
     @cached_property
     def clients(self) -> list[redis.Redis]:
         """Few cases look behind the store."""
-        return [server.client() for server in self.servers]
+        place = self.place
+        servers = place.primaries() if isinstance(place, Cluster) else [getattr(place, "primary", place)]
+        return [server.client() for server in servers]
 
     def close(self) -> None:
         super().close()

@@ -1,7 +1,7 @@
 """What a test leaves behind: connections, file descriptors, threads, child processes, temporary files, users, keys.
 
-The moment before a test is compared with the one after it. What ends by itself is waited for; what is still there then
-is a leak. What tests share is made within `lasting()`: it may stay.
+The end of a test is compared with the end of the one before it. What ends by itself is waited for; what is still there
+then is a leak. What tests share is made within `lasting()`: it may stay.
 
 Keys have to lie under namespaces that the test `own`s. An artifact stored for ever declares its keys, so a test need
 not tidy up; but `check()` has to find nothing wrong, and once all artifacts are deleted no key without a TTL may be
@@ -26,37 +26,37 @@ import redis
 from coatcheck import ArtifactError, RedisArtifactStore
 from coatcheck.testing import Server
 
-Found = dict[str, str]
-"""What identifies a thing, and how to tell it to people."""
+Found = dict[str, object]
+"""What identifies a thing, and what tells people of it as `str`."""
 
 
 class Node:
-    """One server that is looked at before and after each test, which has to be cheap.
+    """One server that is looked at after each test, which has to be cheap.
 
     Attributes:
         name: What messages call it.
+        url: How a store reaches it.
         client: Asks it; has one connection.
         info: What it last said of itself.
     """
 
     def __init__(self, name: str, server: Server) -> None:
-        self.name = name
-        self.client = redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30, protocol=2)
+        self.name, self.url = name, f"unix://{server.socket}"
+        self.client = redis.Redis(
+            unix_socket_path=str(server.socket), socket_timeout=30, protocol=2, single_connection_client=True
+        )
         self.client.ping()  # connects, once for all
         self.info: dict[str, str] = {}
         self._counted = ("", "")
         self._connections: Found = {}
 
-    def ask(self, *commands: tuple[str, ...]) -> None:
-        """Send commands; `hear` returns their replies."""
-        self._line = self.client.connection_pool.get_connection()
+    def ask(self, *commands: bytes) -> None:
+        """Send commands as people type them; `hear` returns their replies."""
         self._asked = len(commands)
-        self._line.send_packed_command(self._line.pack_commands(commands))
+        self.client.connection.send_packed_command([b"".join(command + b"\r\n" for command in commands)])
 
     def hear(self) -> list[Any]:
-        replies = [self._line.read_response() for _ in range(self._asked)]
-        self.client.connection_pool.release(self._line)
-        return replies
+        return [self.client.connection.read_response() for _ in range(self._asked)]
 
     def databases(self) -> list[str]:
         """Those that have keys, as it last said."""
@@ -67,7 +67,7 @@ class Node:
         self.info = dict(_FIELDS.findall(info.decode()))
         counted = self.info["total_connections_received"], self.info["connected_clients"]
         if counted != self._counted:  # else nobody has come or gone
-            self.ask(("CLIENT", "ID"), ("CLIENT", "LIST"))
+            self.ask(b"CLIENT ID", b"CLIENT LIST")
             mine, connections = self.hear()
             self._counted, self._connections = counted, _connections(self.name, mine, connections.decode())
         return self._connections | {
@@ -76,7 +76,7 @@ class Node:
 
 
 _FIELDS = re.compile(r"^(total_connections_received|connected_clients|role|db\d+):(\S+)", re.MULTILINE)
-_QUESTIONS = (("INFO", "clients", "stats", "replication", "keyspace"), ("ACL", "LIST"))
+_QUESTIONS = (b"INFO clients stats replication keyspace", b"ACL LIST")
 
 
 class Watched(NamedTuple):
@@ -131,7 +131,6 @@ class Leaks:
     def begin(self) -> None:
         """A test begins."""
         self._namespaces.clear()
-        self._before = self._held()
 
     def own(self, namespace: str) -> str:
         """A namespace in which the test may leave artifacts."""
@@ -146,19 +145,18 @@ class Leaks:
         """
         held = self._held()
         keys = [problem for watched in self._watched for problem in self._keys(watched, damaged=damaged)]
-        return keys + sorted(self._settled(held).values())
+        return keys + sorted(map(str, self._settled(held).values()))
 
     def _settled(self, held: Found) -> Found:
         """What is new and doesn't go away."""
         give_up_at, pause = time.monotonic() + self._patience, 0.001
-        while left := _new(held, self._before | self._lasting):
-            if time.monotonic() > give_up_at:
-                return left
+        while (left := _new(held, self._before | self._lasting)) and time.monotonic() < give_up_at:
             gc.collect()  # what only a cycle keeps open is closed when that goes
             time.sleep(pause)
             pause = min(2 * pause, 0.1)
             held = self._held()
-        return {}
+        self._before = held
+        return left
 
     def _held(self) -> Found:
         held: Found = {}
@@ -202,7 +200,7 @@ class Leaks:
                 cut = any(b":{64." in key for key in keys)
                 for namespace in sorted(self._namespaces):
                     if any(key.startswith(f"{namespace}:".encode()) for key in keys):
-                        leaks += self._artifacts(watched.url or clients[0], namespace, 64 if cut else None)
+                        leaks += self._artifacts(watched.url or full[0].url, namespace, 64 if cut else None)
                 leaks += [
                     f"key without TTL and without an artifact on {server}: {key!r}"
                     for client in clients
@@ -214,9 +212,9 @@ class Leaks:
             for client in clients:
                 client.flushall()
 
-    def _artifacts(self, server: str | redis.Redis, namespace: str, partitions: int | None) -> Iterable[str]:
+    def _artifacts(self, url: str, namespace: str, partitions: int | None) -> Iterable[str]:
         """What is wrong with the artifacts of a namespace; deletes them."""
-        store = RedisArtifactStore(server, namespace=namespace, partitions=partitions)
+        store = RedisArtifactStore(url, namespace=namespace, partitions=partitions)
         try:
             problems = [f"{problem.kind} in {namespace}: {problem}" for problem in store.check().problems]
             for run in store.list_runs():
@@ -250,15 +248,19 @@ def _children() -> Found:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             for pid in (task / "children").read_text().split():
                 if int(pid) != resource_tracker._resource_tracker._pid:
-                    found[f"child {pid}"] = f"child process {pid}: {_command_line(pid)}"
+                    found[f"child {pid}"] = _Child(pid)
     return found
 
 
-def _command_line(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") or "ended"
-    except OSError:
-        return "ended"
+class _Child(NamedTuple):
+    pid: str
+
+    def __str__(self) -> str:
+        try:
+            command = Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            command = ""
+        return f"child process {self.pid}: {command or 'ended'}"
 
 
 def _connections(name: str, mine: int, listed: str) -> Found:

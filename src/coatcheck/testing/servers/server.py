@@ -19,6 +19,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ...backends.redis.transport.connect import UNNAMED
+
 _START_SECONDS: Final = 20.0
 
 _PORTS: Final = range(15_000, 32_000)
@@ -87,12 +89,12 @@ class Server:
 
     def client(self) -> redis.Redis:
         """A plain client, for tests that look behind the store; close it."""
-        return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+        return redis.Redis(unix_socket_path=str(self.socket), protocol=2, **UNNAMED)
 
     def ask(self, *command: Any) -> Any:
         """The reply to one command, on a connection of its own; strings are decoded."""
-        once = Retry(NoBackoff(), 0)
-        with redis.Redis(unix_socket_path=str(self.socket), protocol=2, decode_responses=True, retry=once) as client:
+        options = {**UNNAMED, "protocol": 2, "decode_responses": True, "retry": Retry(NoBackoff(), 0)}
+        with redis.Redis(unix_socket_path=str(self.socket), **options) as client:
             return client.execute_command(*command)
 
     def pause(self) -> None:
