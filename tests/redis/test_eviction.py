@@ -26,10 +26,12 @@ POLICIES = [
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
-def private(request):
+def private(request, leaks):
     """A server whose settings may be changed."""
-    with Server(require(request.param), tcp=True) as server:
-        yield server
+    with leaks.lasting():
+        private = Server(require(request.param), tcp=True)
+    yield private
+    private.stop()
 
 
 @pytest.fixture
