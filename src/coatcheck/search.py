@@ -9,7 +9,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, TypedDict
 from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags, refuse_unknown
 from .errors import InvalidArtifactError
 from .ids import check_artifact_id
+from .model import parse_time
 
 if TYPE_CHECKING:
     from .model import ArtifactMetadata
@@ -30,8 +31,6 @@ By = Literal["time", "size", "expiry"]
 MAX_PAGE: Final = 1000
 """Artifacts on one page."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MAC: Final = 8  # bytes of a cursor that say whose it is
 _LONGEST: Final = 4200  # characters of a cursor: that of a run is as long as its name, in quotes
 _TIME: Final = len("2000-01-01T00:00:00.000000+00:00")
@@ -199,9 +198,9 @@ class Query:
         if self.by == "size":
             value: float = view.size_bytes
         elif self.by == "expiry":
-            value = math.inf if view.expires_at is None else microseconds(view.expires_at)
+            value = math.inf if view.expires_at is None else parse_time(view.expires_at)
         else:
-            value = microseconds(view.created_at)
+            value = parse_time(view.created_at)
         return value, view.artifact_id.encode()
 
     def is_behind(self, place: Place, other: Place | None) -> bool:
@@ -283,12 +282,6 @@ def _text(raw: bytes) -> str:
 def _mac(packed: bytes, query: Any, store: str) -> bytes:
     key = blake2b(repr((store, query)).encode(errors="surrogatepass"), digest_size=32).digest()
     return blake2b(packed, key=key, digest_size=_MAC).digest()
-
-
-def microseconds(time: str) -> int:
-    """A time in the form of `created_at` as Unix time in microseconds."""
-    moment = datetime.fromisoformat(time)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def check_chosen(query: Query) -> Query:
