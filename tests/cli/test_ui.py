@@ -56,7 +56,17 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_where_others_can_connect_the_page_asks_for_its_token(tmp_path: Path) -> None:
-    arguments = ("--url", f"file://{tmp_path}", "ui", "--host", "0.0.0.0", "--port", "0", "--allow-host", "store.corp")
+    arguments = (
+        "--url",
+        f"file://{tmp_path}",
+        "ui",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "0",
+        "--allow-host",
+        "store.corp:80",
+    )
     with running(*arguments, COATCHECK_UI_TOKEN="s3cret") as (address, process):
         local = address.replace("store.corp", "127.0.0.1")
         assert status(local) == 401
@@ -80,6 +90,8 @@ def test_without_its_extra_the_page_says_what_to_install(monkeypatch: pytest.Mon
         (["--host", "192.0.2.1"], "choose a --token"),
         (["--host", "::", "--token", "x"], "--allow-host"),
         (["--port", "70000"], "--port"),
+        (["--port", "0", "--allow-host", "https://store.corp/"], "'https://store.corp/' cannot be allowed as a host"),
+        (["--port", "0", "--token", ""], "an empty token would let everybody in"),
     ],
 )
 def test_unsafe_or_impossible_places_are_refused(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -67,10 +67,12 @@ async def _serve(
         import uvicorn  # noqa: PLC0415  # an extra
 
         from coatcheck.ui import app  # noqa: PLC0415
+        from coatcheck.ui.guard import allowed  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("uvicorn", "starlette", "jinja2"):
             raise
         raise CommandError(f"the page needs {error.name}: pip install 'coatcheck[ui]'") from None
+    names = list(map(allowed, names))  # before a store is opened
     async with await aopen_store(settings.url, namespace=settings.namespace) as store:
         page = app(store, name=_name(settings), hosts=[*_LOOPBACK, *names], token=token, allow_delete=allow_delete)
         server = uvicorn.Server(
