@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_nobody_elses_words_hide_in_warnings_and_logs(capsys: pytest.CaptureFixt
 def test_printable_leaves_letters_of_all_scripts_alone() -> None:
     assert printable("grüße 北京 [red] \\") == "grüße 北京 [red] \\"
     assert printable("a\tb\nc\x1b\ud800") == "a\\tb\\nc\\x1b\\ud800"
+    assert printable(os.fsdecode(b"\x80\xffg")) == "\\x80\\xffg"
 
 
 def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
