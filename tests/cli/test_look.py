@@ -81,7 +81,7 @@ def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
     assert coatcheck("gc", "--grace", "never").code == 2
 
 
-def test_reindex_says_what_is_found_by_an_index(coatcheck: Coatcheck, engine_home: Path) -> None:
+def test_reindex_says_what_is_found_by_an_index(coatcheck: Coatcheck, store: ArtifactStore, engine_home: Path) -> None:
     url = f"embedded://{engine_home}"
     with (
         start_engine(engine_home) as engine,

@@ -51,6 +51,7 @@ def ui(
     names = [*([] if _is_wildcard(host) else [host]), *(allow_host or ())]
     if not names:
         raise InvalidArtifactError(f"{host} is every address of this machine: say by --allow-host which name is used")
+    Settings.of(ctx).check()
     with suppress(KeyboardInterrupt), _listen(host, port) as listener:
         asyncio.run(_serve(Settings.of(ctx), listener, names, token, allow_delete=allow_delete))
 
