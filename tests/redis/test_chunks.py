@@ -353,10 +353,7 @@ def read_in_pieces(store) -> None:
         pass
 
 
-@pytest.mark.leaves_keys("damages what it stored")
-@pytest.mark.parametrize("what", DAMAGES)
-def test_damage_is_never_given_out(store, damage, what) -> None:
-    damage(what)
+def read_in_vain(store) -> None:
     for act in (
         lambda: store.load(NAME),
         lambda: store.load_many([NAME, "absent"]),
@@ -365,6 +362,21 @@ def test_damage_is_never_given_out(store, damage, what) -> None:
     ):
         with pytest.raises((CorruptArtifactError, ArtifactLostError), match=NAME):
             act()
+
+
+@pytest.mark.leaves_keys("damages what it stored")
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damage_is_never_given_out(store, damage, what) -> None:
+    damage(what)
+    read_in_vain(store)
+
+
+@pytest.mark.leaves_keys("damages what it stored")
+@pytest.mark.parametrize("what", ["bit flipped", "truncated", "swapped"])
+def test_checksums_alone_notice_damage(server, namespace, damage, what) -> None:
+    damage(what)
+    with RedisArtifactStore(server.url, namespace=namespace, verify="checksum") as store:
+        read_in_vain(store)
 
 
 def forge(client, keys, content: bytes, size: int, chunk_size: int) -> None:

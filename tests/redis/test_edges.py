@@ -20,6 +20,8 @@ from coatcheck.backends.redis.finding import ordered, scanning
 from coatcheck.backends.redis.content.chunks import follow, held, new_token
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.scripts import calls
+from coatcheck.backends.redis.scripts.calls import Outcome
+from coatcheck.backends.redis.scripts.script import Call, Script
 from coatcheck.backends.redis.storing import UNASKED
 from coatcheck.backends.redis.content.upload import STAGING_MS, Upload
 from coatcheck.envelope import seal
@@ -511,13 +513,37 @@ def test_content_that_only_a_hold_kept_goes_with_it(store, keys, keys_of) -> Non
     name = chunk(store, TINY).store(shake_128(b"chunked").digest(30_000)).artifact_id
     session = store._operations.backend.session
 
+    def touch(**held) -> Call[Outcome]:
+        return calls.touch(keys, [calls.Name.of(name)], None, None, **held).then(lambda outcomes: outcomes[0])
+
     def too_late(hold):
         store.delete(name)
+        return touch(deadline=hold.deadline, hold=hold.member)
+
+    found = run_plan(session.write(touch()))
+    assert found.kind == "chunked"
+    assert run_plan(held(session, keys, name.encode(), found, None, too_late)).kind == "absent"
+    assert keys_of() == []
+
+
+@pytest.mark.parametrize("was", ["as it was found", "uploaded meanwhile"])
+@pytest.mark.parametrize("cached", ["both scripts", "the second script"])
+def test_chunks_on_hold_last_as_long_as_the_lease_that_is_to_come(store, client, keys, keys_of, was, cached) -> None:
+    name = chunk(store, TINY).store(shake_128(b"chunked").digest(30_000), ttl=60).artifact_id
+    session = store._operations.backend.session
+    first, *_ = chunks = [key for key in keys_of() if ":chunk:" in key]
+    token = first.split(":")[-2].encode() if was == "as it was found" else b"0" * 16
+    if cached == "the second script":
+        client.script_flush()
+        client.script_load(Script("follow").source)
+
+    def change(hold):
+        assert {client.pexpiretime(key) for key in chunks} == {hold.deadline}
         one = calls.touch(keys, [calls.Name.of(name)], None, None, deadline=hold.deadline, hold=hold.member)
         return one.then(lambda outcomes: outcomes[0])
 
-    assert run_plan(held(session, keys, name.encode(), None, too_late)).kind == "absent"
-    assert keys_of() == []
+    found = Outcome("chunked", token=token, chunks=len(chunks))
+    assert run_plan(held(session, keys, name.encode(), found, 600_000, change)).kind == "ok"
 
 
 def _upload(store, keys, content: bytes, ttl_ms: int | None = None) -> Upload:

@@ -118,14 +118,16 @@ def test_a_value_that_comes_in_pieces_is_made_room_for_once_it_is_there() -> Non
     assert made == [20_000]
 
 
+@pytest.mark.parametrize("checked", [True, False])
 @pytest.mark.parametrize("piece", [MIB, 30_000, 999])
-def test_chunks_come_where_they_belong(piece) -> None:
+def test_chunks_come_where_they_belong(piece, checked) -> None:
     chunks = [random.randbytes(size) for size in (20_000, 200_000, 20_000, 9_999)]
     buffer = memoryview(bytearray(240_002))
     sha256 = hashlib.sha256()
-    arriving = ArrivingChunks(buffer, list(map(len, chunks)), sha256)
+    arriving = ArrivingChunks(buffer, list(map(len, chunks)), sha256, checked=checked)
     *replies, last = read(Replies(), b"".join(map(encode, chunks)), 4, forever(piece), arriving.make)
-    assert [reply.checksum for reply in replies] == [xxhash.xxh3_64_intdigest(chunk) for chunk in chunks[:3]]
+    sums = [xxhash.xxh3_64_intdigest(chunk) if checked else None for chunk in chunks[:3]]
+    assert [reply.checksum for reply in replies] == sums
     assert buffer[:-2] == b"".join(chunks[:3])
     assert sha256.digest() == hashlib.sha256(buffer[:-2]).digest()
     assert last == chunks[3]
@@ -133,7 +135,7 @@ def test_chunks_come_where_they_belong(piece) -> None:
 
 def test_a_chunk_that_is_longer_than_announced_is_malformed() -> None:
     for piece in (MIB, 999):
-        arriving = ArrivingChunks(memoryview(bytearray(20_002)), [20_000], None)
+        arriving = ArrivingChunks(memoryview(bytearray(20_002)), [20_000], None, checked=True)
         with pytest.raises(MalformedError, match="longer than announced"):
             read(Replies(), b"$20000\r\n" + b"a" * 20_002, 1, forever(piece), arriving.make)
 

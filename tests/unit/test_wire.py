@@ -82,7 +82,7 @@ def test_large_replies_are_asked_for_as_they_come(pair, exchange) -> None:
     buffer = memoryview(bytearray(COUNT * SIZE + 2))
     server = Server(pair[1])
     try:
-        replies = exchange(pair[0], ArrivingChunks(buffer, [SIZE] * COUNT, None))
+        replies = exchange(pair[0], ArrivingChunks(buffer, [SIZE] * COUNT, None, checked=True))
     finally:
         server.join()
     assert all(type(reply) is Arrived for reply in replies)
@@ -96,7 +96,9 @@ def test_a_chunk_longer_than_announced_is_no_reply(pair, exchange) -> None:
     server = Server(pair[1], b"xx")
     try:
         with pytest.raises(MalformedError, match="longer than announced"):
-            exchange(pair[0], ArrivingChunks(memoryview(bytearray(COUNT * SIZE + 2)), [SIZE] * COUNT, None))
+            exchange(
+                pair[0], ArrivingChunks(memoryview(bytearray(COUNT * SIZE + 2)), [SIZE] * COUNT, None, checked=True)
+            )
     finally:
         pair[0].close()
         server.join()

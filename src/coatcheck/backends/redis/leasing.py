@@ -39,8 +39,8 @@ _ONE_CALL: Final = CHANGES  # artifacts of a run in a partition that go together
 _FORGET: Final = 50  # runs that one script call tells of a deletion
 
 Change = Callable[[Keys, Sequence[Name]], Call[list[Outcome]]]
-Singly = Callable[[Keys, Name], Plan[Outcome | None]]
-"""Changes one artifact; `None` where it is gone."""
+Singly = Callable[[Keys, Name, Outcome], Plan[Outcome | None]]
+"""Changes one artifact of which a call has said something; `None` where it is gone."""
 
 
 class Leasing:
@@ -88,12 +88,12 @@ class Leasing:
         def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
             return calls.acquire(keys, names, run_id, ttl_ms)
 
-        def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
+        def hold(keys: Keys, name: Name, found: Outcome) -> Plan[Outcome | None]:
             def call(hold: Hold) -> Call[Outcome]:
                 many = calls.acquire(keys, [name], run_id, ttl_ms, deadline=hold.deadline, hold=hold.member)
                 return many.then(lambda outcomes: outcomes[0])
 
-            return held(self._session, keys, name.content, ttl_ms, call)
+            return held(self._session, keys, name.content, found, ttl_ms, call)
 
         outcomes = yield from self._each(ids, change, {"chunked": hold})
         return [outcome.kind == "ok" for outcome in outcomes]
@@ -124,12 +124,12 @@ class Leasing:
         def change(keys: Keys, names: Sequence[Name]) -> Call[list[Outcome]]:
             return calls.touch(keys, names, run_id, ttl_ms, longer=longer)
 
-        def hold(keys: Keys, name: Name) -> Plan[Outcome | None]:
+        def hold(keys: Keys, name: Name, found: Outcome) -> Plan[Outcome | None]:
             def call(hold: Hold) -> Call[Outcome]:
                 one = calls.touch(keys, [name], run_id, ttl_ms, longer=longer, deadline=hold.deadline, hold=hold.member)
                 return one.then(lambda outcomes: outcomes[0])
 
-            return held(self._session, keys, name.content, ttl_ms, call, complete=False)
+            return held(self._session, keys, name.content, found, ttl_ms, call, complete=False)
 
         return self._each(ids, change, {"chunked": hold})
 
@@ -160,7 +160,7 @@ class Leasing:
         return [outcome.kind == "ok" for outcome in outcomes]
 
     def _delete(self, ids: Sequence[str], seen: Sequence[bytes] = ()) -> Plan[list[Outcome]]:
-        def bury(keys: Keys, name: Name) -> Plan[Outcome]:
+        def bury(keys: Keys, name: Name, _found: Outcome) -> Plan[Outcome]:
             buried = keys.buried(name.artifact, new_token())
             [outcome] = yield from self._session.write(calls.delete(keys, [name], buried))
             yield from forget(self._session, keys, name.artifact, buried)
@@ -234,7 +234,7 @@ class Leasing:
                     raise ValueError("nothing was changed, and it is told to ask later")
                 for i, outcome in zip(some, outcomes, strict=True):
                     singly = rarely.get(outcome.kind) if rarely else None
-                    result = outcome if singly is None else (yield from singly(keys, changing.names[i]))
+                    result = outcome if singly is None else (yield from singly(keys, changing.names[i], outcome))
                     if changing.settled(i, result or Outcome("absent")):
                         yield from tidy(self._session, keys, changing.names[i].chunks)
         return [changing.final[i] for i in range(len(ids))]

@@ -275,9 +275,7 @@ class Storing:
                     follow.append(old)
                 [outcome] = yield from self._session.write(self._call(keys, [request], replacing, buried))
             elif outcome.kind == "chunked":
-                follow.append(Chunks(content_id, outcome.token, outcome.chunks))
-                found = yield from self._hold(request, keys, replacing, buried)
-                outcome = Outcome("need") if found is None else found
+                outcome = yield from self._hold(request, keys, outcome, follow, replacing, buried)
             elif source is None and not isinstance(request, StoreRequest):
                 return None
             else:
@@ -287,8 +285,10 @@ class Storing:
             "the server evicts what was sent"
         )
 
-    def _hold(self, request: Request, keys: Keys, replacing: bytes, buried: bytes) -> Plan[Outcome | None]:
-        """Store known content that is chunked."""
+    def _hold(
+        self, request: Request, keys: Keys, found: Outcome, follow: list[Chunks], replacing: bytes, buried: bytes
+    ) -> Plan[Outcome]:
+        """Store known content that was found in chunks; where that can't be had, they are left to `follow`."""
 
         def change(hold: Hold) -> Call[Outcome]:
             many = calls.store(
@@ -303,7 +303,12 @@ class Storing:
             )
             return many.then(lambda outcomes: outcomes[0])
 
-        return held(self._session, keys, request.default_id.encode(), request.ttl_ms, change)
+        content_id = request.default_id.encode()
+        outcome = yield from held(self._session, keys, content_id, found, request.ttl_ms, change)
+        if outcome is not None and outcome.kind != "need":
+            return outcome
+        follow.append(Chunks(content_id, found.token, found.chunks))
+        return Outcome("need")
 
     def _upload(
         self,

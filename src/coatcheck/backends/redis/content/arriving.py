@@ -77,10 +77,10 @@ class Arrived(NamedTuple):
     """A chunk that lies where it belongs by now.
 
     Attributes:
-        checksum: XXH3-64 of what came.
+        checksum: XXH3-64 of what came; `None`: the SHA-256 that it went into is compared instead.
     """
 
-    checksum: int
+    checksum: int | None
 
 
 class ArrivingChunks:
@@ -93,12 +93,16 @@ class ArrivingChunks:
         buffer: Where they lie, with room for the end of a line behind them.
         lengths: Of the chunks.
         sha256: Of all that lies before them, to go on with; `None`: not needed.
+        checked: Whether each has its own checksum compared.
     """
 
-    def __init__(self, buffer: memoryview, lengths: Sequence[int], sha256: hashlib._Hash | None) -> None:
+    def __init__(
+        self, buffer: memoryview, lengths: Sequence[int], sha256: hashlib._Hash | None, *, checked: bool
+    ) -> None:
         self._buffer = buffer
         self._lengths = lengths
         self._sha256 = sha256
+        self._checked = checked
         self._next = self._start = 0
         self._made: list[_ArrivingChunk] = []
 
@@ -107,7 +111,7 @@ class ArrivingChunks:
         if self._next >= len(self._lengths) or self._lengths[self._next] != size:
             self._next = len(self._lengths)  # nothing is where it belongs any more
             return LargeBytes(size)
-        chunk = _ArrivingChunk(self._buffer[self._start : self._start + size + 2], self._sha256)
+        chunk = _ArrivingChunk(self._buffer[self._start : self._start + size + 2], self._sha256, checked=self._checked)
         self._next += 1
         self._start += size
         self._made.append(chunk)
@@ -122,12 +126,12 @@ class ArrivingChunks:
 class _ArrivingChunk:
     __slots__ = ("_checksum", "_done", "_length", "_sha256", "_view")
 
-    def __init__(self, view: memoryview, sha256: hashlib._Hash | None) -> None:
+    def __init__(self, view: memoryview, sha256: hashlib._Hash | None, *, checked: bool) -> None:
         self._view = view
         self._length = len(view) - 2
         self._done = 0
         self._sha256 = sha256
-        self._checksum = xxhash.xxh3_64()
+        self._checksum = xxhash.xxh3_64() if checked else None
 
     def space(self) -> memoryview:
         """See `Large`."""
@@ -136,7 +140,8 @@ class _ArrivingChunk:
     def took(self, size: int) -> bool:
         """See `Large`."""
         with self._view[self._done : min(self._done + size, self._length)] as piece:
-            self._checksum.update(piece)
+            if self._checksum is not None:
+                self._checksum.update(piece)
             if self._sha256 is not None:
                 self._sha256.update(piece)
         self._done += size
@@ -148,7 +153,7 @@ class _ArrivingChunk:
 
     def whole(self) -> Any:
         """See `Large`."""
-        return Arrived(self._checksum.intdigest())
+        return Arrived(None if self._checksum is None else self._checksum.intdigest())
 
     def at_once(self, value: memoryview) -> Any:
         """See `Large`."""

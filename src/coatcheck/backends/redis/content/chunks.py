@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ....envelope import MANIFEST, VERSION
 from ....errors import StoreUnavailableError
@@ -17,9 +17,10 @@ from ....plan import Plan
 from ..layout.keys import Keys
 from ..scripts import calls
 from ..scripts.calls import Chunks, Hold, Outcome
-from ..scripts.plain import server_time
-from ..scripts.script import Call, Filled, Form
+from ..scripts.script import Call, Chained, Filled, Form
 from ..session import Session
+
+T = TypeVar("T")
 
 PAGE: Final = 500
 """Chunks that one script call or round trip looks at."""
@@ -47,6 +48,15 @@ def follow(session: Session, keys: Keys, chunks: Chunks, given_up: bytes = b"") 
     return present
 
 
+def followed(session: Session, keys: Keys, call: Call[T], chunks: Chunks, given_up: bytes = b"") -> Plan[tuple[T, int]]:
+    """Make a call, and let chunks follow behind it; what it returned, and how many chunks are there."""
+    pages = iter(number_pages(chunks.total))
+    result, present = yield from session.write(Chained(call, calls.follow(keys, chunks, next(pages), given_up)))
+    for numbers in pages:
+        present += yield from session.write(calls.follow(keys, chunks, numbers, given_up))
+    return result, present
+
+
 def known(session: Session, keys: Keys, content_id: bytes) -> Plan[Chunks | None]:
     """The chunks of a content; `None` where it is gone, or in one string."""
 
@@ -70,6 +80,7 @@ def held(
     session: Session,
     keys: Keys,
     content_id: bytes,
+    found: Outcome,
     ttl_ms: int | None,
     change: Callable[[Hold], Call[Outcome]],
     *,
@@ -81,6 +92,7 @@ def held(
         session: The namespace.
         keys: The partition.
         content_id: The content.
+        found: What a call said that met its chunks.
         ttl_ms: How long the lease is to last.
         change: The call that takes the lease; it ends the hold.
         complete: Only where all chunks are there.
@@ -89,25 +101,26 @@ def held(
         What became of it; `None` where the content is gone, not chunked any more, or not `complete`.
     """
     for _ in range(_TRIES):
-        member = b"!%014x%b" % ((yield from session.read(server_time(keys))), new_token())
-        chunks = Chunks(content_id, b"", 0)
+        member = b"!%014x%b" % (found.created, new_token())
+        chunks = Chunks(content_id, found.token, found.chunks)
         try:
-            hold = yield from session.write(calls.hold(keys, content_id, member, ttl_ms))
+            hold, present = yield from followed(session, keys, calls.hold(keys, content_id, member, ttl_ms), chunks)
             if hold is None:
                 return None
-            chunks = hold.chunks
-            outcome: Outcome | None = None
-            present = yield from follow(session, keys, chunks)
-            if present == chunks.total or not complete:
-                outcome = yield from session.write(change(hold))
-            # The lease may end earlier than the one it renews, or than the hold.
-            yield from follow(session, keys, chunks, given_up=member)
+            if hold.chunks != chunks:
+                chunks = hold.chunks
+                present = yield from follow(session, keys, chunks)
+            if complete and present < chunks.total:
+                yield from follow(session, keys, chunks, given_up=member)
+                return None
+            # The lease may end earlier than the one it renews, or than the hold: they follow once more.
+            found, _ = yield from followed(session, keys, change(hold), chunks, given_up=member)
         except GeneratorExit:  # nobody runs this plan any more
             raise
         except BaseException:
             pages = number_pages(chunks.total)
             yield from session.clean_up(calls.follow(keys, chunks, numbers, member) for numbers in pages)
             raise
-        if outcome is None or outcome.kind != "chunked":
-            return outcome
+        if found.kind != "chunked":
+            return found
     raise StoreUnavailableError(f"content {content_id.decode()} changed {_TRIES} times while it was leased; try again")

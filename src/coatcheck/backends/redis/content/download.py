@@ -8,6 +8,7 @@ from functools import partial
 from io import SEEK_END, BytesIO
 from typing import Any, Final
 
+from ....buffers import unfilled
 from ....cached import Filling
 from ....envelope import InOrder, Verify
 from ....errors import ArtifactLostError, CorruptArtifactError, StoreUnavailableError
@@ -111,11 +112,11 @@ class ChunkedArtifact(OpenedArtifact):
 
     def load(self) -> Plan[bytes | None]:
         """The whole content; `None` where a chunk is gone."""
-        content = BytesIO(bytes(min(self.size, _AT_ONCE) + _LINE_END))
+        content = unfilled(min(self.size, _AT_ONCE) + _LINE_END)
         for numbers, start, stop in self._windows(2 * self._window):
             _make_room(content, stop + _LINE_END)
             with content.getbuffer() as whole, whole[start : stop + _LINE_END] as buffer:
-                if not (yield from self._fetch(numbers, buffer)):
+                if not (yield from self._fetch(numbers, buffer, checked=False)):
                     return None
         content.truncate(self.size)
         return content.getvalue()  # not a copy
@@ -124,7 +125,7 @@ class ChunkedArtifact(OpenedArtifact):
         """Read everything and keep nothing; whether it was all there."""
         buffer = memoryview(bytearray(self._window * self._manifest.chunk_size + _LINE_END))
         for numbers, start, stop in self._windows(self._window):
-            if not (yield from self._fetch(numbers, buffer[: stop - start + _LINE_END])):
+            if not (yield from self._fetch(numbers, buffer[: stop - start + _LINE_END], checked=False)):
                 return False
         return True
 
@@ -134,15 +135,19 @@ class ChunkedArtifact(OpenedArtifact):
         numbers = [range(first, min(first + window, count)) for first in range(0, count, window)]
         return [(some, some.start * width, min(some.stop * width, self.size)) for some in numbers]
 
-    def _fetch(self, numbers: range, buffer: memoryview) -> Plan[bool]:
-        """Get chunks into a buffer, verified; whether they are all there."""
+    def _fetch(self, numbers: range, buffer: memoryview, *, checked: bool = True) -> Plan[bool]:
+        """Get chunks into a buffer; whether they are all there.
+
+        `checked`: each by its own checksum, for it is given out before the SHA-256 of all can be compared.
+        """
         manifest, keys, content_id = self._manifest, self._keys, content_id_of(self._manifest.digest)
         gets = [(b"GET", keys.chunk(content_id, manifest.token, n)) for n in numbers]
         begin = numbers.start * manifest.chunk_size
         with self._verifying:
             sha256 = None if self.order is None else self.order.fork(begin)
         lengths = [manifest.chunks[n].length for n in numbers]
-        arriving = ArrivingChunks(buffer, lengths, sha256) if manifest.are_raw(numbers) else None
+        checked = checked or sha256 is None
+        arriving = ArrivingChunks(buffer, lengths, sha256, checked=checked) if manifest.are_raw(numbers) else None
         try:
             replies = yield from self._session.read(
                 Apart(keys.slot, gets, list, None if arriving is None else arriving.make)
@@ -171,7 +176,8 @@ class ChunkedArtifact(OpenedArtifact):
         try:
             for n, reply in zip(numbers, replies, strict=True):
                 if isinstance(reply, Arrived):
-                    manifest.compare(n, reply.checksum)
+                    if reply.checksum is not None:
+                        manifest.compare(n, reply.checksum)
                 else:
                     buffer[n * width - begin :][: manifest.plain_length(n)] = manifest.unpack(n, reply)
             if self.order is None:

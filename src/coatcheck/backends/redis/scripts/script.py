@@ -14,6 +14,7 @@ from ..transport.base import MakeLarge
 from ..transport.resp import Argument, Piece, fill, merge, pack, split, template
 
 T = TypeVar("T")
+One = TypeVar("One")
 Other = TypeVar("Other")
 
 LUA: Final = files(__package__) / "lua"
@@ -161,6 +162,31 @@ class Later(Generic[T]):
     def read(self, replies: Sequence[Any]) -> T:
         """What the replies mean."""
         return self._decode(replies[-1])
+
+
+class Chained(Generic[T]):
+    """Two calls for one slot that are sent, and sent again, together: the second never before the first."""
+
+    __slots__ = ("_first", "_second", "replies", "slot")
+    slow = False
+    inert = False
+    large = None
+
+    def __init__(self: Chained[tuple[One, Other]], first: Call[One], second: Call[Other]) -> None:
+        self.slot = first.slot
+        self.replies = first.replies + second.replies
+        self._first = first
+        self._second = second
+
+    def packed(self, *, by_hash: bool = True) -> list[Piece]:
+        """The commands as the server reads them."""
+        return list(merge([self._first.packed(by_hash=by_hash), self._second.packed(by_hash=by_hash)]))
+
+    def read(self, replies: Sequence[Any]) -> T:
+        """What the replies of each mean."""
+        own = self._first.replies
+        both: Any = self._first.read(replies[:own]), self._second.read(replies[own:])
+        return both  # type: ignore[no-any-return]
 
 
 class Form:
@@ -381,5 +407,5 @@ class Apart(Generic[T]):
         return self._decode(replies)
 
 
-Unit = Call[T] | Later[T] | Filled[T] | Repeated[T] | Command[T] | Apart[T]
+Unit = Call[T] | Chained[T] | Later[T] | Filled[T] | Repeated[T] | Command[T] | Apart[T]
 """What is sent to one slot, and sent again, as a whole."""

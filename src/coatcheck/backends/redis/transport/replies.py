@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol
 from hiredis import Reader
 from redis.connection import DefaultParser
 
+from ....buffers import unfilled
+
 _ROOM: Final = 128 * 1024  # bytes received at a time
 _PIECE: Final = 16 * 1024 * 1024  # bytes of a large value that room is made for before they have come
 _LARGEST: Final = 512 * 1024 * 1024  # bytes of a value, by the protocol
@@ -67,7 +69,7 @@ class Replies:
     )
 
     def __init__(self) -> None:
-        self._room = untouched(1 + _ROOM)
+        self._room = unfilled(1 + _ROOM).getbuffer()
         self._room[0] = _NEWLINE  # headers follow the end of a line, the first one too
         self._view = self._room[1:]
         self._reader = _reader()
@@ -249,7 +251,7 @@ class LargeBytes:
 
     def space(self) -> memoryview:
         if self._filled == len(self._view):
-            self._pieces.append(BytesIO(bytes(min(self._left, _PIECE))))
+            self._pieces.append(unfilled(min(self._left, _PIECE)))
             self._view = self._pieces[-1].getbuffer()
             self._filled = 0
         return self._view[self._filled :]
@@ -275,11 +277,6 @@ class LargeBytes:
 
     def at_once(self, value: memoryview) -> bytes:
         return _without_end(bytes(value[-2:]), bytes(value[:-2]))
-
-
-def untouched(size: int) -> memoryview:
-    """So many bytes that take no memory before something is written there."""
-    return BytesIO(bytes(size)).getbuffer()
 
 
 def _without_end(end: bytes, value: bytes) -> bytes:

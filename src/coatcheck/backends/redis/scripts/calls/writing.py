@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         kind: `ok`, or why nothing was written: see the script.
-        created: Time of the store in us.
+        created: Time of the store in us; the server's, where chunks have to be held.
         deadline: When the lease ends, in ms; or until when staged chunks have to last.
         other: The content that the artifact stands for.
         token: Of chunks that have to be held, or have to follow.
@@ -339,7 +339,8 @@ def _told(reply: Any) -> Outcome:
     if kind == b"other":
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
-        return Outcome("chunked", token=rest[0], chunks=rest[1])
+        token, count, us = (*rest, 0) if len(rest) == 2 else rest
+        return Outcome("chunked", us, token=token, chunks=count)
     if kind == b"conflict":
         header, field, lease = rest
         return Outcome("conflict", winner=(header, field, lease))

@@ -11,7 +11,8 @@
 -- Returns for each: {'ok'}
 --                   {'absent'}                   metadata or content are missing, or cut off; nothing is changed
 --                   {'other', content id}        nothing written: the id stands for this content
---                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'chunked', token, count, us}   nothing written: the chunks have to be held, see hold.lua; us:
+--                     the server's time
 --                   {'later'}                    nothing written: another one asks for a call that knows more, see
 --                     lib/postponed.lua
 -- A lease is never shortened. A new one gets content type and tags of the latest live one; an old one keeps its own,
@@ -40,7 +41,7 @@ for i = 1, (#ARGV - 5) / 2 do
   elseif not header or not is_whole(a.content, start, header) then
     replies[i] = { 'absent' }
   elseif chunks and (hold == '' or tonumber(call('ZSCORE', a.needs, hold) or 0) < deadline) then
-    replies[i] = { 'chunked', chunks[1], chunks[2] }
+    replies[i] = { 'chunked', chunks[1], chunks[2], us }
   else
     local mine = call('HGET', a.key, field)
     if mine and lease_deadline(mine) <= now then

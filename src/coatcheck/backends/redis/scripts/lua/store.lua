@@ -28,7 +28,8 @@
 --                     told: 1 where all runs know that their leases on what was replaced ended, else see forget.lua
 --                     token, count: chunks that were replaced, which have to follow, see follow.lua; or nothing
 --                   {'need'}                     nothing written: the content is not here and was not sent
---                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'chunked', token, count, us}   nothing written: the chunks have to be held, see hold.lua; us:
+--                     the server's time
 --                   {'short', deadline}          nothing written: the staged chunks have to last until then
 --                   {'other', content id}        nothing written: the id stands for this content, which has to be known
 --                   {'taken'}                    nothing written: the id is the name of another content
@@ -259,7 +260,7 @@ local function source_of(a, whole, chunks, longest)
     end
   end
   if chunks then
-    return { 'chunked', chunks[1], chunks[2] }
+    return { 'chunked', chunks[1], chunks[2], us }
   elseif whole then
     return nil, 'there'
   elseif where == 'inline' then

@@ -11,12 +11,14 @@
 -- Returns for each: {'ok'}
 --                   {'absent'}                   there was no live lease
 --                   {'other', content id}        nothing written: the id stands for this content
---                   {'chunked', token, count}    nothing written: the chunks have to be held, see hold.lua
+--                   {'chunked', token, count, us}   nothing written: the chunks have to be held, see hold.lua; us:
+--                     the server's time
 --                   {'later'}                    nothing written: enough was done in this call
 
 -- @include artifact
 
-local now = math.floor(now_in_microseconds() / 1000)
+local us = now_in_microseconds()
+local now = math.floor(us / 1000)
 local field, hold, longer = lease_field(ARGV[2]), ARGV[5], ARGV[6] == '1'
 local ends = ARGV[4] ~= '' and tonumber(ARGV[4]) or deadline_after(now, ARGV[3])
 local read = 0 -- leases that settling reads
@@ -46,7 +48,7 @@ local function look(a, content_id)
   if chunks then
     local until_ = hold ~= '' and tonumber(call('ZSCORE', a.needs, hold) or 0) or 0
     if until_ == 0 or (deadline > expiry(a.content) and math.min(FOREVER, until_) < deadline) then
-      return { 'chunked', chunks[1], chunks[2] }
+      return { 'chunked', chunks[1], chunks[2], us }
     end
   end
   local fields, created = call('HLEN', a.key), lease_created(lease)
