@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import check_run_id, check_text
 from .errors import InvalidArtifactError
-from .model import RunStats, format_time
-from .search import microseconds
+from .model import RunStats, format_time, parse_time
 
 if TYPE_CHECKING:
     from .model import ArtifactMetadata
@@ -54,8 +53,8 @@ class Tally:
     @classmethod
     def of(cls, view: ArtifactMetadata, by: str | None) -> Tally:
         """One view. `by`: see `check_field`."""
-        created = microseconds(view.created_at)
-        ends = None if view.expires_at is None else microseconds(view.expires_at) // 1000
+        created = parse_time(view.created_at)
+        ends = None if view.expires_at is None else parse_time(view.expires_at) // 1000
         values: Counter[str | None] = Counter()
         if by == "content_type":
             values[view.content_type] = 1

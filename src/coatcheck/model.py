@@ -16,6 +16,7 @@ from .errors import ArtifactDecodeError
 from .ids import REF_KEY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _new = object.__new__
 _set_fields, _set_names, _set_extra, _set_private = (
     vars(BaseModel)[f"__{slot}__"].__set__
@@ -35,6 +36,11 @@ def format_time(microseconds: int) -> str:
 @lru_cache(maxsize=1024)
 def _format_second(seconds: int) -> str:  # lists repeat seconds; formatting one costs more than finding it
     return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")[:19]
+
+
+def parse_time(text: str) -> int:
+    """A time in the form of `created_at` as Unix time in microseconds."""
+    return (_moment(text) - _EPOCH) // _MICROSECOND
 
 
 def trusted(kind: type[M], **fields: Any) -> M:

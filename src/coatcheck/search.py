@@ -9,7 +9,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Never, TypedDict
 from .arguments import ANONYMOUS, Anonymous, check_content_type, check_holder, check_run_id, check_tags, refuse_unknown
 from .errors import InvalidArtifactError
 from .ids import check_artifact_id
+from .model import parse_time
 
 if TYPE_CHECKING:
     from .model import ArtifactMetadata
@@ -30,8 +31,6 @@ By = Literal["time", "size", "expiry"]
 MAX_PAGE: Final = 1000
 """Artifacts on one page."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MAC: Final = 8  # bytes of a cursor that say whose it is
 _LONGEST: Final = 4200  # characters of a cursor: that of a run is as long as its name, in quotes
 _TIME: Final = len("2000-01-01T00:00:00.000000+00:00")
@@ -138,6 +137,11 @@ class Query:
         smallest, largest = _check_size(min_size, "min_size"), _check_size(max_size, "max_size")
         if smallest is not None and largest is not None and smallest > largest:
             raise InvalidArtifactError(f"no size is at least {smallest} and at most {largest}: exchange the two")
+        earliest, latest = _check_time(created_after, "created_after"), _check_time(created_before, "created_before")
+        if earliest is not None and latest is not None and earliest > latest:
+            raise InvalidArtifactError(
+                f"created_after {earliest} is later than created_before {latest}: exchange the two"
+            )
         return cls(
             run_id=None if run_id is None else check_holder(run_id),
             anonymous=run_id is ANONYMOUS,
@@ -148,8 +152,8 @@ class Query:
             id_prefix=None if id_prefix is None else _check_prefix(check_artifact_id, id_prefix, "id_prefix"),
             min_size=smallest,
             max_size=largest,
-            earliest=_check_time(created_after, "created_after"),
-            latest=_check_time(created_before, "created_before"),
+            earliest=earliest,
+            latest=latest,
         )
 
     def ordered(self, by: By, order: Order) -> Query:
@@ -194,9 +198,9 @@ class Query:
         if self.by == "size":
             value: float = view.size_bytes
         elif self.by == "expiry":
-            value = math.inf if view.expires_at is None else microseconds(view.expires_at)
+            value = math.inf if view.expires_at is None else parse_time(view.expires_at)
         else:
-            value = microseconds(view.created_at)
+            value = parse_time(view.created_at)
         return value, view.artifact_id.encode()
 
     def is_behind(self, place: Place, other: Place | None) -> bool:
@@ -278,12 +282,6 @@ def _text(raw: bytes) -> str:
 def _mac(packed: bytes, query: Any, store: str) -> bytes:
     key = blake2b(repr((store, query)).encode(errors="surrogatepass"), digest_size=32).digest()
     return blake2b(packed, key=key, digest_size=_MAC).digest()
-
-
-def microseconds(time: str) -> int:
-    """A time in the form of `created_at` as Unix time in microseconds."""
-    moment = datetime.fromisoformat(time)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def check_chosen(query: Query) -> Query:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from .arguments import Ttl, spelled_out
 from .backends.redis import RedisKeywords, RedisOptions
 from .backends.redis.layout.partitions import check_namespace
-from .backends.redis.transport.connect import SCHEMES, URL_VARIABLE, hide_password, local_directory
+from .backends.redis.transport.connect import EMBEDDED, SCHEMES, URL_VARIABLE, hide_password, local_directory
+from .embedded import default_directory
 from .errors import InvalidArtifactError
 from .events import OnEvent
 from .store import ArtifactStore
@@ -93,6 +94,21 @@ def kind_of(url: str | None) -> Kind:
         InvalidArtifactError: It has no such scheme.
     """
     return _KINDS[_scheme(_url(url))]
+
+
+def local_place(url: str | None, namespace: str | None) -> Path | None:
+    """The directory that opening a store at a URL makes, if it is not there yet; `None`: it makes none.
+
+    Raises:
+        InvalidArtifactError: The URL makes no sense.
+        StoreUnavailableError: This user has no data directory.
+    """
+    kind, url = _checked(url, namespace, ())
+    if kind == "file":
+        return _directory(url, namespace) / "artifacts"
+    if _scheme(url) == EMBEDDED:
+        return local_directory(url.partition("?")[0]) or default_directory()
+    return None
 
 
 def _url(url: str | None) -> str:

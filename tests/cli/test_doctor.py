@@ -58,8 +58,8 @@ def test_programs_read_json(servers) -> None:
         assert {"level", "name", "text", "cure", "server"} == told["findings"][0].keys()
 
 
-def test_no_server_is_another_exit_code(tmp_path) -> None:
+def test_no_server_is_another_exit_code(store, url) -> None:
     assert doctor("redis://127.0.0.1:1").exit_code == 3
-    result = doctor(f"file://{tmp_path}")
+    result = doctor(url)
     assert result.exit_code == 2
     assert "coatcheck check" in result.stderr

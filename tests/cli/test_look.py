@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_nobody_elses_words_hide_in_warnings_and_logs(capsys: pytest.CaptureFixt
 def test_printable_leaves_letters_of_all_scripts_alone() -> None:
     assert printable("grüße 北京 [red] \\") == "grüße 北京 [red] \\"
     assert printable("a\tb\nc\x1b\ud800") == "a\\tb\\nc\\x1b\\ud800"
+    assert printable(os.fsdecode(b"\x80\xffg")) == "\\x80\\xffg"
 
 
 def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
@@ -79,7 +81,7 @@ def test_gc_and_check_report_what_they_find(coatcheck, store, tmp_path) -> None:
     assert coatcheck("gc", "--grace", "never").code == 2
 
 
-def test_reindex_says_what_is_found_by_an_index(coatcheck: Coatcheck, engine_home: Path) -> None:
+def test_reindex_says_what_is_found_by_an_index(coatcheck: Coatcheck, store: ArtifactStore, engine_home: Path) -> None:
     url = f"embedded://{engine_home}"
     with (
         start_engine(engine_home) as engine,

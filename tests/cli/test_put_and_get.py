@@ -89,6 +89,23 @@ def test_get_writes_a_whole_file_or_nothing(coatcheck: Coatcheck, store: Artifac
     assert [path.name for path in out.iterdir()] == ["f"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_a_name_that_is_no_text_is_shown_by_its_bytes(url: str, tmp_path: Path, encoding: str) -> None:
+    names = [b"b\xfcro", b"\xff\xfe", "北".encode(), b"missing\xff"]
+    for name in names[:3]:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(name)
+
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
+    words = ["--url", url, "put", *map(os.fsdecode, names)]
+    with process(*words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        out, error = running.communicate()
+    shown = "北" if encoding == "utf-8" else r"\u5317"
+    assert [line.split("\t")[1] for line in out.decode(encoding).splitlines()] == [r"b\xfcro", r"\xff\xfe", shown]
+    assert error.decode(encoding).startswith(r"error: missing\xff: ")
+    assert running.returncode == 1
+
+
 def status_of(process_id: int) -> str:
     """What Linux tells of a process; of one that is gone nothing."""
     try:

@@ -142,12 +142,14 @@ def offered(url: str, typed: str, shell: str = "bash") -> list[str]:
     return done.stdout.split()
 
 
-def test_a_shell_completes_ids_runs_commands_and_options(runs: ArtifactStore, url: str) -> None:
+def test_a_shell_completes_ids_runs_commands_and_options(runs: ArtifactStore, url: str, tmp_path: Path) -> None:
     [view] = runs.list_by_run("large")
 
     assert offered(url, f"coatcheck get {view.artifact_id[:5]}") == [view.artifact_id]
     assert sorted(offered("file:///nowhere", f"coatcheck --url {url} ls --run ")) == ["ever", "large", "small"]
     assert offered(url, "coatcheck pru") == ["prune"]
+    assert offered(f"{url}-typo", f"coatcheck get {view.artifact_id[:5]}") == []
+    assert not (tmp_path / "store-typo").exists()
 
 
 @pytest.mark.parametrize(("typed", "rest"), [

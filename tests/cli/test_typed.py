@@ -119,7 +119,9 @@ def test_no_ticket(text: str) -> None:
         (["put", "\x1b]0;x\x07/\n"], 1),
     ],
 )
-def test_failures_are_one_line_and_a_code(coatcheck: Coatcheck, words: list[str], code: int) -> None:
+def test_failures_are_one_line_and_a_code(
+    coatcheck: Coatcheck, store: ArtifactStore, words: list[str], code: int
+) -> None:
     failed = coatcheck(*words, stdin=b"")
 
     assert failed.code == code
@@ -135,6 +137,58 @@ def test_a_bad_store_is_one_line_and_a_code(coatcheck: Coatcheck, url: str, code
     assert coatcheck("ls", url=url).code == code
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls"],
+        ["runs"],
+        ["stats"],
+        ["top"],
+        ["show", ABSENT],
+        ["get", ABSENT],
+        ["rm", ABSENT],
+        ["link", ABSENT, "name"],
+        ["touch", ABSENT, "--ttl", "1"],
+        ["expire", "r", "--in", "1h"],
+        ["prune", "--older-than", "1h"],
+        ["check"],
+        ["gc", "--delete"],
+        ["export", "r", "-"],
+        ["ui", "--port", "0"],
+        ["doctor"],
+    ],
+)
+@pytest.mark.parametrize("scheme", ["file", "embedded"])
+def test_only_what_stores_makes_a_store(coatcheck: Coatcheck, tmp_path: Path, scheme: str, words: list[str]) -> None:
+    failed = coatcheck(*words, url=f"{scheme}://{tmp_path}/typo")
+
+    assert (failed.code, failed.raw) == (3, b"")
+    assert f"there is no store: {tmp_path}/typo" in failed.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_looking_makes_neither_a_namespace_nor_the_directory_of_the_user(
+    coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert coatcheck("--namespace", "typo", "ls").code == 3
+    assert not (tmp_path / "store" / "typo").exists()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    failed = CliRunner().invoke(app, ["ls"])
+    assert (failed.exit_code, failed.stdout) == (3, "")
+    assert "COATCHECK_URL" in failed.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_copy_makes_a_store_for_what_there_is(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
+    view = store.store(b"x")
+    there = f"file://{tmp_path}/there"
+
+    assert coatcheck("copy", f"file://{tmp_path}/typo", there).code == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert coatcheck("copy", f"file://{tmp_path}/store", there).code == 0
+    assert coatcheck("get", view.artifact_id, url=there).raw == b"x"
+
+
 def test_the_code_says_whose_fault_it_is(coatcheck: Coatcheck, store: ArtifactStore, tmp_path: Path) -> None:
     view = store.store(b"content")
     [content] = [path for path in (tmp_path / "store").rglob("*.bin")]
@@ -146,7 +200,9 @@ def test_the_code_says_whose_fault_it_is(coatcheck: Coatcheck, store: ArtifactSt
     assert coatcheck("runs", url=f"file://{tmp_path}/store/artifacts/.indexed").code == 3
 
 
-def test_no_exception_is_a_traceback(coatcheck: Coatcheck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_exception_is_a_traceback(
+    coatcheck: Coatcheck, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for error in (KeyError(EVIL), RecursionError(), UnicodeDecodeError("utf-8", b"x", 0, 1, EVIL), AssertionError()):
         monkeypatch.setattr(FileArtifactStore, "iter_runs", Mock(side_effect=error))
 
@@ -180,6 +236,7 @@ def test_no_part_of_a_password_is_shown_wherever_it_was_typed(coatcheck: Coatche
 
 def test_namespaces_do_not_meet(coatcheck: Coatcheck) -> None:
     put = coatcheck("--namespace", "one", "put", "-", stdin=b"x")
+    coatcheck("--namespace", "two", "put", "-", stdin=b"y")
 
     assert coatcheck("--namespace", "one", "get", ticket_of(put.stdout)).raw == b"x"
     assert coatcheck("--namespace", "two", "get", ticket_of(put.stdout)).code == 1
@@ -242,7 +299,7 @@ def test_global_options_may_stand_behind_a_command_and_count_there(tmp_path: Pat
     assert run("get", ticket, "--namespace=n", f"--url={one}") == "0 x"
     assert run("--url", two, "--namespace", "n", "get", ticket, "--url", one) == "0 x"
     assert run("--url", one, "get", ticket, "--namespace", "n") == "0 x"
-    assert run("--url", one, "get", ticket) == "1 "
+    assert run("--url", one, "get", ticket) == "3 "
 
 
 @pytest.mark.parametrize(
@@ -275,7 +332,11 @@ def test_what_is_nearly_a_url_gets_a_hint(coatcheck: Coatcheck, typed: str, hint
         (["ls", "--sort", "x"], "Invalid value for '--sort': 'x' is not one of 'stored', 'size', 'expires' (see "),
         (["copy", "here", "memory://"], "not the URL of a store: a server is redis://here"),
         (["ls", "--before", "x"], "--before must be an age, as 1h or 2d, or ISO 8601"),
+        (["ls", "--since", "1h", "--before", "2h"], "+00:00: exchange the two"),
+        (["ls", "--since", "2026-01-02", "--before", "2026-01-01"], "00:00 is later than --before 2026-01-01T"),
     ],
 )
-def test_messages_speak_of_options_not_of_python(coatcheck: Coatcheck, words: list[str], said: str) -> None:
+def test_messages_speak_of_options_not_of_python(
+    coatcheck: Coatcheck, store: ArtifactStore, words: list[str], said: str
+) -> None:
     assert said in coatcheck(*words, stdin=b"").stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from coatcheck import open_store
+from coatcheck import ArtifactStore, open_store
 from coatcheck.cli.app import app
 
 
@@ -55,8 +55,9 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
         assert (process.wait(20), process.stderr.read()) == (0, "")
 
 
-def test_where_others_can_connect_the_page_asks_for_its_token(tmp_path: Path) -> None:
-    arguments = ("--url", f"file://{tmp_path}", "ui", "--host", "0.0.0.0", "--port", "0", "--allow-host", "store.corp")
+def test_where_others_can_connect_the_page_asks_for_its_token(store: ArtifactStore, url: str) -> None:
+    allowed = ("--allow-host", "store.corp:80")
+    arguments = ("--url", url, "ui", "--host", "0.0.0.0", "--port", "0", *allowed)
     with running(*arguments, COATCHECK_UI_TOKEN="s3cret") as (address, process):
         local = address.replace("store.corp", "127.0.0.1")
         assert status(local) == 401
@@ -66,9 +67,11 @@ def test_where_others_can_connect_the_page_asks_for_its_token(tmp_path: Path) ->
         assert process.wait(20) == 128 + signal.SIGTERM
 
 
-def test_without_its_extra_the_page_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_its_extra_the_page_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, store: ArtifactStore, url: str
+) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    ended = CliRunner().invoke(app, ["--url", f"file://{tmp_path}", "ui", "--port", "0"])
+    ended = CliRunner().invoke(app, ["--url", url, "ui", "--port", "0"])
     assert ended.exit_code == 1
     assert "pip install 'coatcheck[ui]'" in ended.stderr
 
@@ -80,9 +83,13 @@ def test_without_its_extra_the_page_says_what_to_install(monkeypatch: pytest.Mon
         (["--host", "192.0.2.1"], "choose a --token"),
         (["--host", "::", "--token", "x"], "--allow-host"),
         (["--port", "70000"], "--port"),
+        (["--port", "0", "--allow-host", "https://store.corp/"], "'https://store.corp/' cannot be allowed as a host"),
+        (["--port", "0", "--token", ""], "an empty token would let everybody in"),
     ],
 )
-def test_unsafe_or_impossible_places_are_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
-    ended = CliRunner().invoke(app, ["--url", f"file://{tmp_path}", "ui", *arguments])
+def test_unsafe_or_impossible_places_are_refused(
+    arguments: list[str], said: str, store: ArtifactStore, url: str
+) -> None:
+    ended = CliRunner().invoke(app, ["--url", url, "ui", *arguments])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert said in ended.stderr

@@ -179,8 +179,8 @@ def test_the_process_serves_them_until_it_is_ended(tmp_path) -> None:
         assert running.wait(20) == 0
 
 
-def test_an_address_that_is_taken_is_one_line(tmp_path) -> None:
-    command = [sys.executable, "-m", "coatcheck", "--url", f"file://{tmp_path}", "exporter", "--host", "192.0.2.1"]
+def test_an_address_that_is_taken_is_one_line(server) -> None:
+    command = [sys.executable, "-m", "coatcheck", "--url", server.url, "exporter", "--host", "192.0.2.1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: cannot listen on 192.0.2.1 port 9765: ")

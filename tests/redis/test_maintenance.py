@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailableError, compute_artifact_id
+from coatcheck.backends.redis.batching import PAGE
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.content.upload import STAGING_MS
 
@@ -137,6 +138,18 @@ def test_what_is_certain_is_repaired(store, damage, client, namespace, what) -> 
         assert store.load_text("name") == "named"
     if what != "artifact gone":
         assert store.load_text(compute_artifact_id(b"content" * 200)) == "content" * 200
+
+
+@pytest.mark.parametrize("kind", ["wrong-expiry", "unlisted-run"])
+def test_what_is_wrong_with_an_index_of_many_pages_counts_once(store, client, keys, kind) -> None:
+    store.store_many([b"%d" % number for number in range(2 * PAGE + 1)], run_id="a", ttl=600)
+    if kind == "wrong-expiry":
+        client.persist(keys.run("a"))
+    else:
+        client.zrem(keys.runs, "a")
+    assert kinds(store.check()) == {kind: 1}
+    assert [(one.kind, one.count, one.repaired) for one in store.check(repair=True).problems] == [(kind, 1, 1)]
+    assert store.check().problems == []
 
 
 @pytest.mark.parametrize("what", [what for what in REPAIRABLE if what.startswith("single")])

@@ -27,6 +27,7 @@ from coatcheck import (
     AsyncRedisArtifactStore,
     CorruptArtifactError,
     InMemoryArtifactStore,
+    InvalidArtifactError,
     RedisArtifactStore,
     RunStats,
     StoreStats,
@@ -595,10 +596,35 @@ def test_only_known_host_names_are_answered(store: InMemoryArtifactStore) -> Non
         ({}, "127.0.0.1@evil.example", 421),
         ({}, "", 421),
         ({"hosts": ["store.corp", "::1"]}, "store.corp:443", 200),
+        ({"hosts": ["Store.corp.:8443"]}, "store.corp", 200),
+        ({"hosts": ["[0:0:0:0:0:0:0:1]:8443"]}, "[::1]", 200),
         ({"hosts": ["store.corp"]}, "localhost", 421),
     ]:
         with browse(store, **hosts) as visitor:
             assert visitor.get("/runs", headers={"host": host}).status_code == status, (hosts, host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "https://store.corp",
+        "store.corp/",
+        "*",
+        "*.corp",
+        "a b",
+        "a,b",
+        "a..b",
+        ".corp",
+        "a:b",
+        "me@corp",
+        "büro.corp",
+    ]
+    + ["[::1", "[a]", "::g", "a:123456", "a\n", "a" * 64],
+)
+def test_what_no_request_can_name_is_not_allowed_as_a_host(store: InMemoryArtifactStore, host: str) -> None:
+    with pytest.raises(InvalidArtifactError, match=r"cannot be allowed as a host: write a name or an address"):
+        app(store, hosts=["store.corp", host])
 
 
 def test_a_token_is_asked_for_as_password_or_bearer(store: InMemoryArtifactStore) -> None:
@@ -620,7 +646,7 @@ def test_a_token_is_asked_for_as_password_or_bearer(store: InMemoryArtifactStore
             answer = visitor.get("/static/page.css", headers=headers)  # type: ignore[arg-type]
             assert answer.status_code == status, given
             assert ("www-authenticate" in answer.headers) == (status == 401)
-    with pytest.raises(ValueError, match="empty token"):
+    with pytest.raises(InvalidArtifactError, match="empty token"):
         app(store, token="")
 
 

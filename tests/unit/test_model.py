@@ -16,6 +16,7 @@ from coatcheck import (
     InMemoryArtifactStore,
     RedisArtifactStore,
 )
+from coatcheck.model import format_time, parse_time
 
 
 @pytest.fixture
@@ -51,3 +52,9 @@ def test_every_error_says_whether_repeating_may_help() -> None:
 
 def test_binary_content_survives_json(artifact) -> None:
     assert Artifact.model_validate_json(artifact.model_dump_json()) == artifact
+
+
+@pytest.mark.parametrize("time", [0, 1, 999_999, 1_000_000, 1_790_000_000_123_456, 253_402_300_799_999_999])
+def test_times_are_text_and_back(time) -> None:
+    assert parse_time(format_time(time)) == time
+    assert parse_time(format_time(time).removesuffix("+00:00")) == time  # no zone means UTC

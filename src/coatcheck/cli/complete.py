@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-import coatcheck
-
 from .found import find_id, split_path
+from .settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping
@@ -133,4 +132,4 @@ def _open(ctx: Any) -> ArtifactStore:
     url = typed.get("url") or os.environ.get("COATCHECK_URL")
     has_server = (url or "").partition(":")[0] not in ("file", "memory")
     options: dict[str, Any] = {"timeout": _PATIENCE, "retry_for": 0} if has_server else {}
-    return coatcheck.open_store(url, namespace=typed.get("namespace"), **options)
+    return Settings(url, typed.get("namespace")).open(**options)

@@ -184,10 +184,8 @@ def _list_tree(store: ArtifactStore, text: str, *, as_json: bool) -> None:
 
 def _entry_row(entry: TreeEntry) -> tuple[Cell, ...]:
     kind = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK}[entry.kind]
-    path = _readable(entry.path)
-    shown = (
-        f"{path}/" if entry.kind == "directory" else f"{path} -> {_readable(entry.target)}" if entry.target else path
-    )
+    path = entry.path
+    shown = f"{path}/" if entry.kind == "directory" else f"{path} -> {entry.target}" if entry.target else path
     mode = stat.filemode(kind | (0o777 if entry.kind == "link" else entry.mode))
     if entry.kind != "file":
         return Cell(mode), Cell("-", style="dim"), Cell(shown)

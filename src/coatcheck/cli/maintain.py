@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -84,7 +84,7 @@ def reindex(
     """
     if none == bool(tag or has_tag or content_type):
         raise InvalidArtifactError("say what to index: --tag NAME, --has-tag NAME or --type; or --none")
-    options = {"index_tags": tag, "index_presence": has_tag, "index_content_type": content_type}
+    options: dict[str, Any] = {"index_tags": tag, "index_presence": has_tag, "index_content_type": content_type}
     with Settings.of(ctx).open(**options) as store, counting("artifacts looked at") as tell:
         typer.echo(f"artifacts looked at: {store.reindex(progress=tell):,}")
 

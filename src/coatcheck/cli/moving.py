@@ -56,7 +56,7 @@ def copy(
     here, there = Settings(source, settings.namespace), Settings(target, to_namespace or settings.namespace)
     if here == there:
         raise typer.BadParameter("it is the same store as SRC", param_hint="DST")
-    with here.open() as store, there.open() as other, _progress("copied") as tell:
+    with here.open() as store, there.open(make=True) as other, _progress("copied") as tell:
         report = copied(store, other, run_id=run, replace=replace, verify=verify, progress=tell)
     _print(report, as_json=as_json)
 
@@ -108,7 +108,7 @@ def import_(
     from coatcheck.moving import import_run  # noqa: PLC0415
 
     lasting: TtlOrDefault = DEFAULT if ttl is None else parse_ttl(ttl)
-    with Settings.of(ctx).open() as store, _progress("stored") as tell:
+    with Settings.of(ctx).open(make=True) as store, _progress("stored") as tell:
         archive = sys.stdin.buffer if file == "-" else Path(file)
         report = import_run(store, archive, run_id=run, ttl=lasting, replace=replace, progress=tell)
     _print(report, as_json=as_json)

@@ -26,9 +26,13 @@ def is_printable(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Text that a terminal does not obey, and that hides nothing: what isn't printable is shown as Python escapes."""
-    if is_printable(text):
-        return text
-    return "".join(c if is_printable(c) else c.encode("unicode_escape").decode() for c in text)
+    return text if is_printable(text) else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text, as Python reads it
+        return f"\\x{ord(character) & 0xFF:02x}"
+    return character if is_printable(character) else character.encode("unicode_escape").decode()
 
 
 def has_colour(stream: IO[str]) -> bool:

@@ -69,7 +69,7 @@ def put(
         "if_digest": if_digest,
     }
     putting = _Putting(content_type, options)
-    with Settings.of(ctx).open() as store:
+    with Settings.of(ctx).open(make=True) as store:
         for path in given:
             try:
                 view = putting.put(store, path)

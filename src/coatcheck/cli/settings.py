@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 import coatcheck
-from coatcheck import InvalidArtifactError
+from coatcheck import InvalidArtifactError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from coatcheck import ArtifactStore
 
 _PLACE: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]*)?|\[[0-9a-f:]+\](:[0-9]{1,5})?")
@@ -57,11 +59,38 @@ class Settings:
         assert isinstance(settings, cls)
         return settings
 
-    def open(self, **options: Any) -> ArtifactStore:
-        """Open the store, perhaps with options that only `open_store` knows."""
+    def open(self, *, make: bool = False, **options: Any) -> ArtifactStore:
+        """Open the store.
+
+        Args:
+            make: Whether to make a store in a directory that has none.
+            **options: What only `open_store` knows.
+        """
+        self.check(make=make)
+        return coatcheck.open_store(self.url, namespace=self.namespace, **options)
+
+    def check(self, *, make: bool = False) -> None:
+        """Refuse what is no URL and, unless a store may be made, a directory that has none: it may be mistyped."""
         if self.url is not None and "://" not in self.url:
             raise InvalidArtifactError(f"not the URL of a store{_hint(self.url)}")
-        return coatcheck.open_store(self.url, namespace=self.namespace, **options)
+        from coatcheck.urls import local_place  # noqa: PLC0415  # needs redis-py; --help does not
+
+        place = None if make else local_place(self.url, self.namespace)
+        if place is not None and _is_missing(place):
+            raise StoreUnavailableError(
+                f"there is no store: {place} does not exist; "
+                "correct --url, --namespace or COATCHECK_URL, or put something there"
+            )
+
+
+def _is_missing(place: Path) -> bool:
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass  # opening the store says what is wrong
+    return False
 
 
 def _hint(text: str) -> str:

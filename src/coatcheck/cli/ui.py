@@ -51,6 +51,7 @@ def ui(
     names = [*([] if _is_wildcard(host) else [host]), *(allow_host or ())]
     if not names:
         raise InvalidArtifactError(f"{host} is every address of this machine: say by --allow-host which name is used")
+    Settings.of(ctx).check()
     with suppress(KeyboardInterrupt), _listen(host, port) as listener:
         asyncio.run(_serve(Settings.of(ctx), listener, names, token, allow_delete=allow_delete))
 
@@ -67,10 +68,12 @@ async def _serve(
         import uvicorn  # noqa: PLC0415  # an extra
 
         from coatcheck.ui import app  # noqa: PLC0415
+        from coatcheck.ui.guard import allowed  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("uvicorn", "starlette", "jinja2"):
             raise
         raise CommandError(f"the page needs {error.name}: pip install 'coatcheck[ui]'") from None
+    names = list(map(allowed, names))  # before a store is opened
     async with await aopen_store(settings.url, namespace=settings.namespace) as store:
         page = app(store, name=_name(settings), hosts=[*_LOOPBACK, *names], token=token, allow_delete=allow_delete)
         server = uvicorn.Server(

@@ -43,6 +43,9 @@ def app(
             keeps web sites that a visitor has open from reading the page through a host name of theirs.
         token: What visitors have to give, as password (any user name) or as bearer token; `None`: nothing.
         allow_delete: Let visitors give up leases and delete artifacts.
+
+    Raises:
+        InvalidArtifactError: A host name is none, or the token is empty.
     """
     lookup = Lookup(store)
     pages, contents = Pages(lookup), Contents(lookup)

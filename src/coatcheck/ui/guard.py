@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import re
 import secrets
 from collections.abc import Collection
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
+
+from coatcheck.errors import InvalidArtifactError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+
+_LABEL: Final = "[A-Za-z0-9_-]{1,63}"
+_AUTHORITY: Final = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:[0-9]{{1,5}})?")
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -37,13 +44,16 @@ class Guard:
         application: What it guards.
         hosts: Host names that it answers to.
         token: What visitors have to give; `None`: nothing.
+
+    Raises:
+        InvalidArtifactError: A host name is none, or the token is empty.
     """
 
     def __init__(self, application: ASGIApp, *, hosts: Collection[str], token: str | None) -> None:
         if token is not None and not token:
-            raise ValueError("an empty token would let everybody in: give one, or None")
+            raise InvalidArtifactError("an empty token would let everybody in: give one, or None")
         self._application = application
-        self._hosts = frozenset(host.strip("[]").rstrip(".").lower() for host in hosts)
+        self._hosts = frozenset(map(allowed, hosts))
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,6 +97,27 @@ def host_of(authority: str) -> str:
     if authority.startswith("["):
         return authority[1:].partition("]")[0].lower()
     return authority.partition(":")[0].rstrip(".").lower()
+
+
+def allowed(host: str) -> str:
+    """A host name as `host_of` will find it in requests.
+
+    Args:
+        host: A name or an address; a port does not matter, and an IPv6 address that stands alone needs no brackets.
+
+    Raises:
+        InvalidArtifactError: No request could name it.
+    """
+    try:
+        if not _AUTHORITY.fullmatch(host):
+            return str(ip_address(host))
+        name = host_of(host)
+        return str(ip_address(name)) if host.startswith("[") else name
+    except ValueError:
+        raise InvalidArtifactError(
+            f"{host!r:.100} cannot be allowed as a host: write a name or an address, as store.example.org or "
+            "[::1]:8765; letters beyond ASCII as browsers send them, xn--…"
+        ) from None
 
 
 def _given(headers: Headers) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ....model import ArtifactMetadata
+from ....model import ArtifactMetadata, parse_time
 from ....plan import Plan
-from ....search import Place, Query, microseconds
+from ....search import Place, Query
 from ...base import Listing
 from ..batching import BATCH_BYTES, PAGE
 from ..layout import records
@@ -39,7 +39,7 @@ def is_bounded(query: Query) -> bool:
 def _bounds(query: Query) -> tuple[int | None, int | None]:
     """Between which times of the index all lies that a query may want. A certain lease may be older than its place."""
     earliest, latest = query.earliest, None if query.is_of_one else query.latest
-    return None if earliest is None else microseconds(earliest), None if latest is None else microseconds(latest)
+    return None if earliest is None else parse_time(earliest), None if latest is None else parse_time(latest)
 
 
 class Span(NamedTuple):

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ....manifest import may_be_manifest
-from ....search import Query, microseconds
+from ....model import parse_time
+from ....search import Query
 from ..batching import PAGE, Pace
 from ..layout import records
 from ..layout.keys import BINARY, Keys, all_listed, listed
@@ -74,7 +75,7 @@ class Looking(Looks):
         self._field = sought.field
         self._movable = sought.movable
         self._needles = sought.needles
-        self._least = microseconds(query.earliest) if sought.by_store and query.earliest is not None else None
+        self._least = parse_time(query.earliest) if sought.by_store and query.earliest is not None else None
         self._prefix = (query.id_prefix or "").encode()
 
     @property

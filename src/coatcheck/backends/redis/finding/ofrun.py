@@ -13,9 +13,9 @@ from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
-from ....model import ArtifactMetadata
+from ....model import ArtifactMetadata, parse_time
 from ....plan import Plan
-from ....search import Best, Place, Query, microseconds
+from ....search import Best, Place, Query
 from ...base import Listing
 from ..batching import PAGE, ROUND, Pace, cut, pages
 from ..layout import records
@@ -126,8 +126,8 @@ class RunPage:
         self._run_id = query.run_id
         self._descending = query.descending
         self._count = count
-        self._earliest = 0 if query.earliest is None else microseconds(query.earliest)
-        self._latest = inf if query.latest is None else microseconds(query.latest)
+        self._earliest = 0 if query.earliest is None else parse_time(query.earliest)
+        self._latest = inf if query.latest is None else parse_time(query.latest)
         self._best = Best[Row](query, start, count)
         self._pace = Pace(PAGE)
 

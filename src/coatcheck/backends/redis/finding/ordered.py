@@ -12,9 +12,9 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Final
 
-from ....model import ArtifactMetadata
+from ....model import ArtifactMetadata, parse_time
 from ....plan import Plan
-from ....search import Place, Query, microseconds
+from ....search import Place, Query
 from ..batching import BATCH_BYTES, PAGE, by_partition
 from ..layout import records
 from ..layout.keys import Keys
@@ -109,8 +109,8 @@ class InOrder:
     def _bounds(self) -> tuple[Place | None, Place | None]:
         """The place behind which all lies that was stored since the query's earliest time, and the last one of it."""
         earliest, latest = self._query.earliest, self._query.latest
-        low = None if earliest is None or not self._by_store else (float(microseconds(earliest)), b"")
-        return low, None if latest is None or not self._by_store else (float(microseconds(latest)), HIGHEST)
+        low = None if earliest is None or not self._by_store else (float(parse_time(earliest)), b"")
+        return low, None if latest is None or not self._by_store else (float(parse_time(latest)), HIGHEST)
 
     def _walk_of(self, source: Source, low: Place | None, high: Place | None) -> Walk:
         begin: Place | bytes = self._beginning() if self._start is None else self._start

@@ -107,7 +107,7 @@ class Indexes:
             key_of: The key that a member stands for.
             start: The rank.
         """
-        steps, sure = Steps(), True
+        steps, sure, problem = Steps(), True, ""
         start = yield from self._census.sure_members(keys, index, kind, name, start)
         while True:
             # Ranks move when others write; who is missed now is met by the next pass.
@@ -129,8 +129,11 @@ class Indexes:
             if not 0 <= dropped <= len(members) >= expired or steps.in_circles((start, members)):
                 raise ValueError(f"{dropped} and {expired} of {len(members)} members")
             self._note(index[0], checked)
+            problem = problem or checked.problem  # the key's: each page's script says so
             sure = sure and not members
             if len(members) < PAGE:
+                if problem:
+                    self._problems.add(problem, index[0])
                 return sure
             start = yield from self._census.sure_members(keys, index, kind, name, start + PAGE - dropped)
 
@@ -143,8 +146,6 @@ class Indexes:
 
     def _note(self, index: bytes, checked: calls.Index) -> None:
         problems = self._problems
-        if checked.problem:
-            problems.add(checked.problem, index)
         if not problems.repairs("stale-index-member"):
             self.stale[index] += len(checked.stale)
         for member in checked.stale:

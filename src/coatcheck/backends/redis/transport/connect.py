@@ -32,7 +32,16 @@ from .pool import AsyncOwn, Login, Own
 from .topology import ClusterTopology, Owners, Topology
 from .url import EMBEDDED, SCHEMES, Place, hide_password, kind_of, local_directory, spell, split_options
 
-__all__ = ["SCHEMES", "UNNAMED", "URL_VARIABLE", "AsyncTarget", "Target", "hide_password", "local_directory"]
+__all__ = [
+    "EMBEDDED",
+    "SCHEMES",
+    "UNNAMED",
+    "URL_VARIABLE",
+    "AsyncTarget",
+    "Target",
+    "hide_password",
+    "local_directory",
+]
 
 URL_VARIABLE: Final = "COATCHECK_URL"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgpack
 
 from .....figures import tag_of
-from .....search import ANY, microseconds
+from .....model import parse_time
+from .....search import ANY
 from ...layout.keys import Keys, quoted
 from ...layout.records import DEFAULT_TYPE, lease_field
 from ..script import Call, Script
@@ -317,8 +318,8 @@ def _filter(query: Query) -> list[bytes]:
         text(query.id_prefix),
         number(query.min_size),
         number(query.max_size),
-        number(None if query.earliest is None else microseconds(query.earliest)),
-        number(None if query.latest is None else microseconds(query.latest)),
+        number(None if query.earliest is None else parse_time(query.earliest)),
+        number(None if query.latest is None else parse_time(query.latest)),
         b"" if query.run_prefix is None else b"=" + quoted(query.run_prefix),
         b"" if kind is None else msgpack.packb(None if kind == DEFAULT_TYPE else kind),
         text(query.kind),
