@@ -137,11 +137,6 @@ class Query:
         smallest, largest = _check_size(min_size, "min_size"), _check_size(max_size, "max_size")
         if smallest is not None and largest is not None and smallest > largest:
             raise InvalidArtifactError(f"no size is at least {smallest} and at most {largest}: exchange the two")
-        earliest, latest = _check_time(created_after, "created_after"), _check_time(created_before, "created_before")
-        if earliest is not None and latest is not None and earliest > latest:
-            raise InvalidArtifactError(
-                f"created_after {earliest} is later than created_before {latest}: exchange the two"
-            )
         return cls(
             run_id=None if run_id is None else check_holder(run_id),
             anonymous=run_id is ANONYMOUS,
@@ -152,8 +147,8 @@ class Query:
             id_prefix=None if id_prefix is None else _check_prefix(check_artifact_id, id_prefix, "id_prefix"),
             min_size=smallest,
             max_size=largest,
-            earliest=earliest,
-            latest=latest,
+            earliest=_check_time(created_after, "created_after"),
+            latest=_check_time(created_before, "created_before"),
         )
 
     def ordered(self, by: By, order: Order) -> Query:

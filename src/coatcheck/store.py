@@ -197,7 +197,7 @@ class ArtifactStore(ABC):
             min_size: Size of the content in bytes.
             max_size: Likewise.
             created_after: ISO 8601 or `datetime`; UTC where it names no zone.
-            created_before: Likewise. A range that ends before it begins is refused, as one of sizes is.
+            created_before: Likewise. Nothing lies in a range that ends before it begins.
         """
         query = Query.of(**filters).ordered(by, order)
         if query.anonymous:

@@ -332,8 +332,6 @@ def test_what_is_nearly_a_url_gets_a_hint(coatcheck: Coatcheck, typed: str, hint
         (["ls", "--sort", "x"], "Invalid value for '--sort': 'x' is not one of 'stored', 'size', 'expires' (see "),
         (["copy", "here", "memory://"], "not the URL of a store: a server is redis://here"),
         (["ls", "--before", "x"], "--before must be an age, as 1h or 2d, or ISO 8601"),
-        (["ls", "--since", "1h", "--before", "2h"], "+00:00: exchange the two"),
-        (["ls", "--since", "2026-01-02", "--before", "2026-01-01"], "00:00 is later than --before 2026-01-01T"),
     ],
 )
 def test_messages_speak_of_options_not_of_python(

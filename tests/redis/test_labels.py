@@ -162,6 +162,17 @@ def test_an_id_that_has_expired_begins_anew(indexed: RedisArtifactStore, server,
     assert indexed.check().problems == []
 
 
+@pytest.mark.parametrize("runs", [["r1"], ["r1", "r2"]], ids=["of one run", "of two that agree"])
+def test_what_changed_is_known_as_it_is_now(indexed: RedisArtifactStore, runs) -> None:
+    indexed.store(b"other", tags={"kind": "a"})
+    for run_id in runs:
+        view = indexed.store(b"x", run_id=run_id, tags={"kind": "a"})
+    for run_id in runs:
+        indexed.update_metadata(view, run_id=run_id, tags={"kind": "b"})
+        assert_right(indexed)
+        assert indexed.check().problems == []
+
+
 @pytest.mark.parametrize("name", [None, "named"])
 @pytest.mark.parametrize("leased", [False, True])
 def test_what_comes_twice_in_a_batch_is_known_as_it_came_last(indexed: RedisArtifactStore, name, leased) -> None:

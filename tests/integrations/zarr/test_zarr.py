@@ -84,7 +84,7 @@ def test_what_makes_no_sense_is_told() -> None:
         store = CoatcheckStore(below, collection="c")
         with pytest.raises(TypeError, match="Buffer"):
             store.set_sync("k", b"bytes")
-        with pytest.raises(InvalidArtifactError, match="run_id"):
+        with pytest.raises(InvalidArtifactError, match="collection cannot be empty"):
             CoatcheckStore(below, collection="").get_sync("k")
         with pytest.raises(ValueError, match="byte_range"):
             store.set_sync("k", Buffer.from_bytes(b"x"))

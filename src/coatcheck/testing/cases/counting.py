@@ -31,7 +31,7 @@ class Counting:
             {"created_before": views[2].created_at, "tags": {"third": ANY}},
             {"created_after": views[-2].created_at},
             {"created_after": views[3].created_at, "created_before": views[5].created_at},
-            {"created_after": views[5].created_at, "created_before": views[5].created_at},
+            {"created_after": views[5].created_at, "created_before": views[3].created_at},
         ]
         for query in queries:
             found = list(store.iter_artifacts(**query))

@@ -322,10 +322,6 @@ class Finding:
             ({"min_size": 2, "max_size": 1}, "no size is at least 2 and at most 1"),
             ({"created_after": "yesterday"}, "created_after must be ISO 8601"),
             ({"created_before": 3}, "created_before must be a datetime"),
-            (
-                {"created_after": "2026-01-02", "created_before": "2026-01-02T00:30+01:00"},
-                r"created_after 2026-01-02T00.* is later than created_before 2026-01-01T23.*: exchange the two",
-            ),
         ]
         finds: list[Any] = [store.page, store.search, store.iter_artifacts]
         for query, message in filters:
