@@ -195,10 +195,12 @@ def test_a_store_of_what_the_catalog_and_the_server_lost_that_raises_changes_not
     assert {key: client.dump(key) for key in keys_of()} == before
 
 
+@pytest.mark.parametrize("count", [1, 2], ids=["by itself", "of a batch"])
 @pytest.mark.parametrize("size", [10, 20_000], ids=["in the call", "beside it"])
-def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys, size) -> None:
+def test_indexes_last_as_long_as_what_is_stored_later_and_no_longer(store, client, keys, size, count) -> None:
     for ttl in (60, 600, None):
-        store.store(shake_128(b"%r" % ttl).digest(size), run_id="a", ttl=ttl)
+        contents = [shake_128(b"%r %d" % (ttl, n)).digest(size) for n in range(count)]
+        store.store_many(contents, run_id="a", ttl=ttl)
         for index in (*keys.catalog, keys.run("a")):
             left = client.ttl(index)
             assert left == -1 if ttl is None else ttl - 30 < left <= ttl
