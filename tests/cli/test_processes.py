@@ -143,7 +143,11 @@ def test_ctrl_c_is_130_and_no_traceback(url: str, tmp_path: Path) -> None:
 def test_serve_keeps_the_engine_up_until_it_is_told_to_end(engine_home: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with process(
-            "--url", f"embedded://{engine_home}", "serve", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            "--url",
+            f"embedded://{engine_home}?index_tags=kind",
+            "serve",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         ) as serving:
             socket_url = serving.stdout.readline().decode().strip()
             store_url = serving.stdout.readline().decode().strip()

@@ -627,6 +627,11 @@ def test_what_no_request_can_name_is_not_allowed_as_a_host(store: InMemoryArtifa
         app(store, hosts=["store.corp", host])
 
 
+def test_a_single_host_is_no_list_of_letters(store: InMemoryArtifactStore) -> None:
+    with pytest.raises(InvalidArtifactError, match=r"write \['store.corp'\]"):
+        app(store, hosts="store.corp")
+
+
 def test_a_token_is_asked_for_as_password_or_bearer(store: InMemoryArtifactStore) -> None:
     def basic(text: str) -> str:
         return "Basic " + base64.b64encode(text.encode()).decode()

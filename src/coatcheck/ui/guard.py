@@ -52,6 +52,8 @@ class Guard:
     def __init__(self, application: ASGIApp, *, hosts: Collection[str], token: str | None) -> None:
         if token is not None and not token:
             raise InvalidArtifactError("an empty token would let everybody in: give one, or None")
+        if isinstance(hosts, str):
+            raise InvalidArtifactError(f"hosts is a list of names: write [{hosts!r}]")
         self._application = application
         self._hosts = frozenset(map(allowed, hosts))
         self._token = token
