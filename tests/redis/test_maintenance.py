@@ -11,6 +11,8 @@ from coatcheck import CorruptArtifactError, RedisArtifactStore, StoreUnavailable
 from coatcheck.backends.redis.batching import PAGE
 from coatcheck.backends.redis.layout.keys import member_of
 from coatcheck.backends.redis.content.upload import STAGING_MS
+from coatcheck.backends.redis.scripts import calls
+from coatcheck.plan import run as run_plan
 
 ORPHAN, TOKEN = b"0" * 32, b"0123456789abcdef"
 
@@ -247,6 +249,14 @@ def test_keys_of_workers_that_cut_the_namespace_otherwise_are_reported_and_left(
         assert other.list_all() == [theirs]
         assert other.load_text(theirs.artifact_id) == "theirs"
         other.delete(theirs.artifact_id)
+
+
+def test_gc_keeps_what_was_stored_after_it_had_looked_at_artifacts(store, client, keys) -> None:
+    name = store.store(b"late").artifact_id.encode()
+    session = store._operations.backend.session
+    problem, _, removed, _ = run_plan(session.write(calls.check_content(keys, name, b"1", 0, STAGING_MS, 0)))
+    assert (problem, removed) == ("", 0)
+    assert client.exists(keys.content(name))
 
 
 @pytest.mark.leaves_keys("a lost index")
