@@ -78,6 +78,7 @@ def store_10_mib_again(bench: Bench) -> Iterator[Row]:
 
     ours = bench.ours()
     batches = prepare(ours, 1)
+    ours.store(Batch(batches[0].contents, batches[0].run))  # from here on the server has all scripts
     sent = bench.server.bytes_of("input", lambda: ours.store(batches[1]))
     clean(ours, batches)
     fact = f"coatcheck sent the server {sent:,} bytes for one store"
