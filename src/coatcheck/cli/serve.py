@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 import typer
 
 from coatcheck import InvalidArtifactError
-from coatcheck.backends.redis.transport.url import local_directory, split_options
 from coatcheck.embedded import start_engine
+from coatcheck.urls import local_place
 
 from .settings import Settings
 
@@ -40,5 +40,4 @@ def _directory(url: str) -> Path | None:
             f"serve is about the embedded engine, not a {urlsplit(url).scheme or 'plain'} URL: "
             "give --url embedded:///absolute/path"
         )
-    place, _ = split_options(url)  # a store's indexes are nothing to its engine
-    return local_directory(place)
+    return local_place(url, None)

@@ -340,7 +340,7 @@ def _told(reply: Any) -> Outcome:
         return Outcome("other", other=rest[0].hex().encode())
     if kind == b"chunked":
         token, count, us = (*rest, 0) if len(rest) == 2 else rest
-        return Outcome("chunked", us, token=token, chunks=count)
+        return Outcome("chunked", int(us), token=token, chunks=int(count))
     if kind == b"conflict":
         header, field, lease = rest
         return Outcome("conflict", winner=(header, field, lease))
